@@ -1,0 +1,1 @@
+"""IMAP and POP3 service over the store."""

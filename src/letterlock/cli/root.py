@@ -1,0 +1,39 @@
+"""`letterlock`: the root of all commands, which loads a command's module only when that command is named."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+import letterlock as package
+
+# command: (module below letterlock.cli that holds it under its own name, one line of help)
+COMMANDS: dict[str, tuple[str, str]] = {}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and help line, and imports one only to run it."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        """Import the command's module and return the command."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"letterlock.cli.{COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command table without importing a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in sorted(COMMANDS.items())])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package.__version__, prog_name="letterlock")
+def letterlock() -> None:
+    """A complete, trustworthy Internet mail system."""

@@ -1,0 +1,1 @@
+"""Values: octets to frozen objects and back. No state, no clock, no I/O."""

@@ -1,0 +1,1 @@
+"""DNS questions, answers and resource records as values (RFC 1035)."""

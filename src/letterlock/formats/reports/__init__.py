@@ -1,0 +1,1 @@
+"""Reports about mail: delivery status, disposition, abuse, DMARC and TLS reports."""

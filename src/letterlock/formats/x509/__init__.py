@@ -1,0 +1,1 @@
+"""Certificates, revocation lists and OCSP as values (RFC 5280, 6960)."""

@@ -1,0 +1,1 @@
+"""Everything impure: sockets, TLS, files, databases, clocks, randomness, privileges."""

@@ -1,0 +1,1 @@
+"""A whole signed Internet in miniature on loopback."""

@@ -1,0 +1,1 @@
+"""The S/MIME mail list agent (RFC 2634)."""

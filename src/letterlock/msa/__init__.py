@@ -1,0 +1,1 @@
+"""The mail submission agent (RFC 6409): authenticated authors, prepared messages."""

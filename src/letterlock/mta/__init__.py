@@ -1,0 +1,1 @@
+"""The mail transfer agent: inbound SMTP, the queue, routing and outbound SMTP."""

@@ -1,0 +1,1 @@
+"""The user agent: compose, protect, submit and read mail."""

@@ -1,0 +1,1 @@
+"""Conversations: sans-IO state machines, octets in, events out, octets back."""

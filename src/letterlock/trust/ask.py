@@ -1,0 +1,53 @@
+"""The shape of every decision: a generator that yields questions and returns a verdict.
+
+A decision yields a tuple of questions and is sent a tuple of answers in the same order; whoever drives it may look them
+up one after the other or all at once. It never learns which. The drivers stand in host/drive_decisions.py; tests use
+`decide`, which takes the answers from a function.
+
+    def spf_record(domain: str) -> Decision[str | None]:
+        answer = yield from ask(Question(domain, "TXT"))
+        ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+from letterlock.errors import OurFault
+from letterlock.formats.dns.question import Answer, Question
+
+T = TypeVar("T")
+Decision = Generator[tuple[Question, ...], tuple[Answer, ...], T]
+
+
+def ask(question: Question) -> Decision[Answer]:
+    """Ask one question; the answer is the value of `yield from`."""
+    (answer,) = yield (question,)
+    return answer
+
+
+def ask_all(questions: tuple[Question, ...]) -> Decision[tuple[Answer, ...]]:
+    """Ask several questions that do not depend on each other."""
+    if not questions:
+        return ()
+    answers = yield questions
+    return answers
+
+
+def decide(decision: Decision[T], answer: Callable[[Question], Answer]) -> T:
+    """Run a decision to its end with answers from a plain function, and return its verdict."""
+    try:
+        questions = next(decision)
+        while True:
+            questions = decision.send(tuple(answer(question) for question in questions))
+    except StopIteration as stop:
+        verdict: T = stop.value
+        return verdict
+    finally:
+        decision.close()
+
+
+def never(question: Question) -> Answer:
+    """Answer nothing: for decisions that must not ask."""
+    raise OurFault(f"this decision may not ask for {question.name} {question.type}")

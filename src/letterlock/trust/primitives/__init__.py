@@ -1,0 +1,1 @@
+"""The only importer of the crypto library: digests, signatures, key transport, ciphers."""
