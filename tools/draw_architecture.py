@@ -53,7 +53,8 @@ def roles() -> list[str]:
     for name, work, column, row in ROLES:
         x, y = corner(column, row)
         parts.append(
-            f'<rect x="{x:g}" y="{y:g}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="6" fill="white" stroke="{INK}" stroke-width="1.4"/>'
+            f'<rect x="{x:g}" y="{y:g}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="6" '
+            f'fill="white" stroke="{INK}" stroke-width="1.4"/>'
         )
         parts.append(text(x + BOX_WIDTH / 2, y + 25, name, size=16, bold=True))
         parts.append(text(x + BOX_WIDTH / 2, y + 44, work, size=11, color=LINE))
@@ -71,7 +72,8 @@ def roles() -> list[str]:
             line = (middle, y + (BOX_HEIGHT if down else 0), middle, to_y - 7 if down else to_y + BOX_HEIGHT + 7)
             place = (middle + 52, (y + to_y + BOX_HEIGHT) / 2 + 4)
         parts.append(
-            f'<line x1="{line[0]:g}" y1="{line[1]:g}" x2="{line[2]:g}" y2="{line[3]:g}" stroke="{WAX}" stroke-width="2" marker-end="url(#tip)"/>'
+            f'<line x1="{line[0]:g}" y1="{line[1]:g}" x2="{line[2]:g}" y2="{line[3]:g}" '
+            f'stroke="{WAX}" stroke-width="2" marker-end="url(#tip)"/>'
         )
         if label:
             parts.append(text(*place, label, size=11, color=WAX))
