@@ -21,9 +21,12 @@ def zone_texts(plan: Plan) -> dict[str, str]:
     root = ["$TTL 300", _SOA, "@ NS ns.test.", "test. NS ns.test.", f"ns.test. A {address}"]
     top = ["$TTL 300", _SOA, "@ NS ns.test.", f"ns A {address}"]
     top += [f"{organisation.domain}. NS ns.test." for organisation in plan.organisations]
+    top += [f"{guest.domain}. NS ns.test." for guest in plan.guests]
     texts = {"": root, "test": top}
     for organisation in plan.organisations:
         texts[organisation.domain] = _organisation(organisation)
+    for guest in plan.guests:
+        texts[guest.domain] = ["$TTL 300", _SOA, "@ NS ns.test.", "@ MX 10 mail", f"mail A {guest.address}"]
     return {origin: "\n".join(lines) + "\n" for origin, lines in texts.items()}
 
 
