@@ -10,7 +10,10 @@ from collections.abc import Iterable
 
 import dns.exception
 import dns.name
-import dns.zone
+import dns.rdata
+import dns.rdataclass
+import dns.tokenizer
+import dns.zonefile
 
 from letterlock.errors import Malformed
 from letterlock.formats.dns import name as names
@@ -22,27 +25,47 @@ _CLAUSE = "RFC 1035 section 5"
 
 def read(text: str, origin: str = "", default_ttl: int = 3600) -> list[Record]:
     """Return the records of zone text, relative names below `origin`; raises Malformed with the line's number."""
-    prefix = f"$ORIGIN {origin.removesuffix('.')}.\n$TTL {default_ttl}\n"
+    collector = _Collector(dns.name.from_text(origin.removesuffix(".") + "."))
+    tokens = dns.tokenizer.Tokenizer(f"$TTL {default_ttl}\n{text}", "<zone>")
+    # The reader needs of its transaction only what the collector has.
+    reader = dns.zonefile.Reader(
+        tokens,
+        dns.rdataclass.IN,
+        collector,  # type: ignore[arg-type]
+        allow_directives=("$ORIGIN", "$TTL"),
+    )
+    reader.current_origin = collector.origin
     try:
-        zone = dns.zone.from_text(
-            prefix + text,
-            origin=dns.name.root,
-            relativize=False,
-            check_origin=False,
-            allow_directives=("$ORIGIN", "$TTL"),
-        )
+        reader.read()
     except (dns.exception.DNSException, ValueError) as error:
         raise Malformed(_describe(error), clause=_CLAUSE) from None
-    return [
-        Record(owner.to_wire().lower(), int(rdata.rdtype), types.IN, ttl, rdata_text.canonical(rdata))  # type: ignore[union-attr]  # to_wire returns octets when it is given no file
-        for owner, ttl, rdata in zone.iterate_rdatas()
-    ]
+    return collector.records
+
+
+class _Collector:
+    """Stands where dnspython's reader wants a transaction, and gathers records wherever they belong."""
+
+    def __init__(self, origin: dns.name.Name) -> None:
+        self.manager = self
+        self.origin = origin
+        self.records: list[Record] = []
+
+    def origin_information(self) -> tuple[dns.name.Name, bool, dns.name.Name]:
+        # As zone origin the root, so that the reader drops nothing.
+        return dns.name.root, False, dns.name.root
+
+    def check_put_rdataset(self, _check: object) -> None:
+        """Need no checks: a zone makes its own."""
+
+    def add(self, owner: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> None:
+        wire = names.from_labels(list(owner.labels[:-1]))
+        self.records.append(Record(wire, int(rdata.rdtype), types.IN, ttl, rdata_text.canonical(rdata)))
 
 
 def _describe(error: Exception) -> str:
-    # dnspython counts the two lines that were put before the text.
-    found = re.fullmatch(r"<string>:(\d+): (.*)", str(error), re.DOTALL)
-    return f"line {int(found[1]) - 2}: {found[2]}" if found else f"not zone text: {error}"
+    # dnspython counts the line that was put before the text.
+    found = re.fullmatch(r"<zone>:(\d+): (.*)", str(error), re.DOTALL)
+    return f"line {int(found[1]) - 1}: {found[2]}" if found else f"not zone text: {error}"
 
 
 def write(records: Iterable[Record]) -> str:
