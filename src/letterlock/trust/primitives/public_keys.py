@@ -114,7 +114,7 @@ def curve_of(info: PublicKeyInfo) -> str:
 def curve_oid(key: ec.EllipticCurvePublicKey) -> str:
     """Return the object identifier of a key's curve."""
     if key.curve.name not in _CURVE_OIDS:
-        raise Malformed(f"the curve {key.curve.name} is not used here", clause="RFC 5753 section 7.2.2")
+        raise Malformed(f"the curve {key.curve.name} is not used here", clause="RFC 5753 section 2")
     return _CURVE_OIDS[key.curve.name]
 
 
