@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: run test interop check bench fuzz format lock clean
+.PHONY: run test interop check docs bench fuzz format lock clean
 
 run: $(READY)  ## start the miniature Internet
 	$(BIN)/letterlock lab
@@ -23,6 +23,9 @@ check: $(READY)  ## style, types, import contracts, references, documentation
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_rfc_references.py
+
+docs: $(READY)  ## write the pages that follow from the code
+	$(BIN)/python tools/write_docs.py
 
 bench: $(READY)  ## measurements beside peers
 	$(BIN)/python -m bench

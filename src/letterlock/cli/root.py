@@ -9,7 +9,9 @@ import click
 import letterlock as package
 
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "config": ("config", "Show and check the settings."),
+}
 
 
 class LazyGroup(click.Group):

@@ -1,0 +1,1 @@
+"""Measurements beside peers: `python -m bench [NAME ...]`, one module a subject."""

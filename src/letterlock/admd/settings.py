@@ -1,0 +1,199 @@
+"""`letterlock.toml`: every setting there is, with its default, and the one required: the domain.
+
+`load` reads the file and reports every problem it finds at once, each with file, key, value and the fix. Paths in the
+file are relative to the file's folder. The descriptions here are the documentation: docs/settings.md is made from them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import AfterValidator, ConfigDict, Field
+
+from letterlock.errors import Malformed, SettingsFault
+from letterlock.formats import domain as domains
+
+FILE_NAME = "letterlock.toml"
+
+
+def _domain(name: str) -> str:
+    try:
+        return domains.to_ascii(name)
+    except Malformed as error:
+        raise ValueError(f"{error.problem}; write a domain name such as example.org") from None
+
+
+def _endpoint(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535 or (":" in host and host[:1] != "["):
+        raise ValueError("write ADDRESS:PORT, such as 0.0.0.0:25 or [::]:25")
+    return text
+
+
+DomainName = Annotated[str, AfterValidator(_domain)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Endpoints = list[Endpoint]
+
+
+def split_endpoint(endpoint: str) -> tuple[str, int]:
+    """Return the address, without brackets, and the port of an `ADDRESS:PORT`."""
+    host, _, port = endpoint.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+class Section(pydantic.BaseModel):
+    """A table of the file: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listen(Section):
+    """Where each service listens, as ADDRESS:PORT; an empty list switches a service off."""
+
+    smtp: Endpoints = Field(["0.0.0.0:25", "[::]:25"], description="SMTP for mail from other domains (STARTTLS).")
+    submissions: Endpoints = Field(["0.0.0.0:465", "[::]:465"], description="Submission with TLS from the start.")
+    submission: Endpoints = Field(["0.0.0.0:587", "[::]:587"], description="Submission with STARTTLS.")
+    imaps: Endpoints = Field(["0.0.0.0:993", "[::]:993"], description="IMAP with TLS from the start.")
+    imap: Endpoints = Field(["0.0.0.0:143", "[::]:143"], description="IMAP with STARTTLS.")
+    pop3s: Endpoints = Field(["0.0.0.0:995", "[::]:995"], description="POP3 with TLS from the start.")
+    pop3: Endpoints = Field(["0.0.0.0:110", "[::]:110"], description="POP3 with STLS.")
+
+
+class Tls(Section):
+    """The certificate all services show; a new file is taken up without a restart."""
+
+    certificate: Path = Field(
+        Path("tls/certificate.pem"), description="The certificate chain, PEM, the server's first."
+    )
+    key: Path = Field(Path("tls/key.pem"), description="The private key of that certificate, PEM.")
+    trusted: Path | None = Field(
+        None, description="PEM file of certification authorities trusted beside the system's when we are the client."
+    )
+
+
+class Dns(Section):
+    """How names are looked up."""
+
+    servers: Endpoints = Field([], description="Resolvers to ask; an empty list takes those of the system.")
+    timeout_seconds: float = Field(5.0, gt=0, le=60, description="How long one question may take in all.")
+
+
+class Limits(Section):
+    """What one client or one message may take."""
+
+    message_octets: int = Field(50_000_000, ge=65_536, description="The largest message accepted (SIZE).")
+    recipients: int = Field(1000, ge=100, description="Recipients of one message (RFC 5321 asks for 100 at least).")
+    connections: int = Field(2000, ge=1, description="Open connections of all services together.")
+    connections_per_network: int = Field(100, ge=1, description="Open connections of one /24 or /64 network.")
+
+
+class Transfer(Section):
+    """How mail leaves for other domains, and what happens when it cannot."""
+
+    port: int = Field(25, ge=1, le=65535, description="The port of other domains' mail exchangers.")
+    ports: dict[str, int] = Field({}, description="Other ports, by the exchanger's host name.")
+    source_address: str = Field("", description="The local address that connections are made from; empty: any.")
+    retry_first_seconds: int = Field(300, ge=1, description="The wait before the second attempt; it grows from there.")
+    retry_longest_seconds: int = Field(14_400, ge=1, description="The longest wait between two attempts.")
+    warn_after_seconds: int = Field(14_400, ge=1, description="When the sender hears that a message is late.")
+    expire_after_seconds: int = Field(432_000, ge=1, description="When a message is given up and returned.")
+
+
+class Delivery(Section):
+    """How a recipient's address finds a mailbox."""
+
+    sub_address_separator: str = Field("+", max_length=1, description="What parts user and detail; empty: nothing.")
+
+
+class Log(Section):
+    """Where events are written, one JSON line each."""
+
+    file: Path | None = Field(None, description="The file; without it, standard error.")
+
+
+class Settings(Section):
+    """The whole file."""
+
+    domain: DomainName = Field(description="The domain whose mail this is. The one setting that is required.")
+    more_domains: list[DomainName] = Field([], description="Further domains with the same accounts.")
+    host_name: DomainName = Field(
+        "", validate_default=False, description="This server's name; mail.DOMAIN if left out."
+    )
+    data: Path = Field(Path("data"), description="The folder of the message store.")
+    listen: Listen = Listen()
+    tls: Tls = Tls()
+    dns: Dns = Dns()
+    limits: Limits = Limits()
+    transfer: Transfer = Transfer()
+    delivery: Delivery = Delivery()
+    log: Log = Log()
+    folder: Annotated[Path, Field(exclude=True)] = Path()
+
+    def model_post_init(self, _context: object) -> None:
+        """Fill in what follows from other settings."""
+        if not self.host_name:
+            object.__setattr__(self, "host_name", f"mail.{self.domain}")
+
+    @property
+    def local_domains(self) -> tuple[str, ...]:
+        """All domains whose mail is delivered here."""
+        return (self.domain, *self.more_domains)
+
+    def path(self, path: Path) -> Path:
+        """Return a path of the file as one that can be opened."""
+        return self.folder / path
+
+
+def load(file: Path) -> Settings:
+    """Read `file` (or the letterlock.toml in a folder). Raises SettingsFault with every problem found."""
+    if file.is_dir():
+        file = file / FILE_NAME
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsFault((f"{file}: there is no such file; `letterlock init DOMAIN` writes one",)) from None
+    except OSError as error:
+        raise SettingsFault((f"{file}: cannot be read: {error.strerror}",)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsFault((f"{file}: not TOML: {error}",)) from None
+    return parse(table, file)
+
+
+def parse(table: dict[str, Any], file: Path) -> Settings:
+    """Check a table as tomllib gives it. Raises SettingsFault; `file` is named in the problems."""
+    table.pop("folder", None)
+    try:
+        return Settings.model_validate(table | {"folder": file.parent})
+    except pydantic.ValidationError as error:
+        raise SettingsFault(tuple(_problem(file, dict(one)) for one in error.errors())) from None
+
+
+def _problem(file: Path, error: dict[str, Any]) -> str:
+    location: tuple[str | int, ...] = error["loc"]
+    key = ".".join(str(part) for part in location)
+    match error["type"]:
+        case "extra_forbidden":
+            meant = difflib.get_close_matches(str(location[-1]), _known_keys(location[:-1]), 1)
+            hint = f"did you mean {meant[0]}?" if meant else "remove it"
+            return f"{file}: {key}: there is no such setting; {hint}"
+        case "missing":
+            return f'{file}: {key}: is missing; write {key} = "example.org"'
+        case "value_error":
+            return f"{file}: {key} = {error['input']!r}: {error['ctx']['error']}"
+        case _:
+            message = error["msg"][0].lower() + error["msg"][1:]
+            return f"{file}: {key} = {error['input']!r}: {message}; see docs/settings.md"
+
+
+def _known_keys(location: tuple[str | int, ...]) -> list[str]:
+    model: type[pydantic.BaseModel] = Settings
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel)):
+            return []
+        model = annotation
+    return [name for name in model.model_fields if name != "folder"]

@@ -1,0 +1,113 @@
+"""Structured logs: one event is one JSON line, whatever octets it carries.
+
+    log = Log("mta").bind(session="7f3a")
+    log.event("accepted", queue_id=queue_id, size_octets=len(content))
+
+A line holds the time (UTC, milliseconds), the severity, the role, the event, and the fields given. Octets are shown as
+text with everything outside printable ASCII escaped by JSON itself, so no value can begin a new line or reach a
+terminal as a control sequence. Lines go to one sink for the whole process (`send_to`), by default standard error.
+
+Limits: a text of more than 2,000 characters is cut and says so.
+See also: RELIABILITY promise 10 in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+Field = str | bytes | int | float | bool | None | list[str] | tuple[str, ...]
+Sink = Callable[[str], None]
+
+_LONGEST_TEXT = 2000
+
+
+class Severity(enum.IntEnum):
+    """How much an event matters to the people who run the system."""
+
+    EVENT = 0
+    WARNING = 1
+    ERROR = 2
+
+
+def _to_standard_error(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+_sink: Sink = _to_standard_error
+
+
+def send_to(sink: Sink) -> Sink:
+    """Send the lines of this process to `sink` from now on; return the sink before it."""
+    global _sink  # one process has one log
+    before, _sink = _sink, sink
+    return before
+
+
+class Log:
+    """A role's log, with the fields that all its events share. Cheap to make and to bind; safe between threads."""
+
+    __slots__ = ("_bound", "role")
+
+    def __init__(self, role: str, **bound: Field) -> None:
+        self.role = role
+        self._bound = bound
+
+    def bind(self, **fields: Field) -> Log:
+        """Return a log that adds `fields` to every event."""
+        return Log(self.role, **{**self._bound, **fields})
+
+    def event(self, name: str, **fields: Field) -> None:
+        """Record something that happened as it should."""
+        self._write(Severity.EVENT, name, fields)
+
+    def warning(self, name: str, **fields: Field) -> None:
+        """Record something that a person should know of, and that was dealt with."""
+        self._write(Severity.WARNING, name, fields)
+
+    def error(self, name: str, **fields: Field) -> None:
+        """Record something that needs a person."""
+        self._write(Severity.ERROR, name, fields)
+
+    def _write(self, severity: Severity, name: str, fields: dict[str, Field]) -> None:
+        now = datetime.datetime.now(datetime.UTC)
+        line: dict[str, object] = {
+            "time": now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z",
+            "severity": severity.name.lower(),
+            "role": self.role,
+            "event": name,
+        }
+        for key, value in self._bound.items():
+            line[key] = _plain(value)
+        for key, value in fields.items():
+            line[key] = _plain(value)
+        _sink(_one_line(line))
+
+
+def _plain(value: Field) -> object:
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    if isinstance(value, str) and not value.isascii():
+        value = value.encode("utf-8", "backslashreplace").decode()  # a lone surrogate is no character
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        return f"{value[:_LONGEST_TEXT]}… ({len(value)} characters)"
+    return value
+
+
+def _one_line(line: dict[str, object]) -> str:
+    text = msgspec.json.encode(line).decode()
+    # JSON escapes control characters below U+0020 only; what else could move a terminal or end a line is escaped here.
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(character if " " <= character <= "~" else _escaped(ord(character)) for character in text)
+
+
+def _escaped(code: int) -> str:
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"

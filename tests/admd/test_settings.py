@@ -1,0 +1,70 @@
+"""letterlock.toml: defaults, and every problem at once."""
+
+from pathlib import Path
+
+import pytest
+
+from letterlock.admd import settings
+from letterlock.errors import SettingsFault
+
+
+def _write(folder: Path, text: str) -> Path:
+    file = folder / "letterlock.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_the_domain_is_all_it_takes(tmp_path: Path) -> None:
+    """Everything but the domain has a default; paths are relative to the file."""
+    loaded = settings.load(_write(tmp_path, 'domain = "Rosewood.TEST"'))
+    assert loaded.local_domains == ("rosewood.test",)
+    assert loaded.host_name == "mail.rosewood.test"
+    assert loaded.path(loaded.data) == tmp_path / "data"
+
+
+def test_a_folder_stands_for_its_file(tmp_path: Path) -> None:
+    """`--config FOLDER` is as good as `--config FOLDER/letterlock.toml`."""
+    _write(tmp_path, 'domain = "rosewood.test"')
+    assert settings.load(tmp_path).domain == "rosewood.test"
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    """Each names file, key, value and the fix."""
+    file = _write(tmp_path, 'domain = "-x"\nhostname = "a"\n[listen]\nsmtp = ["25"]\n[limits]\nrecipients = 3\n')
+    with pytest.raises(SettingsFault) as caught:
+        settings.load(file)
+    problems = caught.value.problems
+    assert len(problems) == 4
+    assert all(str(file) in problem for problem in problems)
+    told = "\n".join(problems)
+    assert "domain = '-x'" in told
+    assert "hostname: there is no such setting; did you mean host_name?" in told
+    assert "listen.smtp.0 = '25': write ADDRESS:PORT" in told
+    assert "limits.recipients = 3: input should be greater than or equal to 100" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", 'domain: is missing; write domain = "example.org"'),
+        ("domain = ", "not TOML"),
+        ('domain = "a.test"\n[tls]\nkei = 1', "did you mean key?"),
+    ],
+)
+def test_what_is_no_file_of_ours_is_named(tmp_path: Path, text: str, told: str) -> None:
+    """Missing, unreadable and misspelt each have their sentence."""
+    with pytest.raises(SettingsFault, match=None) as caught:
+        settings.load(_write(tmp_path, text))
+    assert told in str(caught.value)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    """The way out is in the message."""
+    with pytest.raises(SettingsFault, match="letterlock init DOMAIN"):
+        settings.load(tmp_path / "letterlock.toml")
+
+
+def test_endpoints_are_split() -> None:
+    """Brackets belong to the writing, not to the address."""
+    assert settings.split_endpoint("[::1]:25") == ("::1", 25)
+    assert settings.split_endpoint("127.0.0.1:0") == ("127.0.0.1", 0)

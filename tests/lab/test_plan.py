@@ -1,0 +1,52 @@
+"""The lab on paper."""
+
+import itertools
+import socket
+
+import pytest
+
+from letterlock.lab import plan as plans
+
+
+def _draw(first: int = 0, guests: tuple[str, ...] = ()) -> plans.Plan:
+    counter = itertools.count()
+    return plans.draw(lambda below: first % below, lambda: f"password {next(counter)}", guests)
+
+
+def test_each_host_has_an_address_and_services_their_usual_ports() -> None:
+    """As in the real Internet: the exchanger's address says who it is, the port which service."""
+    plan = _draw()
+    first, second = plan.organisations
+    assert first.address != second.address
+    assert first.ports == second.ports == plans.SERVICES
+    assert first.host_name == "mail.rosewood.test"
+    assert first.address_of(first.people[0]) == "ada@rosewood.test"
+    assert len({person.password for organisation in plan.organisations for person in organisation.people}) == 4
+
+
+def test_a_network_in_use_is_passed_over() -> None:
+    """Two labs stand side by side."""
+    taken = _draw()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+        other.bind(taken.name_server)
+        other.listen()
+        assert _draw().name_server != taken.name_server
+
+
+def test_one_address_serves_where_there_are_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All endpoints differ, so a system without 127.0.0.0/8 runs a lab too."""
+    monkeypatch.setattr(plans, "_can_bind", lambda address, port: address == "127.0.0.1")
+    plan = _draw()
+    endpoints = [plan.name_server] + [
+        (organisation.address, port) for organisation in plan.organisations for port in organisation.ports.values()
+    ]
+    assert len(set(endpoints)) == 15
+    assert {address for address, _ in endpoints} == {"127.0.0.1"}
+
+
+def test_a_guest_gets_an_address_of_its_own() -> None:
+    """Another mail server joins at an address that nothing else uses, on the port that all exchangers have."""
+    plan = _draw(guests=("quarry.test",))
+    (guest,) = plan.guests
+    assert guest.port == plans.SERVICES["smtp"]
+    assert guest.address not in {organisation.address for organisation in plan.organisations}

@@ -1,0 +1,31 @@
+"""Documentation that follows from the code."""
+
+from letterlock.admd.settings import Section, Settings
+from letterlock.cli.root import COMMANDS, letterlock
+
+
+def test_every_setting_is_described() -> None:
+    """docs/settings.md has a sentence for each setting."""
+
+    def undescribed(model: type[Section], prefix: str = "") -> list[str]:
+        names = []
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+                names += undescribed(field.annotation, f"{prefix}{name}.")
+            elif name != "folder" and not field.description:
+                names.append(prefix + name)
+        return names
+
+    assert undescribed(Settings) == []
+
+
+def test_every_command_loads_and_has_help() -> None:
+    """The lazy table names modules that exist and commands that explain themselves."""
+    import click
+
+    context = click.Context(letterlock)
+    for name, (_, help_line) in COMMANDS.items():
+        command = letterlock.get_command(context, name)
+        assert command is not None
+        assert command.help, name
+        assert help_line
