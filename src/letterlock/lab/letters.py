@@ -65,9 +65,7 @@ def letters(plan: Plan, now: datetime, token: Callable[[], str]) -> list[Letter]
             token=token(),
             eight_bit=eight_bit,
         )
-        recipients = tuple(
-            f"{person.local_part}{detail}@{organisation.domain}" for organisation, person, detail in to
-        )
+        recipients = tuple(f"{person.local_part}{detail}@{organisation.domain}" for organisation, person, detail in to)
         return Letter(title, home, author, recipients, octets)
 
     return [
