@@ -52,7 +52,9 @@ def as_lines(plan: Plan, folder: Path, authority: Path) -> list[str]:
             f"  POP3          {ports['pop3s']} TLS, {ports['pop3']} STLS",
             f"  SMTP          {ports['smtp']} STARTTLS",
         ]
-        lines += [f"  {organisation.address_of(person):<22}password {person.password}" for person in organisation.people]
+        lines += [
+            f"  {organisation.address_of(person):<22}password {person.password}" for person in organisation.people
+        ]
     for guest in plan.guests:
         lines += ["", f"{guest.domain}  awaited at {guest.address} port {guest.port} ({guest.host_name})"]
     first, second = plan.organisations
