@@ -8,9 +8,9 @@ import pytest
 from letterlock.lab import plan as plans
 
 
-def _draw(first: int = 0) -> plans.Plan:
+def _draw(first: int = 0, guests: tuple[str, ...] = ()) -> plans.Plan:
     counter = itertools.count()
-    return plans.draw(lambda below: first % below, lambda: f"password {next(counter)}")
+    return plans.draw(lambda below: first % below, lambda: f"password {next(counter)}", guests)
 
 
 def test_each_host_has_an_address_and_services_their_usual_ports() -> None:
@@ -42,3 +42,11 @@ def test_one_address_serves_where_there_are_no_others(monkeypatch: pytest.Monkey
     ]
     assert len(set(endpoints)) == 15
     assert {address for address, _ in endpoints} == {"127.0.0.1"}
+
+
+def test_a_guest_gets_an_address_of_its_own() -> None:
+    """Another mail server joins at an address that nothing else uses, on the port that all exchangers have."""
+    plan = _draw(guests=("quarry.test",))
+    (guest,) = plan.guests
+    assert guest.port == plans.SERVICES["smtp"]
+    assert guest.address not in {organisation.address for organisation in plan.organisations}

@@ -9,7 +9,10 @@ import click
 import letterlock as package
 
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "config": ("config", "Show and check the settings."),
+    "queue": ("queue", "Show and steer the mail that waits for other domains."),
+}
 
 
 class LazyGroup(click.Group):

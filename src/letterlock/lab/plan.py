@@ -59,11 +59,26 @@ class Organisation:
 
 
 @dataclass(frozen=True, slots=True)
+class Guest:
+    """A domain that another mail server is going to serve, at the address and port kept free for it."""
+
+    domain: str
+    address: str
+    port: int
+
+    @property
+    def host_name(self) -> str:
+        """The name of its mail exchanger."""
+        return f"mail.{self.domain}"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole lab: the name server of all zones, and the organisations."""
+    """The whole lab: the name server of all zones, the organisations, and the guests."""
 
     name_server: tuple[str, int]
     organisations: tuple[Organisation, Organisation]
+    guests: tuple[Guest, ...] = ()
 
 
 _PEOPLE = {
@@ -72,8 +87,8 @@ _PEOPLE = {
 }
 
 
-def draw(random_below: Callable[[int], int], password: Callable[[], str]) -> Plan:
-    """Choose free addresses and ports. Raises Unavailable where nothing can be bound."""
+def draw(random_below: Callable[[int], int], password: Callable[[], str], guests: tuple[str, ...] = ()) -> Plan:
+    """Choose free addresses and ports; `guests` are domains. Raises Unavailable where nothing can be bound."""
     people = {
         domain: tuple(Person(local_part, name, password()) for local_part, name in persons)
         for domain, persons in _PEOPLE.items()
@@ -81,28 +96,32 @@ def draw(random_below: Callable[[int], int], password: Callable[[], str]) -> Pla
     if _can_bind("127.0.9.9", 0):
         first = random_below(200)
         for offset in range(200):
-            plan = _on_own_network(16 + (first + offset) % 200, people)
+            plan = _on_own_network(16 + (first + offset) % 200, people, guests)
             if all(_can_bind(address, port) for address, port in _endpoints(plan)):
                 return plan
         raise Unavailable("no network 127.0.N.0 is free for a lab; stop other labs")
-    return _on_one_address(people)
+    return _on_one_address(people, guests)
 
 
-def _on_own_network(network: int, people: dict[str, tuple[Person, ...]]) -> Plan:
+def _on_own_network(network: int, people: dict[str, tuple[Person, ...]], guests: tuple[str, ...]) -> Plan:
     first, second = (
         Organisation(domain, f"127.0.{network}.{host}", SERVICES, persons)
         for host, (domain, persons) in zip((10, 20), people.items(), strict=True)
     )
-    return Plan((f"127.0.{network}.53", NAME_SERVER_PORT), (first, second))
+    invited = tuple(
+        Guest(domain, f"127.0.{network}.{host}", SERVICES["smtp"]) for host, domain in enumerate(guests, start=100)
+    )
+    return Plan((f"127.0.{network}.53", NAME_SERVER_PORT), (first, second), invited)
 
 
-def _on_one_address(people: dict[str, tuple[Person, ...]]) -> Plan:
-    with _handed_out_ports(1 + len(people) * len(SERVICES)) as ports:
+def _on_one_address(people: dict[str, tuple[Person, ...]], guests: tuple[str, ...]) -> Plan:
+    with _handed_out_ports(1 + len(people) * len(SERVICES) + len(guests)) as ports:
         first, second = (
             Organisation(domain, "127.0.0.1", {service: next(ports) for service in SERVICES}, persons)
             for domain, persons in people.items()
         )
-        return Plan(("127.0.0.1", next(ports)), (first, second))
+        invited = tuple(Guest(domain, "127.0.0.1", next(ports)) for domain in guests)
+        return Plan(("127.0.0.1", next(ports)), (first, second), invited)
 
 
 def _endpoints(plan: Plan) -> Iterator[tuple[str, int]]:
@@ -110,6 +129,8 @@ def _endpoints(plan: Plan) -> Iterator[tuple[str, int]]:
     for organisation in plan.organisations:
         for port in organisation.ports.values():
             yield organisation.address, port
+    for guest in plan.guests:
+        yield guest.address, guest.port
 
 
 def _can_bind(address: str, port: int) -> bool:

@@ -12,7 +12,7 @@ up one after the other or all at once. It never learns which. The drivers stand 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from letterlock.errors import OurFault
 from letterlock.formats.dns.question import Answer, Question
@@ -41,6 +41,30 @@ def decide(decision: Decision[T], answer: Callable[[Question], Answer]) -> T:
         questions = next(decision)
         while True:
             questions = decision.send(tuple(answer(question) for question in questions))
+    except StopIteration as stop:
+        verdict: T = stop.value
+        return verdict
+    finally:
+        decision.close()
+
+
+class Asker(Protocol):
+    """Whatever can look a question up, such as the resolver in host/resolver."""
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the answer; a look-up that fails is an answer too."""
+        ...
+
+
+async def decide_with(resolver: Asker, decision: Decision[T]) -> T:
+    """Run a decision to its end with answers of a resolver, one question after the other, and return its verdict.
+
+    host/drive_decisions.py asks the questions of one step all at once.
+    """
+    try:
+        questions = next(decision)
+        while True:
+            questions = decision.send(tuple([await resolver.ask(question) for question in questions]))
     except StopIteration as stop:
         verdict: T = stop.value
         return verdict

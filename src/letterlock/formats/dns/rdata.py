@@ -1,8 +1,10 @@
 """The data of resource records, a class a type, named as the standard names their fields.
 
-Names inside are lower-case A-labels without a final dot; the root is an empty string.
+Names inside are lower-case A-labels without a final dot; the root is an empty string. `rdata_wire` gives each its
+octets, `rdata_text` its presentation form.
 
-Standards: RFC 1035 section 3.3, RFC 3596 (AAAA), RFC 2782 (SRV), RFC 6698 (TLSA), RFC 7505 (null MX).
+Standards: RFC 1035 section 3.3, RFC 3596 (AAAA), RFC 2782 (SRV), RFC 6698 (TLSA), RFC 7505 (null MX), RFC 4034
+(DNSKEY, RRSIG, NSEC, DS), RFC 5155 (NSEC3), RFC 6672 (DNAME), RFC 7929 (OPENPGPKEY), RFC 8659 (CAA).
 """
 
 from __future__ import annotations
@@ -27,6 +29,13 @@ class Aaaa:
 @dataclass(frozen=True, slots=True)
 class Cname:
     """The canonical name of an alias."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dname:
+    """The name under which everything below the owner is found (RFC 6672)."""
 
     target: str
 
@@ -89,6 +98,31 @@ class Txt:
 
 
 @dataclass(frozen=True, slots=True)
+class Hinfo:
+    """The kind of machine and its system (RFC 1035 section 3.3.2)."""
+
+    cpu: bytes
+    os: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Minfo:
+    """Who is responsible for a mailing list (RFC 1035 section 3.3.7)."""
+
+    responsible_mailbox: str
+    error_mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wks:
+    """The well known services of an address (RFC 1035 section 3.4.2)."""
+
+    address: str
+    protocol: int
+    bit_map: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Tlsa:
     """A certificate association (RFC 6698 section 2.1); SMIMEA has the same fields (RFC 8162 section 2)."""
 
@@ -104,6 +138,87 @@ class Smimea(Tlsa):
 
 
 @dataclass(frozen=True, slots=True)
+class Openpgpkey:
+    """A transferable public key of OpenPGP (RFC 7929 section 2.1)."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Caa:
+    """Which certification authority may issue for the name (RFC 8659 section 4.1)."""
+
+    flags: int
+    tag: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dnskey:
+    """A public key of a zone (RFC 4034 section 2.1)."""
+
+    flags: int
+    protocol: int
+    algorithm: int
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ds:
+    """The digest of a child zone's key, in the parent (RFC 4034 section 5.1)."""
+
+    key_tag: int
+    algorithm: int
+    digest_type: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rrsig:
+    """The signature of a record set (RFC 4034 section 3.1); times in seconds since 1970, modulo 2^32."""
+
+    type_covered: str
+    algorithm: int
+    labels: int
+    original_ttl: int
+    expiration: int
+    inception: int
+    key_tag: int
+    signer: str
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Nsec:
+    """The next name of the zone, and the types at this one (RFC 4034 section 4.1)."""
+
+    next_name: str
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Nsec3:
+    """The next hashed name of the zone, and the types at this one (RFC 5155 section 3.1)."""
+
+    algorithm: int
+    flags: int
+    iterations: int
+    salt: bytes
+    next_hash: bytes
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Nsec3param:
+    """How a zone's names are hashed (RFC 5155 section 4.1)."""
+
+    algorithm: int
+    flags: int
+    iterations: int
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Opaque:
     """A record of a type that has no class here: its mnemonic and its wire octets (RFC 3597)."""
 
@@ -111,4 +226,29 @@ class Opaque:
     wire: bytes
 
 
-Rdata = A | Aaaa | Cname | Mx | Ns | Ptr | Soa | Srv | Txt | Tlsa | Smimea | Opaque
+Rdata = (
+    A
+    | Aaaa
+    | Cname
+    | Dname
+    | Mx
+    | Ns
+    | Ptr
+    | Soa
+    | Srv
+    | Txt
+    | Hinfo
+    | Minfo
+    | Wks
+    | Tlsa
+    | Smimea
+    | Openpgpkey
+    | Caa
+    | Dnskey
+    | Ds
+    | Rrsig
+    | Nsec
+    | Nsec3
+    | Nsec3param
+    | Opaque
+)

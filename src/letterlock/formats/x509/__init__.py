@@ -1,1 +1,1 @@
-"""Certificates, revocation lists and OCSP as values (RFC 5280, 6960)."""
+"""Certificates, revocation lists, OCSP and certification requests as values (RFC 5280, 6960, 2986)."""

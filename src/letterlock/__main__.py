@@ -1,0 +1,5 @@
+"""`python -m letterlock` is `letterlock`."""
+
+from letterlock.cli import main
+
+main()

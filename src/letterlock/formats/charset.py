@@ -1,0 +1,106 @@
+"""Charsets: names as mail writes them, and octets to text without ever failing.
+
+Only codecs that turn octets into text and back are used; Python's others (`rot13`, `unicode_escape`, `idna`, ...) are
+no charsets. US-ASCII with octets above 127 is read as UTF-8 where it is UTF-8, and named a defect.
+
+Standards: RFC 2046 section 4.1.2, RFC 2049 section 2, RFC 6657 (defaults), the IANA charset registry's aliases.
+"""
+
+from __future__ import annotations
+
+import codecs
+import functools
+
+from letterlock.formats.defect import Defect, Kind
+
+_NOT_CHARSETS = frozenset(
+    [
+        "base64",
+        "bz2",
+        "hex",
+        "quopri",
+        "rot_13",
+        "uu",
+        "zlib",
+        "idna",
+        "mbcs",
+        "oem",
+        "palmos",
+        "punycode",
+        "raw_unicode_escape",
+        "undefined",
+        "unicode_escape",
+        "charmap",
+    ]
+)
+# Names of the wild that Python does not know, or knows as something smaller than what writers mean.
+_ALIASES = {
+    "unicode-1-1-utf-7": "utf-7",
+    "x-unknown": "us-ascii",
+    "unknown-8bit": "us-ascii",
+    "8bit": "us-ascii",
+    "iso-8859-8-i": "iso-8859-8",
+    "iso-8859-8-e": "iso-8859-8",
+    "iso-8859-6-i": "iso-8859-6",
+    "iso-8859-6-e": "iso-8859-6",
+    "x-sjis": "cp932",
+    "shift_jis": "cp932",
+    "x-gbk": "gb18030",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "ks_c_5601-1987": "cp949",
+    "euc-kr": "cp949",
+    "x-windows-949": "cp949",
+    "big5": "big5hkscs",
+    "x-mac-roman": "mac-roman",
+    "macintosh": "mac-roman",
+    "tis-620": "cp874",
+    "windows-874": "cp874",
+    "iso-2022-jp": "iso-2022-jp-2",
+    "cp-850": "cp850",
+    "utf-8mb4": "utf-8",
+    "utf8mb4": "utf-8",
+}
+
+
+@functools.lru_cache(maxsize=256)
+def codec_name(charset: str) -> str | None:
+    """Return the codec that reads `charset` (any case), or None if nobody knows it."""
+    name = charset.strip().strip("'\"").lower()
+    if len(name) > 60 or not name.isascii() or "\0" in name:
+        return None
+    try:
+        found = codecs.lookup(_ALIASES.get(name, name) or "ascii")
+    except (LookupError, ValueError):
+        return None
+    if found.name in _NOT_CHARSETS or not getattr(found, "_is_text_encoding", True):
+        return None
+    return found.name
+
+
+def decode_text(octets: bytes, charset: str, offset: int, defects: list[Defect]) -> str:
+    """Return `octets` as text in `charset` ("" is US-ASCII). Never raises; appends what is wrong to `defects`."""
+    codec = codec_name(charset)
+    if codec is None:
+        defects.append(Defect(Kind.UNKNOWN_CHARSET, offset, charset[:60]))
+        return octets.decode("ascii", "replace")
+    if codec == "ascii":
+        return _ascii(octets, offset, defects)
+    try:
+        return octets.decode(codec)
+    except (UnicodeError, ValueError):
+        defects.append(Defect(Kind.BAD_CHARSET_OCTETS, offset, charset[:60]))
+    try:
+        return octets.decode(codec, "replace")
+    except (UnicodeError, ValueError):
+        return octets.decode("ascii", "replace")
+
+
+def _ascii(octets: bytes, offset: int, defects: list[Defect]) -> str:
+    if octets.isascii():
+        return octets.decode("ascii")
+    defects.append(Defect(Kind.BAD_CHARSET_OCTETS, offset, "us-ascii"))
+    try:
+        return octets.decode("utf-8")  # QUIRK undeclared-utf-8
+    except UnicodeDecodeError:
+        return octets.decode("ascii", "replace")

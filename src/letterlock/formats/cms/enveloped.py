@@ -1,0 +1,116 @@
+"""EnvelopedData, AuthEnvelopedData and EncryptedData: content nobody else can read.
+
+Standards: RFC 5652 sections 6 and 8, RFC 5083 section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from letterlock.formats.asn1 import oids, tags, writer
+from letterlock.formats.asn1.reader import Element, Fields
+from letterlock.formats.cms import content, recipients
+from letterlock.formats.cms.attributes import Attributes
+from letterlock.formats.cms.identifiers import KeyIdentifier
+from letterlock.formats.cms.recipients import KeyTransport, RecipientInfo
+from letterlock.formats.cms.signed import encode_certificates, parse_certificates
+from letterlock.formats.x509.algorithm import AlgorithmIdentifier
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopedData:
+    """Enveloped, authenticated-enveloped or (without recipients) encrypted data, told apart by `content_info_type`.
+
+    `authenticated_octets` is the DER of the authenticated attributes, the additional data of the cipher; `tag` is its
+    authentication tag. Both are empty for EnvelopedData.
+    """
+
+    content_info_type: str
+    originator_certificates: tuple[bytes, ...] = field(repr=False)
+    recipients: tuple[RecipientInfo, ...]
+    content_type: str
+    algorithm: AlgorithmIdentifier
+    content: Element | None = field(repr=False)
+    authenticated: Attributes = field(default_factory=Attributes)
+    authenticated_octets: bytes = field(default=b"", repr=False)
+    tag: bytes = b""
+
+    @classmethod
+    def parse(cls, content_info_type: str, element: Element) -> EnvelopedData:
+        """Read any of the three; raises Malformed."""
+        fields = Fields(element)
+        fields.take(tags.INTEGER)
+        certificates: tuple[bytes, ...] = ()
+        infos: tuple[RecipientInfo, ...] = ()
+        if content_info_type != oids.ENCRYPTED_DATA:
+            certificates, infos = parse_recipients(fields)
+        content_type, algorithm, body = _parse_content(fields.take(tags.SEQUENCE))
+        if content_info_type != oids.AUTH_ENVELOPED_DATA:
+            fields.optional(tags.context(1))
+            fields.finish()
+            return cls(content_info_type, certificates, infos, content_type, algorithm, body)
+        attributes = fields.optional(tags.context(1))
+        tag = fields.take(tags.OCTET_STRING).octet_string()
+        fields.optional(tags.context(2))
+        fields.finish()
+        # RFC 5083 section 2.2: authenticated as a SET OF
+        octets = b"" if attributes is None else b"\x31" + writer.content_of(attributes)[1:]
+        parsed = Attributes() if attributes is None else Attributes.parse(attributes)
+        return cls(content_info_type, certificates, infos, content_type, algorithm, body, parsed, octets, tag)
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Return the cipher text as views of its segments."""
+        return iter(()) if self.content is None else self.content.pieces()
+
+
+def parse_recipients(fields: Fields) -> tuple[tuple[bytes, ...], tuple[RecipientInfo, ...]]:
+    """Read originator certificates and recipients, which stand before the content."""
+    originator = fields.optional(tags.context(0))
+    certificates: tuple[bytes, ...] = ()
+    if originator is not None:
+        certificates = parse_certificates(Fields(originator.retagged(tags.SEQUENCE)).optional(tags.context(0)))
+    return certificates, recipients.parse_all(fields.take(tags.SET))
+
+
+def _parse_content(element: Element) -> tuple[str, AlgorithmIdentifier, Element | None]:
+    fields = Fields(element)
+    content_type = fields.take(tags.OBJECT_IDENTIFIER).oid()
+    algorithm = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
+    body = fields.optional(tags.context(0))
+    fields.finish()
+    return content_type, algorithm, body
+
+
+def encode_head(
+    content_info_type: str, infos: tuple[RecipientInfo, ...], certificates: tuple[bytes, ...] = ()
+) -> bytes:
+    """Return version, originator and recipients, which stand before the content."""
+    version = 0
+    if content_info_type == oids.ENVELOPED_DATA:
+        # RFC 5652 section 6.1
+        simple = all(
+            isinstance(info, KeyTransport) and not isinstance(info.identifier, KeyIdentifier) for info in infos
+        )
+        with_password = any(isinstance(info, recipients.Password | recipients.Other) for info in infos)
+        version = 3 if with_password else 0 if simple and not certificates else 2
+    originator = writer.implicit(0, writer.sequence(encode_certificates(certificates))) if certificates else b""
+    return writer.integer(version) + originator + writer.set_of(info.encode() for info in infos)
+
+
+def encode(
+    content_info_type: str,
+    infos: tuple[RecipientInfo, ...],
+    content_type: str,
+    algorithm: AlgorithmIdentifier,
+    sealed: bytes,
+    *,
+    authenticated: bytes = b"",
+    tag: bytes = b"",
+) -> bytes:
+    """Return the DER of a ContentInfo with EnvelopedData or AuthEnvelopedData around cipher text."""
+    body = writer.sequence(writer.oid(content_type), algorithm.encode(), writer.element(0x80, sealed))
+    parts = [encode_head(content_info_type, infos), body]
+    if content_info_type == oids.AUTH_ENVELOPED_DATA:
+        parts += [writer.implicit(1, authenticated) if authenticated else b"", writer.octet_string(tag)]
+    return content.encode(content_info_type, writer.sequence(*parts))

@@ -1,0 +1,183 @@
+"""SignedData: content, the signatures over it, and the certificates and lists to check them with.
+
+The content is not copied: `SignedData.pieces` are views of the segments it came in. What a signature covers when there
+are signed attributes is `SignerInfo.signed_octets`, their DER.
+
+Standards: RFC 5652 section 5, RFC 5940 (OCSP answers among the lists).
+Limits: 64 signers, 256 certificates, 64 lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from letterlock.formats.asn1 import oids, tags, writer
+from letterlock.formats.asn1.reader import Element, Fields
+from letterlock.formats.cms import content, identifiers
+from letterlock.formats.cms.attributes import Attributes
+from letterlock.formats.cms.identifiers import CertificateIdentifier, KeyIdentifier
+from letterlock.formats.x509.algorithm import AlgorithmIdentifier
+
+MAX_SIGNERS = 64
+MAX_CERTIFICATES = 256
+_OCSP_RESPONSE = "1.3.6.1.5.5.7.16.2"  # RFC 5940 section 2.1
+
+
+@dataclass(frozen=True, slots=True)
+class SignerInfo:
+    """One signature; `signed_octets` is what it covers, None where it covers the content itself."""
+
+    identifier: CertificateIdentifier
+    digest_algorithm: AlgorithmIdentifier
+    signed: Attributes
+    signed_octets: bytes | None = field(repr=False)
+    signature_algorithm: AlgorithmIdentifier
+    signature: bytes = field(repr=False)
+    unsigned: Attributes = field(default_factory=Attributes)
+
+    @classmethod
+    def parse(cls, element: Element) -> SignerInfo:
+        """Read a SignerInfo; raises Malformed."""
+        fields = Fields(element)
+        fields.take(tags.INTEGER)
+        identifier = identifiers.parse(fields.any())
+        digest_algorithm = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
+        attributes = fields.optional(tags.context(0))
+        signature_algorithm = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
+        signature = fields.take(tags.OCTET_STRING).octet_string()
+        unsigned = fields.optional(tags.context(1))
+        fields.finish()
+        signed_octets = None
+        if attributes is not None:
+            # RFC 5652 section 5.4: the SET OF tag stands in place of the [0]
+            signed_octets = b"\x31" + writer.content_of(attributes)[1:]
+        return cls(
+            identifier,
+            digest_algorithm,
+            Attributes() if attributes is None else Attributes.parse(attributes),
+            signed_octets,
+            signature_algorithm,
+            signature,
+            Attributes() if unsigned is None else Attributes.parse(unsigned),
+        )
+
+    def encode(self) -> bytes:
+        """Return the DER."""
+        version = 3 if isinstance(self.identifier, KeyIdentifier) else 1
+        return writer.sequence(
+            writer.integer(version),
+            self.identifier.encode(),
+            self.digest_algorithm.encode(),
+            b"" if self.signed_octets is None else writer.implicit(0, self.signed_octets),
+            self.signature_algorithm.encode(),
+            writer.octet_string(self.signature),
+            writer.implicit(1, self.unsigned.encode()) if self.unsigned.items else b"",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SignedData:
+    """A SignedData as it came. `content` is None when detached, or when there is none (certs-only)."""
+
+    content_type: str
+    content: Element | None = field(repr=False)
+    digest_algorithms: tuple[str, ...]
+    certificates: tuple[bytes, ...] = field(repr=False)
+    crls: tuple[bytes, ...] = field(repr=False)
+    ocsp_responses: tuple[bytes, ...] = field(repr=False)
+    signers: tuple[SignerInfo, ...]
+
+    @classmethod
+    def parse(cls, element: Element) -> SignedData:
+        """Read a SignedData; raises Malformed."""
+        fields = Fields(element)
+        fields.take(tags.INTEGER)
+        digests = tuple(AlgorithmIdentifier.parse(each).oid for each in fields.take(tags.SET).children())
+        inner = Fields(fields.take(tags.SEQUENCE))
+        content_type = inner.take(tags.OBJECT_IDENTIFIER).oid()
+        wrapped = inner.optional(tags.context(0))
+        inner.finish()
+        tail = parse_tail(fields)
+        body = None if wrapped is None else wrapped.only_child().expect(tags.OCTET_STRING)
+        return cls(content_type, body, digests, *tail)
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Return the content as views of its segments."""
+        return iter(()) if self.content is None else self.content.pieces()
+
+
+def parse_tail(
+    fields: Fields,
+) -> tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[bytes, ...], tuple[SignerInfo, ...]]:
+    """Read what follows the content: certificates, CRLs, OCSP responses and signers."""
+    certificates = parse_certificates(fields.optional(tags.context(0)))
+    crls, responses = parse_crls(fields.optional(tags.context(1)))
+    signers: list[SignerInfo] = []
+    for child in fields.take(tags.SET).children():
+        if len(signers) >= MAX_SIGNERS:
+            raise child.fault(f"more than {MAX_SIGNERS} signers", "RFC 5652 section 5.1")
+        signers.append(SignerInfo.parse(child))
+    fields.finish()
+    return certificates, crls, responses, tuple(signers)
+
+
+def parse_certificates(element: Element | None) -> tuple[bytes, ...]:
+    """Return the X.509 certificates of a CertificateSet; attribute certificates and others are passed over."""
+    found: list[bytes] = []
+    for child in () if element is None else element.children():
+        if len(found) >= MAX_CERTIFICATES:
+            raise child.fault(f"more than {MAX_CERTIFICATES} certificates", "RFC 5652 section 10.2.3")
+        if child.tag == tags.SEQUENCE:
+            found.append(child.encoded)
+    return tuple(found)
+
+
+def parse_crls(element: Element | None) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Return the CRLs and the OCSP responses of RevocationInfoChoices."""
+    crls, responses = [], []
+    for child in () if element is None else element.children():
+        if child.tag == tags.SEQUENCE:
+            crls.append(child.encoded)
+        elif child.tag == tags.context(1):
+            other = Fields(child.retagged(tags.SEQUENCE))
+            if other.take(tags.OBJECT_IDENTIFIER).oid() == _OCSP_RESPONSE:
+                responses.append(other.take(tags.SEQUENCE).encoded)
+    return tuple(crls), tuple(responses)
+
+
+def encode_certificates(certificates: tuple[bytes, ...]) -> bytes:
+    """Return the [0] with a CertificateSet, or nothing."""
+    return writer.implicit(0, writer.set_of(dict.fromkeys(certificates))) if certificates else b""
+
+
+def encode_tail(certificates: tuple[bytes, ...], crls: tuple[bytes, ...], signers: tuple[SignerInfo, ...]) -> bytes:
+    """Return what follows the content."""
+    lists = writer.implicit(1, writer.set_of(crls)) if crls else b""
+    return encode_certificates(certificates) + lists + writer.set_of(signer.encode() for signer in signers)
+
+
+def encode_head(content_type: str, digests: tuple[AlgorithmIdentifier, ...], signers: tuple[SignerInfo, ...]) -> bytes:
+    """Return version and digest algorithms, which stand before the content."""
+    # RFC 5652 section 5.1
+    by_key = any(isinstance(signer.identifier, KeyIdentifier) for signer in signers)
+    version = 3 if by_key or content_type != oids.DATA else 1
+    return writer.integer(version) + writer.set_of(dict.fromkeys(digest.encode() for digest in digests))
+
+
+def encode(
+    content_type: str,
+    body: bytes | None,
+    signers: tuple[SignerInfo, ...],
+    certificates: tuple[bytes, ...] = (),
+    crls: tuple[bytes, ...] = (),
+) -> bytes:
+    """Return the DER of a ContentInfo with a SignedData; `body` None leaves the content out (detached)."""
+    digests = tuple(signer.digest_algorithm for signer in signers)
+    encapsulated = (writer.explicit(0, writer.octet_string(body)),) if body is not None else ()
+    signed_data = writer.sequence(
+        encode_head(content_type, digests, signers),
+        writer.sequence(writer.oid(content_type), *encapsulated),
+        encode_tail(certificates, crls, signers),
+    )
+    return content.encode(oids.SIGNED_DATA, signed_data)

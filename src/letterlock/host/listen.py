@@ -1,0 +1,203 @@
+"""Listeners: sockets that are bound first (as root, if need be) and served later, with limits and a graceful stop.
+
+    sockets = [bind("127.0.0.1", 0)]
+    listener = Listener(session, log=log, limits=ConnectionLimits(per_network=20))
+    await listener.start(sockets)
+    ... listener.endpoints ...
+    await listener.stop(grace_seconds=30)
+
+A connection past a limit gets `refusal` (a whole reply such as b"421 4.7.0 ...") and is closed; it never reaches a
+session. Stopping closes the sockets, lets idle sessions take leave at once and busy ones finish, and cancels what is
+still there after the grace.
+
+Limits: connections in all and per network (an IPv4 address, an IPv6 /64 by default).
+See also: host/stream.py, host/drive_sessions.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from letterlock.errors import OurFault
+from letterlock.host.drive_sessions import Session, drive
+from letterlock.host.logs import Log
+from letterlock.host.stream import Bounds, Endpoint, Stream
+from letterlock.host.tls import ServerTls
+
+_BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """How many connections may stand at a time, in all and from one network; the prefixes say what a network is."""
+
+    total: int = 4000
+    per_network: int = 200
+    ipv4_prefix: int = 32
+    ipv6_prefix: int = 64
+
+    def network(self, host: str) -> str:
+        """Return the network that `host` counts for; Unix sockets are one network."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return ""
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if address.version == 4 and self.ipv4_prefix == 32:
+            return str(address)
+        prefix = self.ipv4_prefix if address.version == 4 else self.ipv6_prefix
+        return str(ipaddress.ip_network((address, prefix), strict=False))
+
+
+def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+    """Return a socket bound to an IP address; port 0 lets the system choose. Raises OSError.
+
+    With `reuse_port` several processes may bind the same address and the system shares connections among them.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setblocking(False)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if reuse_port:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def bind_unix(path: Path, *, mode: int = 0o660) -> socket.socket:
+    """Return a Unix socket bound to `path`, in place of one a stopped process left. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bound.setblocking(False)
+        bound.bind(str(path))
+        path.chmod(mode)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+class Listener:
+    """Serves one session function on bound sockets; with `tls`, every connection begins with a handshake."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        log: Log,
+        tls: ServerTls | None = None,
+        limits: ConnectionLimits | None = None,
+        bounds: Bounds | None = None,
+        refusal: bytes = b"",
+    ) -> None:
+        self._session = session
+        self._log = log
+        self._tls = tls
+        self._limits = limits or ConnectionLimits()
+        self._bounds = bounds or Bounds()
+        self._refusal = refusal
+        self._servers: list[asyncio.Server] = []
+        self._sessions: dict[Stream, asyncio.Task[None]] = {}
+        self._networks: Counter[str] = Counter()
+        self._stopping = False
+        self.endpoints: tuple[Endpoint, ...] = ()
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Begin to accept on `sockets`, which belong to the listener from now on."""
+        if self._servers:
+            raise OurFault("a listener starts once")
+        loop = asyncio.get_running_loop()
+        endpoints = []
+        for bound in sockets:
+            name = bound.getsockname()
+            if bound.family == socket.AF_UNIX:
+                server: asyncio.Server = await loop.create_unix_server(self._accept, sock=bound, backlog=_BACKLOG)
+                endpoints.append(Endpoint(str(name), 0))
+            else:
+                server = await loop.create_server(self._accept, sock=bound, backlog=_BACKLOG)
+                endpoints.append(Endpoint(name[0], name[1]))
+            self._servers.append(server)
+        self.endpoints = tuple(endpoints)
+
+    @property
+    def connections(self) -> int:
+        """How many connections stand."""
+        return len(self._sessions)
+
+    async def stop(self, *, grace_seconds: float = 30) -> None:
+        """Accept no more, let sessions finish what they have begun, and return when all are gone."""
+        self._stopping = True
+        for server in self._servers:
+            server.close()
+        for stream in self._sessions:
+            stream.stop()
+        if self._sessions:
+            await asyncio.wait(self._sessions.values(), timeout=grace_seconds)
+        rest = list(self._sessions.items())
+        for _, task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait([task for _, task in rest])
+            for stream, _ in rest:
+                stream.abort()
+
+    def _accept(self) -> Stream:
+        return _Accepted(self)
+
+    def _begin(self, stream: Stream) -> None:
+        network = self._limits.network(stream.peer.host)
+        if (
+            self._stopping
+            or len(self._sessions) >= self._limits.total
+            or self._networks[network] >= self._limits.per_network
+        ):
+            self._log.warning("connection refused", peer=str(stream.peer), connections=len(self._sessions))
+            self._refuse(stream)
+            return
+        self._networks[network] += 1
+        task = asyncio.get_running_loop().create_task(drive(self._session, stream, tls=self._tls, log=self._log))
+        self._sessions[stream] = task
+        task.add_done_callback(lambda _: self._end(stream, network))
+
+    def _end(self, stream: Stream, network: str) -> None:
+        del self._sessions[stream]
+        self._networks[network] -= 1
+        if not self._networks[network]:
+            del self._networks[network]
+
+    def _refuse(self, stream: Stream) -> None:
+        if not self._networks[self._limits.network(stream.peer.host)]:
+            del self._networks[self._limits.network(stream.peer.host)]
+        if self._tls is None and self._refusal:
+            stream.write(self._refusal)
+        stream.hang_up()
+
+
+class _Accepted(Stream):
+    """A stream that tells its listener when the connection is there."""
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(listener._bounds, begins_with_tls=listener._tls is not None)
+        self._listener = listener
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._listener._begin(self)

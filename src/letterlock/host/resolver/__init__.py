@@ -1,0 +1,1 @@
+"""Resolvers: who answers the questions of decisions, and how far the answers can be trusted."""

@@ -1,0 +1,185 @@
+"""TLS contexts for servers and clients, and what a finished handshake showed.
+
+Servers: TLS 1.2 and later, forward secrecy only, several certificates of different algorithms side by side, reload
+without dropping a session (`ServerTls.reload`; a context already in use keeps its keys). Clients: opportunistic (any
+certificate; the caller judges the chain in `TlsState`) or authenticated (trust anchors and a name).
+
+Channel bindings: `tls-server-end-point` always; `tls-unique` up to TLS 1.2. Python's ssl module gives no access to the
+exporter of RFC 5705, so `tls-exporter` (RFC 9266) cannot be offered and is not.
+
+Standards: RFC 8996 (no TLS 1.0 and 1.1), RFC 5929 (tls-unique, tls-server-end-point), RFC 9325 (recommendations).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from letterlock.errors import SettingsFault
+
+# Forward secrecy and authenticated encryption (RFC 9325 section 4.2); the TLS 1.3 suites are OpenSSL's own.
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
+# A client that would otherwise fall back to plain text may also take CBC with forward secrecy, and RSA key transport.
+_OPPORTUNISTIC_CIPHERS = _CIPHERS + ":ECDHE+AES:DHE+AES:RSA+AES"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsState:
+    """What a finished handshake showed.
+
+    `peer_chain` is DER, the peer's own certificate first, as sent and unjudged; empty where it sent none.
+    `bindings` are the channel bindings by the names of RFC 5929; several octet strings where a server cannot know which
+    of its own certificates was used. `application` is the ALPN name agreed on, or empty.
+    """
+
+    version: str
+    cipher: str
+    cipher_bits: int
+    peer_chain: tuple[bytes, ...] = ()
+    bindings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    application: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """Where a server's certificate chain and its private key stand, both PEM."""
+
+    chain: Path
+    key: Path
+
+
+class _Context(ssl.SSLContext):
+    """An SSL context that remembers the end-point bindings of the certificates it serves."""
+
+    end_points: tuple[bytes, ...] = ()
+
+
+class ServerTls:
+    """A server's TLS: the current context, renewed by `reload` when certificates were renewed.
+
+    `client_roots` (PEM files), if any, let clients show a certificate of these authorities (SASL EXTERNAL); none is
+    demanded. `applications` are ALPN names, the first preferred.
+    """
+
+    def __init__(
+        self, pairs: Sequence[KeyPair], *, client_roots: Iterable[Path] = (), applications: Sequence[str] = ()
+    ) -> None:
+        self._pairs = tuple(pairs)
+        self._client_roots = tuple(client_roots)
+        self._applications = tuple(applications)
+        self.context = self._load()
+
+    def reload(self) -> None:
+        """Read the files again. Sessions that stand keep what they have; a file that is wrong changes nothing.
+
+        Raises SettingsFault.
+        """
+        self.context = self._load()
+
+    def _load(self) -> ssl.SSLContext:
+        context = _Context(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(_CIPHERS)
+        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+        end_points = []
+        for pair in self._pairs:
+            try:
+                context.load_cert_chain(pair.chain, pair.key)
+                end_points.append(end_point(_first_certificate(pair.chain)))
+            except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+                problem = f"{pair.chain} with {pair.key}: no usable certificate and key ({error}); renew the files"
+                raise SettingsFault((problem,)) from error
+        for roots in self._client_roots:
+            context.load_verify_locations(roots)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        if self._applications:
+            context.set_alpn_protocols(list(self._applications))
+        context.end_points = tuple(end_points)
+        return context
+
+
+def opportunistic_client() -> ssl.SSLContext:
+    """Return a context that takes any certificate: encryption against listeners, the chain left to the caller."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers(_OPPORTUNISTIC_CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION
+    return context
+
+
+def authenticated_client(roots: Path | None = None) -> ssl.SSLContext:
+    """Return a context that demands a certificate for the name asked for, under `roots` (PEM) or the system's roots."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION
+    if roots is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
+        context.load_verify_locations(roots)
+    return context
+
+
+def inspect(connection: ssl.SSLObject, context: ssl.SSLContext) -> TlsState:
+    """Return what the finished handshake of `connection`, made with `context`, showed."""
+    name, _, bits = connection.cipher() or ("", "", 0)
+    chain = _peer_chain(connection)
+    bindings: dict[str, tuple[bytes, ...]] = {}
+    if isinstance(context, _Context):
+        bindings["tls-server-end-point"] = context.end_points
+    elif chain:
+        bindings["tls-server-end-point"] = (end_point(x509.load_der_x509_certificate(chain[0])),)
+    version = connection.version() or ""
+    # RFC 9266 section 3: tls-unique is not defined for TLS 1.3.
+    if version != "TLSv1.3" and (unique := connection.get_channel_binding("tls-unique")):
+        bindings["tls-unique"] = (unique,)
+    return TlsState(
+        version=version,
+        cipher=name,
+        cipher_bits=bits,
+        peer_chain=chain,
+        bindings={kind: values for kind, values in bindings.items() if values},
+        application=connection.selected_alpn_protocol() or "",
+    )
+
+
+def end_point(certificate: x509.Certificate) -> bytes:
+    """Return the `tls-server-end-point` binding of a server's certificate (RFC 5929 section 4.1).
+
+    The hash is that of the certificate's signature algorithm, with SHA-256 in place of MD5 and SHA-1, and where the
+    algorithm has no single hash (EdDSA).
+    """
+    signed_with = certificate.signature_hash_algorithm
+    name = signed_with.name if signed_with is not None else "sha256"
+    if name in ("md5", "sha1"):
+        name = "sha256"
+    return hashlib.new(name, certificate.public_bytes(Encoding.DER)).digest()
+
+
+def _first_certificate(chain: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificates(chain.read_bytes())[0]
+
+
+def _peer_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
+    # Public only from Python 3.13 on (SSLObject.get_unverified_chain); before, the same call stands one level down.
+    get: Callable[[], list[bytes] | None] | None = getattr(connection, "get_unverified_chain", None)
+    if get is not None:
+        return tuple(get() or ())
+    inner = getattr(connection, "_sslobj", None)
+    certificates = (inner.get_unverified_chain() if inner is not None else None) or ()
+    chain = tuple(certificate.public_bytes(_ENCODING_DER) for certificate in certificates)
+    if chain:
+        return chain
+    leaf = connection.getpeercert(binary_form=True)
+    return (leaf,) if leaf else ()
+
+
+_ENCODING_DER = 2  # _ssl.ENCODING_DER

@@ -1,0 +1,143 @@
+"""The name server: zones served over UDP and TCP at one or several addresses.
+
+    server = NameServer([Zone.parse(text, "rosewood.test")])
+    await server.listen("127.0.0.1", 5353)
+    ...
+    await server.aclose()
+
+Standards: RFC 1035 section 4.2, RFC 7766 (TCP), and what protocols/dns says.
+Limits: 200 TCP connections, 30 s for a silent one, 64 KiB a query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable
+
+from letterlock.formats.dns.zone import Zone
+from letterlock.protocols.dns import client
+from letterlock.protocols.dns.server import Catalog, respond
+
+_MAX_CONNECTIONS = 200
+_SILENT_SECONDS = 30.0
+
+
+class NameServer:
+    """Answers for its zones. `put` changes a zone while it runs."""
+
+    def __init__(self, zones: Iterable[Zone] = ()) -> None:
+        self.catalog = Catalog(zones)
+        self._transports: list[asyncio.DatagramTransport] = []
+        self._servers: list[asyncio.Server] = []
+        self.connections: set[_Stream] = set()
+
+    def put(self, zone: Zone) -> None:
+        """Serve a zone from now on, or a new version of one."""
+        self.catalog.put(zone)
+
+    async def listen(self, address: str, port: int = 0) -> int:
+        """Listen at an address over UDP and TCP; return the port, which the system chooses for 0. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        for attempt in range(8):
+            server = await loop.create_server(lambda: _Stream(self), address, port, reuse_address=True)
+            chosen: int = server.sockets[0].getsockname()[1]
+            try:
+                transport, _ = await loop.create_datagram_endpoint(
+                    lambda: _Datagrams(self), local_addr=(address, chosen), family=_family(address)
+                )
+            except OSError:
+                # The port the system chose for TCP may be taken for UDP.
+                server.close()
+                if port or attempt == 7:
+                    raise
+                continue
+            self._servers.append(server)
+            self._transports.append(transport)
+            return chosen
+        raise AssertionError("unreachable")
+
+    async def aclose(self) -> None:
+        """Stop listening and close every connection."""
+        for transport in self._transports:
+            transport.close()
+        for server in self._servers:
+            server.close()
+        for stream in list(self.connections):
+            stream.close()
+        for server in self._servers:
+            await server.wait_closed()
+        await asyncio.sleep(0)
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """Queries over UDP."""
+
+    def __init__(self, server: NameServer) -> None:
+        self._server = server
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # uvloop's datagram transports derive from none of asyncio's
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        octets = respond(self._server.catalog, data, tcp=False)
+        if octets is not None and self._transport is not None:
+            self._transport.sendto(octets, addr)
+
+
+class _Stream(asyncio.Protocol):
+    """Queries over one TCP connection, answered in their order."""
+
+    def __init__(self, server: NameServer) -> None:
+        self._server = server
+        self._frames = client.Frames()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # as above
+        if len(self._server.connections) >= _MAX_CONNECTIONS:
+            transport.close()
+            return
+        self._server.connections.add(self)
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(_SILENT_SECONDS, self.close)
+
+    def data_received(self, data: bytes) -> None:
+        self._wait()
+        for query in self._frames.receive(data):
+            octets = respond(self._server.catalog, query, tcp=True)
+            if octets is None:
+                self.close()
+                return
+            if self._transport is not None:
+                self._transport.write(client.frame(octets))
+
+    def pause_writing(self) -> None:
+        """Stop reading from one who asks but does not read."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._server.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._transport is not None:
+            self._transport.close()

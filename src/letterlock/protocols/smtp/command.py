@@ -1,0 +1,246 @@
+"""Command lines as values: what MAIL, RCPT and BDAT say, with their parameters.
+
+Each function takes the text after the verb and returns a value, or raises `CommandRefused` with the reply that says
+what is wrong and what to send instead.
+
+Standards: RFC 5321 section 4.1.2 (syntax), RFC 1870 (SIZE), RFC 6152 and RFC 3030 (BODY, BDAT), RFC 3461 section 4
+(RET, ENVID, NOTIFY, ORCPT, xtext), RFC 6531 section 3.4 (SMTPUTF8), RFC 6533 section 3 (utf-8-addr-xtext), RFC 8689
+(REQUIRETLS), RFC 4954 section 5 (AUTH=).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from letterlock.errors import Malformed, PeerFault
+from letterlock.formats.address import Address
+from letterlock.formats.envelope import Body, Notify, Recipient, Return
+from letterlock.protocols.smtp.reply import Reply, reply
+
+# A path in angle brackets, whose local part may be a quoted string with brackets in it; then parameters.
+_PATH = re.compile(r' ?<((?:@[^\s:<>"]+:)?((?:"(?:[^"\\]|\\.)*"|[^"<>\s])*))>(?: +(\S.*))?')
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u0080-\U0010ffff]+))?")
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
+_EMBEDDED = re.compile(r"\\x\{([0-9A-F]{2,6})\}")
+_DIGITS = re.compile(r"[0-9]{1,20}")
+_MOST_PARAMETERS = 20
+
+
+class CommandRefused(PeerFault):
+    """A command that is wrong; `answer` is what the client is told."""
+
+    def __init__(self, answer: Reply) -> None:
+        self.answer = answer
+        super().__init__(str(answer), reply=answer.octets)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """What MAIL said. `reverse_path` None is `<>`; `size` is declared, 0 unknown; `submitter` is AUTH=, as it came."""
+
+    reverse_path: Address | None
+    size: int = 0
+    body: Body = Body.SEVEN_BIT
+    smtputf8: bool = False
+    require_tls: bool = False
+    return_content: Return | None = None
+    envelope_id: str = ""
+    submitter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """Which extensions' parameters MAIL and RCPT may use now: those that EHLO offered."""
+
+    size: bool = True
+    eight_bit: bool = True
+    binary: bool = True
+    smtputf8: bool = True
+    dsn: bool = True
+    require_tls: bool = False
+    auth: bool = False
+
+
+def read_mail(rest: str, extensions: Extensions) -> Sender:
+    """Return what `MAIL FROM:` says; `rest` is what follows the colon."""
+    path, parameters = _split(rest, "1.7", "MAIL FROM:<local@domain>")
+    sender = Sender(None)
+    for name, value in parameters.items():
+        offered, read = _MAIL_PARAMETERS.get(name, (None, None))
+        if offered is None or read is None or not getattr(extensions, offered):
+            raise CommandRefused(reply(555, "5.5.4", f"MAIL parameter {name} is not offered here: leave it out"))
+        sender = read(sender, value)
+    if path:
+        sender = replace(sender, reverse_path=_address(path, sender.smtputf8, "5.1.7"))
+    return sender
+
+
+def read_rcpt(rest: str, extensions: Extensions, *, smtputf8: bool, postmaster_domain: str) -> Recipient:
+    """Return what `RCPT TO:` says; `<postmaster>` alone is the postmaster of `postmaster_domain`."""
+    path, parameters = _split(rest, "1.3", "RCPT TO:<local@domain>")
+    if not path:
+        raise CommandRefused(reply(553, "5.1.3", "A recipient cannot be empty: send RCPT TO:<local@domain>"))
+    # RFC 5321 section 4.5.1: <postmaster> needs no domain.
+    alone = path.lower() == "postmaster"
+    address = Address("postmaster", postmaster_domain) if alone else _address(path, smtputf8, "5.1.3")
+    if not parameters:
+        return Recipient(address)
+    notify, original = Notify.FAILURE | Notify.DELAY, ""
+    for name, value in parameters.items():
+        if not extensions.dsn or name not in ("NOTIFY", "ORCPT"):
+            raise CommandRefused(reply(555, "5.5.4", f"RCPT parameter {name} is not offered here: leave it out"))
+        if name == "NOTIFY":
+            notify = _notify(value)
+        else:
+            original = _original(value)
+    return Recipient(address, notify, original)
+
+
+def read_bdat(rest: str) -> tuple[int, bool]:
+    """Return how many octets follow, and whether they are the last."""
+    count, _, last = rest.strip().partition(" ")
+    if not _DIGITS.fullmatch(count) or last.upper() not in ("", "LAST"):
+        raise CommandRefused(reply(501, "5.5.4", "Send BDAT count, or BDAT count LAST"))
+    return int(count), bool(last)
+
+
+def decode_xtext(text: str) -> str:
+    """Return the text that xtext stands for (RFC 3461 section 4). Raises Malformed."""
+    if not _XTEXT.fullmatch(text):
+        raise Malformed("no xtext", clause="RFC 3461 section 4")
+    decoded = re.sub(r"\+([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), text)
+    if not decoded.isprintable() or not decoded.isascii():
+        # RFC 3461 section 4.4: the value is printable US-ASCII; anything else would travel into reports and logs.
+        raise Malformed("xtext of something other than printable ASCII", clause="RFC 3461 section 4")
+    return decoded
+
+
+def encode_xtext(text: str) -> str:
+    """Return printable ASCII text as xtext."""
+    return "".join(c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in text)
+
+
+def _split(rest: str, detail: str, form: str) -> tuple[str, dict[str, str]]:
+    match = _PATH.fullmatch(rest.rstrip(" "))
+    if match is None:
+        raise CommandRefused(reply(501, f"5.{detail}", f"The path is not understood: send {form}"))
+    if match[3] is None:
+        return match[2], {}
+    words = match[3].split()
+    if len(words) > _MOST_PARAMETERS:
+        raise CommandRefused(reply(501, "5.5.4", f"More than {_MOST_PARAMETERS} parameters"))
+    parameters: dict[str, str] = {}
+    for word in words:
+        parameter = _PARAMETER.fullmatch(word)
+        if parameter is None:
+            raise CommandRefused(reply(501, "5.5.4", "A parameter is not KEYWORD or KEYWORD=value"))
+        name = parameter[1].upper()
+        if name in parameters:
+            raise CommandRefused(reply(501, "5.5.4", f"Parameter {name} stands twice"))
+        parameters[name] = parameter[2] or ""
+    return match[2], parameters
+
+
+def _address(path: str, smtputf8: bool, status: str) -> Address:
+    if not path.isascii() and not smtputf8:
+        # RFC 6531 section 3.5
+        raise CommandRefused(reply(553, "5.6.7", "An address with non-ASCII characters needs MAIL with SMTPUTF8"))
+    try:
+        return Address.parse(path)
+    except Malformed as error:
+        raise CommandRefused(reply(501, status, f"The address is not understood: {error.problem}")) from None
+
+
+def _size(sender: Sender, value: str) -> Sender:
+    if not _DIGITS.fullmatch(value):
+        raise CommandRefused(reply(501, "5.5.4", "SIZE is a number of octets: SIZE=12345"))
+    return replace(sender, size=int(value))
+
+
+def _body(sender: Sender, value: str) -> Sender:
+    try:
+        return replace(sender, body=Body(value.upper()))
+    except ValueError:
+        raise CommandRefused(reply(501, "5.5.4", "BODY is 7BIT, 8BITMIME or BINARYMIME")) from None
+
+
+def _smtputf8(sender: Sender, value: str) -> Sender:
+    if value:
+        raise CommandRefused(reply(501, "5.5.4", "SMTPUTF8 has no value"))
+    return replace(sender, smtputf8=True)
+
+
+def _require_tls(sender: Sender, value: str) -> Sender:
+    if value:
+        raise CommandRefused(reply(501, "5.5.4", "REQUIRETLS has no value"))
+    return replace(sender, require_tls=True)
+
+
+def _ret(sender: Sender, value: str) -> Sender:
+    try:
+        return replace(sender, return_content=Return(value.upper()))
+    except ValueError:
+        raise CommandRefused(reply(501, "5.5.4", "RET is FULL or HDRS")) from None
+
+
+def _envid(sender: Sender, value: str) -> Sender:
+    try:
+        decoded = decode_xtext(value)
+    except Malformed:
+        raise CommandRefused(reply(501, "5.5.4", "ENVID is up to 100 octets of xtext (RFC 3461)")) from None
+    if not decoded or len(value) > 100:  # RFC 3461 section 4.4
+        raise CommandRefused(reply(501, "5.5.4", "ENVID is up to 100 octets of xtext (RFC 3461)"))
+    return replace(sender, envelope_id=decoded)
+
+
+def _auth(sender: Sender, value: str) -> Sender:
+    try:
+        return replace(sender, submitter=decode_xtext(value))
+    except Malformed:
+        raise CommandRefused(reply(501, "5.5.4", "AUTH= is an address in xtext, or <>")) from None
+
+
+_MAIL_PARAMETERS: dict[str, tuple[str, Callable[[Sender, str], Sender]]] = {
+    "SIZE": ("size", _size),
+    "BODY": ("eight_bit", _body),
+    "SMTPUTF8": ("smtputf8", _smtputf8),
+    "REQUIRETLS": ("require_tls", _require_tls),
+    "RET": ("dsn", _ret),
+    "ENVID": ("dsn", _envid),
+    "AUTH": ("auth", _auth),
+}
+
+
+def _notify(value: str) -> Notify:
+    words = value.upper().split(",")
+    if words == ["NEVER"]:
+        return Notify.NEVER
+    notify = Notify.NEVER
+    for word in words:
+        if word not in ("SUCCESS", "FAILURE", "DELAY"):
+            raise CommandRefused(reply(501, "5.5.4", "NOTIFY is NEVER, or some of SUCCESS,FAILURE,DELAY"))
+        notify |= Notify[word]
+    return notify
+
+
+def _original(value: str) -> str:
+    kind, _, text = value.partition(";")
+    refused = CommandRefused(reply(501, "5.5.4", "ORCPT is up to 500 octets of type;xtext (RFC 3461)"))
+    if not re.fullmatch(r"[A-Za-z0-9-]+", kind) or not text or len(value) > 500:  # RFC 3461 section 4.2
+        raise refused
+    if kind.lower() == "utf-8":  # RFC 6533 section 3: utf-8-addr-xtext, utf-8-addr-unitext
+        decoded = _EMBEDDED.sub(lambda match: _character(match[1]), text)
+        if "\\" in decoded or not decoded.isprintable():
+            raise refused
+        return f"{kind};{decoded}"
+    try:
+        return f"{kind};{decode_xtext(text)}"
+    except Malformed:
+        raise refused from None
+
+
+def _character(hexadecimal: str) -> str:
+    code = int(hexadecimal, 16)
+    return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else "\\"

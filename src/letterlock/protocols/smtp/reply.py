@@ -1,0 +1,113 @@
+"""Replies: a code, an enhanced status code, and text that says what to do.
+
+`Reply` is what a server says; `ReplyReader` is how a client hears it, whatever a hostile server sends.
+
+Standards: RFC 5321 section 4.2 (replies), RFC 2034 and RFC 3463 (enhanced status codes).
+Limits: a reply heard has at most 128 lines of 2,048 octets; a longer one is a PeerFault.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from letterlock.errors import OurFault, PeerFault
+
+_LONGEST_LINE = 2048
+_MOST_LINES = 128
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
+_UNSAID = dict.fromkeys((*range(32), 127))  # control characters never go out in a reply
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply. `status` is the enhanced status code or empty; `lines` its text, without CR or LF.
+
+    `octets` is the reply as it goes over the wire, each line repeating code and status (RFC 2034 section 4).
+    """
+
+    code: int
+    status: str
+    lines: tuple[str, ...]
+    octets: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 200 <= self.code <= 599 or not self.lines:
+            raise OurFault(f"{self.code} is no reply")
+        prefix = f"{self.status} " if self.status else ""
+        texts = [prefix + line.translate(_UNSAID)[: _LONGEST_LINE // 4] for line in self.lines]
+        marked = [f"{self.code}-{text}\r\n" for text in texts[:-1]] + [f"{self.code} {texts[-1]}\r\n"]
+        object.__setattr__(self, "octets", "".join(marked).encode("utf-8", "replace"))
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether what was asked for was done, or may go on (2xx, 3xx)."""
+        return self.code < 400
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same may succeed later (4xx)."""
+        return 400 <= self.code < 500
+
+    def __str__(self) -> str:
+        """Return the reply as people quote it, one line: `550 5.1.1 No such user`."""
+        text = " / ".join(self.lines)
+        return f"{self.code} {self.status} {text}" if self.status else f"{self.code} {text}"
+
+
+def reply(code: int, status: str, *lines: str) -> Reply:
+    """Return a reply of these lines."""
+    return Reply(code, status, lines)
+
+
+class ReplyReader:
+    """Puts replies together from what a server sends."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._searched = 0
+        self._code = 0
+        self._status = ""
+        self._lines: list[str] = []
+
+    def receive(self, octets: bytes) -> None:
+        """Take what came."""
+        self._buffer += octets
+
+    @property
+    def has_input(self) -> bool:
+        """Whether octets wait that are not part of a reply returned."""
+        return bool(self._buffer or self._lines)
+
+    def next_reply(self) -> Reply | None:
+        """Return the next whole reply, or None until there is one. Raises PeerFault for what is none."""
+        while (end := self._buffer.find(b"\n", self._searched)) >= 0:
+            line = self._buffer[:end].removesuffix(b"\r")
+            self._buffer, self._searched = self._buffer[end + 1 :], 0
+            if (whole := self._take(line)) is not None:
+                return whole
+        self._searched = len(self._buffer)
+        if self._searched > _LONGEST_LINE:
+            raise PeerFault("the server sent a line without end in place of a reply")
+        return None
+
+    def _take(self, line: bytes) -> Reply | None:
+        match = _LINE.fullmatch(line)
+        if match is None or len(line) > _LONGEST_LINE:
+            raise PeerFault(f"the server sent {line[:80]!r} in place of a reply")
+        code, text = int(match[1]), (match[3] or b"").decode("utf-8", "backslashreplace").translate(_UNSAID)
+        if self._lines and code != self._code:
+            raise PeerFault(f"the server mixed {self._code} and {code} in one reply")
+        if not self._lines:
+            self._code, self._status = code, ""
+        if (enhanced := _ENHANCED.match(text)) is not None and enhanced[1][0] == str(code)[0]:
+            self._status, text = enhanced[1], text[enhanced.end() :]
+        self._lines.append(text)
+        if match[2] == b"-":
+            if len(self._lines) >= _MOST_LINES:
+                raise PeerFault("the server sent a reply without end")
+            return None
+        whole = Reply(self._code, self._status, tuple(self._lines))
+        self._lines = []
+        return whole

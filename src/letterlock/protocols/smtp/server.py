@@ -1,0 +1,550 @@
+"""The server's side of an SMTP or LMTP conversation, without sockets and clocks.
+
+    conversation = ServerConversation(ServerSettings("mx.rosewood.test"))
+    conversation.greet()
+    conversation.receive(octets)
+    while (event := conversation.next_event()) is not None:
+        ...                                   # answer those that wait: conversation.accept(), .refuse(reply)
+    send(conversation.take_output())
+
+While an event waits for its answer, `next_event` returns None and what was pipelined behind it stays unread, so replies
+go out in the order of the commands. Which command is allowed in which state stands in `_RULES`.
+
+Promises: only CRLF ends a line; nothing pipelined behind STARTTLS or AUTH becomes an event; a line, the recipients, the
+content and the client's faults are bounded; each octet of content is looked at a fixed number of times.
+
+Standards: RFC 5321, RFC 2033 (LMTP), RFC 1870, RFC 2034, RFC 2920, RFC 3030, RFC 3207, RFC 3461, RFC 4954, RFC 6152,
+RFC 6531, RFC 8689, RFC 9422 (LIMITS).
+See also: protocols/smtp/event.py, protocols/smtp/command.py, protocols/smtp/content.py; mta/inbound.py drives it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+from collections.abc import Callable, Sequence
+
+from letterlock.errors import OurFault
+from letterlock.formats.envelope import Body
+from letterlock.protocols.smtp.command import CommandRefused, Extensions, read_bdat, read_mail, read_rcpt
+from letterlock.protocols.smtp.event import (
+    AuthenticationBegun,
+    AuthenticationCancelled,
+    AuthenticationContinued,
+    ContentBegun,
+    ContentEnded,
+    Ended,
+    Event,
+    Greeted,
+    RecipientGiven,
+    SenderGiven,
+    TlsRequested,
+    TransactionDropped,
+)
+from letterlock.protocols.smtp.line import BareLineFeed, Input
+from letterlock.protocols.smtp.offer import Dialect, ServerSettings
+from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.protocols.smtp.transaction import Transaction, too_big
+
+_LONGEST_COMMAND = 4096  # RFC 5321 section 4.5.3.1.4 asks for 512, and extensions add to it
+_LONGEST_RESPONSE = 12288  # RFC 4954 section 4
+_PLAIN_OCTETS = bytes((9, *range(32, 127), *range(128, 256)))
+_OTHER_PROTOCOLS = frozenset({"GET", "POST", "PUT", "CONNECT", "OPTIONS", "HEAD", "USER-AGENT:", "HOST:"})
+
+
+class State(enum.Enum):
+    """Where the conversation stands."""
+
+    CONNECTED = "before EHLO"
+    GREETED = "between transactions"
+    SENDER = "after MAIL"
+    RECIPIENTS = "after RCPT"
+    CONTENT = "within DATA"
+    CHUNK = "within a BDAT chunk"
+    CHUNKS = "between BDAT chunks"
+    AUTHENTICATING = "within AUTH"
+    ENDED = "over"
+
+
+class ServerConversation:
+    """One connection's conversation. `name` is the client's EHLO name, `is_extended` whether it said EHLO or LHLO.
+
+    `tls` and `user` are set through `tls_begun` and `authenticated`, and decide what is offered.
+    """
+
+    def __init__(self, settings: ServerSettings, *, tls: bool = False) -> None:
+        self._settings = settings
+        self.state = State.CONNECTED
+        self.name = ""
+        self.is_extended = False
+        self.tls = tls
+        self.user = ""
+        self._extensions = Extensions()
+        self._input = Input()
+        self._out: list[bytes] = []
+        self._pending: Event | None = None
+        self._next: Event | None = None
+        self._faults = 0
+        self._stray_chunk: tuple[State, Transaction] | None = None
+        self._transaction = Transaction(settings.size_limit)
+
+    # Octets in and out.
+
+    def greet(self) -> None:
+        """Say the first word."""
+        settings = self._settings
+        self._say(reply(220, "", f"{settings.host_name} {_GREETINGS[settings.dialect]} {settings.banner}"))
+
+    def receive(self, octets: bytes) -> None:
+        """Take what came."""
+        self._input.receive(octets)
+
+    def take_output(self) -> bytes:
+        """Return the replies said since the last call."""
+        if not self._out:
+            return b""
+        octets = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        return octets
+
+    def next_event(self) -> Event | None:
+        """Return what happened next; None when more must come, or an answer is owed."""
+        while self._pending is None:
+            event, self._next = self._next, None
+            if event is None:
+                if not self._input or self.state is State.ENDED:
+                    return None
+                if self.state is State.CONTENT:
+                    event = self._read_content()
+                elif self.state is State.CHUNK:
+                    event = self._read_chunk()
+                else:
+                    try:
+                        line = self._input.take_line(self._longest_line())
+                    except BareLineFeed:
+                        answer = reply(500, "5.5.2", "A bare LF ended that line; lines end in CRLF (RFC 5321). Closing")
+                        return self._break_off(answer, "a bare LF")
+                    if line is None:
+                        return None
+                    event = self._obey(line)
+            if event is not None:
+                if type(event) in _AWAITING_ANSWER:
+                    self._pending = event
+                return event
+        return None
+
+    # Answers.
+
+    def accept(self, answer: Reply | None = None) -> None:
+        """Say yes to the sender, the recipient or the content, in these words if given."""
+        event, self._pending = self._pending, None
+        if isinstance(event, SenderGiven):
+            self._transaction, self.state = Transaction(self._settings.size_limit, event.sender), State.SENDER
+            self._say(answer or _SENDER_OK)
+        elif isinstance(event, RecipientGiven):
+            self._transaction.recipients.append(event.recipient)
+            self.state = State.RECIPIENTS
+            self._say(answer or _RECIPIENT_OK)
+        elif isinstance(event, ContentEnded):
+            self._say_for_content(answer or _CONTENT_OK)
+        else:
+            raise OurFault("nothing that can be accepted waits for an answer")
+
+    def refuse(self, answer: Reply) -> None:
+        """Say no to whatever waits."""
+        event, self._pending = self._pending, None
+        if event is None or answer.is_positive:
+            raise OurFault("nothing waits to be refused, or not in these words")
+        if isinstance(event, ContentEnded):
+            self._say_for_content(answer)
+            return
+        if isinstance(event, RecipientGiven):
+            self._transaction.refused_recipients += 1
+        elif not isinstance(event, SenderGiven):
+            self.state = State.GREETED if self.name else State.CONNECTED
+        self._say(answer)
+
+    def answer_each(self, answers: Sequence[Reply]) -> None:
+        """Answer whole content with one reply a recipient, in their order (LMTP, RFC 2033 section 4.2)."""
+        event, self._pending = self._pending, None
+        if not isinstance(event, ContentEnded) or self._settings.dialect is not Dialect.LMTP:
+            raise OurFault("only whole content over LMTP is answered for each recipient")
+        if len(answers) != len(self._transaction.recipients):
+            raise OurFault("one answer for each recipient is owed")
+        for answer in answers:
+            self._say(answer)
+        self._forget_transaction()
+        self.state = State.GREETED
+
+    def discard(self, answer: Reply) -> None:
+        """Report no more of the content that is coming, and answer it so when it is there."""
+        if isinstance(self._next, ContentEnded):
+            self._next = None
+            self._say_for_content(answer)
+        elif self.state in (State.CONTENT, State.CHUNK, State.CHUNKS):
+            self._transaction.verdict = self._transaction.verdict or answer
+        else:
+            raise OurFault("no content is coming")
+
+    def end(self, answer: Reply) -> None:
+        """Say last words (421) and report no more."""
+        self._pending = self._next = None
+        self._say(answer)
+        self.state = State.ENDED
+
+    def tls_begun(self) -> None:
+        """Take note that TLS has begun: everything said before is forgotten (RFC 3207 section 4.2)."""
+        if not isinstance(self._pending, TlsRequested):
+            raise OurFault("TLS was not requested")
+        self._pending = self._next = None
+        self._out.clear()
+        self._input.clear()
+        self.tls, self.state = True, State.CONNECTED
+        self.name, self.user, self.is_extended = "", "", False
+        self._forget_transaction()
+
+    def challenge(self, octets: bytes) -> None:
+        """Ask the client for more within AUTH."""
+        self._pending = None
+        self.state = State.AUTHENTICATING
+        self._out.append(b"334 " + base64.b64encode(octets) + b"\r\n")
+
+    def authenticated(self, user: str) -> None:
+        """Say that the client has proved to be `user`."""
+        self._pending = None
+        self.user, self.state = user, State.GREETED
+        self._say(_AUTHENTICATED)
+
+    @property
+    def protocol(self) -> str:
+        """The name of what is spoken, for Received: ESMTPSA and the like (RFC 3848, RFC 6531 section 4.3)."""
+        if not self.is_extended:
+            return "SMTP"
+        security = ("S" if self.tls else "") + ("A" if self.user else "")
+        base = "LMTP" if self._settings.dialect is Dialect.LMTP else "ESMTP"
+        if self._transaction.sender.smtputf8:
+            base = "UTF8" + base.removeprefix("E")
+        return base + security
+
+    @property
+    def is_between_transactions(self) -> bool:
+        """Whether nothing is half done that stopping would lose."""
+        return self.state in (State.CONNECTED, State.GREETED) and self._pending is None
+
+    # Lines.
+
+    def _longest_line(self) -> int:
+        return _LONGEST_RESPONSE if self.state is State.AUTHENTICATING else _LONGEST_COMMAND
+
+    def _break_off(self, answer: Reply, reason: str) -> Ended:
+        self.end(answer)
+        return Ended(reason)
+
+    def _obey(self, line: bytes) -> Event | None:
+        try:
+            if line.translate(None, _PLAIN_OCTETS):
+                name = "NUL" if b"\0" in line else "bare CR" if b"\r" in line else "control character"
+                raise CommandRefused(reply(500, "5.5.2", f"A {name} stands in that line: send the command without it"))
+            if not line:
+                raise CommandRefused(reply(500, "5.5.2", "That line is empty, or longer than allowed"))
+            if self.state is State.AUTHENTICATING:
+                return self._response(line)
+            return self._command(line)
+        except CommandRefused as refused:
+            self._faults += 1
+            if self.state is State.AUTHENTICATING:
+                self.state = State.GREETED
+                self._next = AuthenticationCancelled()
+            if self._faults > self._settings.fault_limit:
+                return self._break_off(
+                    reply(421, "4.7.0", "Too many wrong commands. Closing"), "too many wrong commands"
+                )
+            self._say(refused.answer)
+            return None
+
+    def _command(self, line: bytes) -> Event | None:
+        try:
+            verb, _, rest = line.decode("utf-8").partition(" ")
+        except UnicodeDecodeError:
+            raise CommandRefused(reply(500, "5.5.2", "That line is neither ASCII nor UTF-8")) from None
+        verb = verb.upper()
+        rule = _RULES.get(verb)
+        if rule is None:
+            if verb in _OTHER_PROTOCOLS:
+                return self._break_off(reply(421, "4.7.0", "This is not a web server. Closing"), "another protocol")
+            raise CommandRefused(reply(500, "5.5.1", "That command is not known here: send HELP for those that are"))
+        states, obey = rule
+        if self.state not in states:
+            raise CommandRefused(self._out_of_order(verb))
+        return obey(self, rest)
+
+    def _out_of_order(self, verb: str) -> Reply:
+        if self.state is State.CONNECTED:
+            first = "LHLO" if self._settings.dialect is Dialect.LMTP else "EHLO"
+            return reply(503, "5.5.1", f"Send {first} first")
+        if self.state is State.CHUNKS:
+            return reply(503, "5.5.1", "Chunks have begun: only BDAT, RSET, NOOP and QUIT are allowed now")
+        if self.state is State.GREETED and verb in ("RCPT", "DATA"):
+            return reply(503, "5.5.1", "Send MAIL first")
+        if verb == "DATA" and self._transaction.refused_recipients:
+            return reply(554, "5.5.1", "No valid recipients")
+        if verb == "DATA":
+            return reply(503, "5.5.1", "Send RCPT first")
+        return reply(503, "5.5.1", f"{verb} is not allowed within a mail transaction: send RSET first")
+
+    # Commands.
+
+    def _ehlo(self, rest: str) -> Event | None:
+        if self._settings.dialect is Dialect.LMTP:
+            raise CommandRefused(reply(500, "5.5.1", "This is LMTP: send LHLO"))  # RFC 2033 section 4.1
+        return self._hello(rest, extended=True)
+
+    def _lhlo(self, rest: str) -> Event | None:
+        if self._settings.dialect is Dialect.SMTP:
+            raise CommandRefused(reply(500, "5.5.1", "This is SMTP: send EHLO"))
+        return self._hello(rest, extended=True)
+
+    def _helo(self, rest: str) -> Event | None:
+        if self._settings.dialect is Dialect.LMTP:
+            raise CommandRefused(reply(500, "5.5.1", "This is LMTP: send LHLO"))
+        return self._hello(rest, extended=False)
+
+    def _hello(self, rest: str, *, extended: bool) -> Event | None:
+        # QUIRK helo-name: names that are no domain are taken as they are; policy may look at them.
+        name = rest.strip()
+        if not name or " " in name or len(name) > 255:
+            raise CommandRefused(reply(501, "5.5.4", "Send your domain name or address literal behind the command"))
+        if self.state in (State.SENDER, State.RECIPIENTS, State.CHUNKS):
+            self._next = TransactionDropped("")
+        self._forget_transaction()
+        self.name, self.is_extended, self.state = name, extended, State.GREETED
+        greeting = f"{self._settings.host_name} greets {name}"
+        if extended:
+            self._extensions = self._settings.extensions(tls=self.tls)
+            keywords = self._settings.keywords(tls=self.tls, authenticated=bool(self.user))
+            self._say(reply(250, "", greeting, *keywords))
+        else:
+            self._say(reply(250, "", greeting))
+        following, self._next = self._next, Greeted(name)
+        return following
+
+    def _mail(self, rest: str) -> Event | None:
+        if self._settings.demands_tls and not self.tls:
+            raise CommandRefused(reply(530, "5.7.0", "Send STARTTLS first"))  # RFC 3207 section 4
+        if self._settings.demands_authentication and not self.user:
+            raise CommandRefused(reply(530, "5.7.0", "Authentication required: send AUTH first"))  # RFC 4954 section 6
+        if rest[:5].upper() != "FROM:":
+            raise CommandRefused(reply(501, "5.5.2", "Send MAIL FROM:<local@domain>"))
+        sender = read_mail(rest[5:], self._extensions)
+        if sender.size > self._settings.size_limit:
+            raise CommandRefused(too_big(self._settings.size_limit))
+        return SenderGiven(sender)
+
+    def _rcpt(self, rest: str) -> Event | None:
+        if rest[:3].upper() != "TO:":
+            raise CommandRefused(reply(501, "5.5.2", "Send RCPT TO:<local@domain>"))
+        recipient = read_rcpt(
+            rest[3:],
+            self._extensions,
+            smtputf8=self._transaction.sender.smtputf8,
+            postmaster_domain=self._settings.host_name,
+        )
+        if len(self._transaction.recipients) >= self._settings.recipient_limit:
+            # RFC 5321 section 4.5.3.1.10
+            self._say(reply(452, "4.5.3", "Too many recipients: send the rest in another transaction"))
+            return None
+        return RecipientGiven(recipient)
+
+    def _data(self, rest: str) -> Event | None:
+        if rest.strip():
+            raise CommandRefused(reply(501, "5.5.4", "DATA has no arguments"))
+        if self._transaction.sender.body is Body.BINARY:
+            raise CommandRefused(reply(503, "5.5.1", "BODY=BINARYMIME is sent with BDAT"))  # RFC 3030 section 3
+        self.state = State.CONTENT
+        self._say(_GO_ON)
+        return ContentBegun(self._transaction.envelope)
+
+    def _bdat(self, rest: str) -> Event | None:
+        count, last = read_bdat(rest)
+        if count > 2 * self._settings.size_limit:
+            answer = reply(552, "5.3.4", "A chunk of that size will never be taken. Closing")
+            return self._break_off(answer, "a chunk without bound")
+        if self.state not in (State.RECIPIENTS, State.CHUNKS):
+            # Out of order; but its octets are on their way and must be read over (RFC 3030 section 2).
+            answer = self._out_of_order("DATA")
+            self._stray_chunk = (self.state, self._transaction)
+            self._transaction = Transaction(self._settings.size_limit)
+            self._transaction.verdict = answer
+        first = self._transaction.begin_chunk(count, last=last)
+        self.state = State.CHUNK
+        if count == 0:
+            self._next = self._read_chunk()
+        if first and self._stray_chunk is None:
+            return ContentBegun(self._transaction.envelope)
+        following, self._next = self._next, None
+        return following
+
+    def _rset(self, _rest: str) -> Event | None:
+        begun = self.state in (State.SENDER, State.RECIPIENTS, State.CHUNKS)
+        if self.state is not State.CONNECTED:
+            self.state = State.GREETED
+        self._forget_transaction()
+        self._say(_OK)
+        return TransactionDropped("") if begun else None
+
+    def _noop(self, _rest: str) -> Event | None:
+        self._say(_OK)
+        return None
+
+    def _vrfy(self, rest: str) -> Event | None:
+        if not rest.strip():
+            raise CommandRefused(reply(501, "5.5.4", "VRFY needs an address"))
+        # RFC 5321 section 7.3: nothing is given away.
+        self._say(reply(252, "2.5.0", "Cannot say; send RCPT and see"))
+        return None
+
+    def _expn(self, _rest: str) -> Event | None:
+        raise CommandRefused(reply(502, "5.5.1", "EXPN is not done here"))
+
+    def _help(self, _rest: str) -> Event | None:
+        self._say(reply(214, "2.0.0", "Commands: " + " ".join(_RULES), "See RFC 5321"))
+        return None
+
+    def _quit(self, _rest: str) -> Event | None:
+        self._say(reply(221, "2.0.0", f"{self._settings.host_name} closing"))
+        self.state = State.ENDED
+        return Ended("")
+
+    def _starttls(self, rest: str) -> Event | None:
+        if self.tls or not self._settings.offers_tls:
+            raise CommandRefused(reply(502, "5.5.1", "TLS is not offered here, or is used already"))
+        if rest.strip():
+            raise CommandRefused(reply(501, "5.5.4", "STARTTLS has no arguments"))  # RFC 3207 section 4
+        self._input.clear()
+        return TlsRequested(reply(220, "2.0.0", "Go on with TLS").octets)
+
+    def _auth(self, rest: str) -> Event | None:
+        mechanisms = self._settings.mechanisms(tls=self.tls)
+        if not mechanisms:
+            if self._settings.tls_mechanisms and not self.tls:
+                raise CommandRefused(reply(538, "5.7.11", "Encryption required for AUTH: send STARTTLS first"))
+            raise CommandRefused(reply(502, "5.5.1", "AUTH is not offered here"))
+        if self.user:
+            raise CommandRefused(reply(503, "5.5.1", "You are authenticated already"))  # RFC 4954 section 4
+        if self._input:
+            # RFC 4954 section 4: the last of a group. Who wrote what follows, nobody could say.
+            answer = reply(503, "5.5.1", "AUTH must be the last command of a group. Closing")
+            return self._break_off(answer, "octets pipelined behind AUTH")
+        mechanism, _, text = rest.strip().partition(" ")
+        if mechanism.upper() not in mechanisms:
+            raise CommandRefused(reply(504, "5.5.4", "That mechanism is not offered: EHLO shows those that are"))
+        initial = None if not text else b"" if text == "=" else _decode_base64(text.encode())
+        return AuthenticationBegun(mechanism.upper(), initial)
+
+    def _response(self, line: bytes) -> Event | None:
+        if self._input:
+            answer = reply(503, "5.5.1", "Octets stand behind that response. Closing")
+            return self._break_off(answer, "octets pipelined within AUTH")
+        if line == b"*":  # RFC 4954 section 4
+            raise CommandRefused(reply(501, "5.7.0", "Authentication cancelled"))
+        return AuthenticationContinued(_decode_base64(line))
+
+    # Content.
+
+    def _read_content(self) -> Event | None:
+        event, rest = self._transaction.receive_dotted(self._input.take_all())
+        if rest is None:
+            return event
+        self._input.receive(rest)
+        return self._in_order(event, self._content_whole())
+
+    def _read_chunk(self) -> Event | None:
+        event, rest, complete = self._transaction.receive_chunk(self._input.take_all())
+        self._input.receive(rest)
+        return self._in_order(event, self._chunk_whole()) if complete else event
+
+    def _in_order(self, first: Event | None, second: Event | None) -> Event | None:
+        if first is None:
+            return second
+        self._next = second
+        return first
+
+    def _chunk_whole(self) -> Event | None:
+        if self._stray_chunk is not None:
+            assert self._transaction.verdict is not None
+            self._say(self._transaction.verdict)
+            (self.state, self._transaction), self._stray_chunk = self._stray_chunk, None
+            return None
+        if self._transaction.is_last_chunk:
+            return self._content_whole()
+        self.state = State.CHUNKS
+        received = f"{self._transaction.chunk_size} octets received"
+        self._say(self._transaction.verdict or reply(250, "2.0.0", received))
+        return None
+
+    def _content_whole(self) -> Event | None:
+        if self._transaction.verdict is not None:
+            self._say_for_content(self._transaction.verdict)
+            return None
+        self.state = State.RECIPIENTS
+        return ContentEnded(self._transaction.envelope, self._transaction.size)
+
+    # Inside.
+
+    def _say(self, answer: Reply) -> None:
+        self._out.append(answer.octets)
+
+    def _say_for_content(self, answer: Reply) -> None:
+        times = len(self._transaction.recipients) if self._settings.dialect is Dialect.LMTP else 1
+        for _ in range(times):
+            self._say(answer)
+        self._forget_transaction()
+        self.state = State.GREETED
+
+    def _forget_transaction(self) -> None:
+        self._transaction = Transaction(self._settings.size_limit)
+
+
+_GREETINGS = {Dialect.SMTP: "ESMTP", Dialect.LMTP: "LMTP"}
+_OK = reply(250, "2.0.0", "OK")
+_SENDER_OK = reply(250, "2.1.0", "Sender OK")
+_RECIPIENT_OK = reply(250, "2.1.5", "Recipient OK")
+_CONTENT_OK = reply(250, "2.6.0", "Message accepted")
+_GO_ON = reply(354, "", "Send the message; end it with a dot on a line of its own")
+_AUTHENTICATED = reply(235, "2.7.0", "Authenticated")
+_AWAITING_ANSWER = frozenset(
+    {SenderGiven, RecipientGiven, ContentEnded, TlsRequested, AuthenticationBegun, AuthenticationContinued}
+)
+
+_Obey = Callable[[ServerConversation, str], Event | None]
+_ANY = frozenset({State.CONNECTED, State.GREETED, State.SENDER, State.RECIPIENTS, State.CHUNKS})
+_GREETED = frozenset({State.GREETED})
+_IN_TRANSACTION = frozenset({State.SENDER, State.RECIPIENTS})
+
+# Which command is allowed where, and what obeys it. RFC 5321 section 4.1.4.
+_RULES: dict[str, tuple[frozenset[State], _Obey]] = {
+    "EHLO": (_ANY, ServerConversation._ehlo),
+    "HELO": (_ANY, ServerConversation._helo),
+    "LHLO": (_ANY, ServerConversation._lhlo),
+    "MAIL": (_GREETED, ServerConversation._mail),
+    "RCPT": (_IN_TRANSACTION, ServerConversation._rcpt),
+    "DATA": (frozenset({State.RECIPIENTS}), ServerConversation._data),
+    # Octets follow whatever the state; they must be read over.
+    "BDAT": (_ANY, ServerConversation._bdat),
+    "RSET": (_ANY, ServerConversation._rset),
+    "NOOP": (_ANY, ServerConversation._noop),
+    "VRFY": (_ANY, ServerConversation._vrfy),
+    "EXPN": (_ANY, ServerConversation._expn),
+    "HELP": (_ANY, ServerConversation._help),
+    "QUIT": (_ANY, ServerConversation._quit),
+    "STARTTLS": (frozenset({State.CONNECTED, State.GREETED}), ServerConversation._starttls),
+    "AUTH": (_GREETED, ServerConversation._auth),
+}
+
+
+def _decode_base64(text: bytes) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise CommandRefused(reply(501, "5.5.2", "That is no base64")) from None

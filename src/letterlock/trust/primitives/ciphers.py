@@ -1,0 +1,290 @@
+"""Content encryption: AES in CBC, GCM and CCM mode, ChaCha20-Poly1305; Triple-DES and RC2 for old mail.
+
+Plain text of an authenticated cipher that fails its check is never handed out by `open_whole`; the piecewise
+`Opening` hands it out before it knows, and its caller must throw everything away when `finish` raises.
+
+All failures of a CBC decryption raise the same NotAuthentic: replies do not tell a wrong key from wrong padding.
+
+Standards: RFC 3565, RFC 5084, RFC 8103, RFC 3370 section 5, RFC 5652 section 6.3 (padding).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
+
+from letterlock.errors import Malformed, NotAuthentic
+from letterlock.formats.asn1 import oids, reader, tags, writer
+from letterlock.formats.asn1.reader import Fields
+from letterlock.formats.x509.algorithm import AlgorithmIdentifier
+from letterlock.trust.primitives.rc2 import Rc2
+
+FAILED = "the content does not decrypt: it was changed, or the key is not the right one"
+_CBC_KEYS = {oids.AES128_CBC: 16, oids.AES192_CBC: 24, oids.AES256_CBC: 32, oids.DES3_CBC: 24, oids.RC2_CBC: 16}
+_GCM_KEYS = {oids.AES128_GCM: 16, oids.AES192_GCM: 24, oids.AES256_GCM: 32}
+_CCM_KEYS = {oids.AES128_CCM: 16, oids.AES192_CCM: 24, oids.AES256_CCM: 32}
+_AEAD_KEYS = {**_GCM_KEYS, **_CCM_KEYS, oids.CHACHA20_POLY1305: 32}
+_RC2_VERSIONS = {160: 40, 120: 64, 58: 128}  # RFC 3370 section 5.2
+_VERSION_OF_RC2 = {bits: version for version, bits in _RC2_VERSIONS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ContentCipher:
+    """A content encryption algorithm with its parameters: the initial vector or nonce, and what else it needs."""
+
+    oid: str
+    initial: bytes
+    key_octets: int
+    tag_octets: int = 0
+    rc2_bits: int = 0
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether it detects changes by itself."""
+        return self.oid in _AEAD_KEYS
+
+    @property
+    def label(self) -> str:
+        """The name people know it by."""
+        return f"RC2-CBC/{self.rc2_bits}" if self.rc2_bits else oids.label(self.oid)
+
+    @classmethod
+    def parse(cls, algorithm: AlgorithmIdentifier) -> ContentCipher:
+        """Read a content encryption AlgorithmIdentifier; raises Malformed for one not known here."""
+        oid = algorithm.oid
+        if algorithm.parameters is None or oid not in _CBC_KEYS | _AEAD_KEYS:
+            raise Malformed(f"a content cipher not known here: {algorithm.label}", clause="RFC 5652 section 10.1.4")
+        element = reader.parse(algorithm.parameters)
+        if oid == oids.RC2_CBC:
+            return cls._parse_rc2(element)
+        if oid in _CBC_KEYS or oid == oids.CHACHA20_POLY1305:
+            nonce = element.octet_string()
+            size = {oids.DES3_CBC: 8, oids.CHACHA20_POLY1305: 12}.get(oid, 16)
+            if len(nonce) != size:
+                raise element.fault(f"an initial vector of {len(nonce)} octets", "RFC 3565 section 4.1")
+            return cls(oid, nonce, (_CBC_KEYS | _AEAD_KEYS)[oid], 16 if oid in _AEAD_KEYS else 0)
+        fields = Fields(element)
+        nonce = fields.take(tags.OCTET_STRING).octet_string()
+        size_field = fields.optional(tags.INTEGER)
+        fields.finish()
+        size = 12 if size_field is None else size_field.integer()  # RFC 5084 section 3.2: twelve by default
+        if not (12 <= size <= 16 if oid in _GCM_KEYS else size in (8, 10, 12, 14, 16)) or not 7 <= len(nonce) <= 64:
+            raise element.fault("GCM or CCM parameters out of range", "RFC 5084 section 3.2")
+        return cls(oid, nonce, _AEAD_KEYS[oid], size)
+
+    @classmethod
+    def _parse_rc2(cls, element: reader.Element) -> ContentCipher:
+        fields = Fields(element)
+        version = fields.take(tags.INTEGER).integer()
+        initial = fields.take(tags.OCTET_STRING).octet_string()
+        fields.finish()
+        bits = _RC2_VERSIONS.get(version, version if 256 <= version <= 1024 else 0)
+        if not bits or len(initial) != 8:
+            raise element.fault("RC2 parameters out of range", "RFC 3370 section 5.2")
+        return cls(oids.RC2_CBC, initial, bits // 8, rc2_bits=bits)
+
+    def encode(self) -> AlgorithmIdentifier:
+        """Return the AlgorithmIdentifier."""
+        initial = writer.octet_string(self.initial)
+        if self.rc2_bits:
+            version = _VERSION_OF_RC2.get(self.rc2_bits, self.rc2_bits)
+            return AlgorithmIdentifier(self.oid, writer.sequence(writer.integer(version), initial))
+        if self.oid in _GCM_KEYS or self.oid in _CCM_KEYS:
+            size = writer.integer(self.tag_octets) if self.tag_octets != 12 else b""
+            return AlgorithmIdentifier(self.oid, writer.sequence(initial, size))
+        return AlgorithmIdentifier(self.oid, initial)
+
+    @property
+    def entropy_octets(self) -> int:
+        """How many octets the initial vector has."""
+        return len(self.initial)
+
+
+def fresh(oid: str, entropy: bytes) -> ContentCipher:
+    """Return the cipher `oid` with its initial vector from `entropy` (16 octets or more); RC2 has 128 bits."""
+    if oid in _GCM_KEYS or oid in _CCM_KEYS or oid == oids.CHACHA20_POLY1305:
+        return ContentCipher(oid, entropy[:12], _AEAD_KEYS[oid], 16)
+    if oid not in _CBC_KEYS:
+        raise Malformed(f"a content cipher not known here: {oids.label(oid)}", clause="RFC 5652 section 10.1.4")
+    size = 8 if oid in (oids.DES3_CBC, oids.RC2_CBC) else 16
+    return ContentCipher(oid, entropy[:size], _CBC_KEYS[oid], rc2_bits=128 if oid == oids.RC2_CBC else 0)
+
+
+class Transform(Protocol):
+    """What changes octets piece by piece."""
+
+    def update(self, octets: bytes) -> bytes:
+        """Take octets, return those that are ready."""
+
+    def finalize(self) -> bytes:
+        """Return what is left."""
+
+
+class _Rc2Transform:
+    def __init__(self, cipher: Rc2, *, decrypt: bool) -> None:
+        self._run = cipher.decrypt if decrypt else cipher.encrypt
+        self._waiting = b""
+
+    def update(self, octets: bytes) -> bytes:
+        octets = self._waiting + octets
+        whole = len(octets) // 8 * 8
+        self._waiting = octets[whole:]
+        return self._run(octets[:whole])
+
+    def finalize(self) -> bytes:
+        if self._waiting:
+            raise ValueError("not whole blocks")
+        return b""
+
+
+def _transform(cipher: ContentCipher, key: bytes, *, decrypt: bool) -> Transform:
+    if cipher.oid == oids.RC2_CBC:
+        return _Rc2Transform(Rc2(key, cipher.rc2_bits, cipher.initial), decrypt=decrypt)
+    block = TripleDES(key) if cipher.oid == oids.DES3_CBC else algorithms.AES(key)
+    context = Cipher(block, modes.CBC(cipher.initial))
+    return context.decryptor() if decrypt else context.encryptor()
+
+
+def block_octets(cipher: ContentCipher) -> int:
+    """Return the block size of a CBC cipher."""
+    return 8 if cipher.oid in (oids.DES3_CBC, oids.RC2_CBC) else 16
+
+
+def _check_key(cipher: ContentCipher, key: bytes) -> None:
+    if len(key) != cipher.key_octets and not (cipher.oid == oids.RC2_CBC and 1 <= len(key) <= 128):
+        raise NotAuthentic(FAILED)
+
+
+def seal_whole(cipher: ContentCipher, key: bytes, octets: bytes, associated: bytes = b"") -> tuple[bytes, bytes]:
+    """Encrypt `octets`; return the cipher text and the authentication tag (empty for CBC)."""
+    if cipher.is_authenticated:
+        sealed = _aead(cipher, key).encrypt(cipher.initial, octets, associated or None)
+        return sealed[: -cipher.tag_octets], sealed[-cipher.tag_octets :]
+    sealing = Sealing(cipher, key)
+    return sealing.update(octets) + sealing.finish()[0], b""
+
+
+def _aead(cipher: ContentCipher, key: bytes) -> AESGCM | AESCCM | ChaCha20Poly1305:
+    if cipher.oid in _GCM_KEYS:
+        return AESGCM(key)
+    return AESCCM(key, cipher.tag_octets) if cipher.oid in _CCM_KEYS else ChaCha20Poly1305(key)
+
+
+def open_whole(cipher: ContentCipher, key: bytes, sealed: bytes, tag: bytes = b"", associated: bytes = b"") -> bytes:
+    """Decrypt; NotAuthentic if anything does not fit, with nothing of the plain text."""
+    _check_key(cipher, key)
+    if cipher.is_authenticated and cipher.oid not in _GCM_KEYS:
+        if len(tag) != cipher.tag_octets:
+            raise NotAuthentic(FAILED)
+        try:
+            return _aead(cipher, key).decrypt(cipher.initial, sealed + tag, associated or None)
+        except (InvalidTag, ValueError):
+            raise NotAuthentic(FAILED) from None
+    opening = Opening(cipher, key, associated)
+    first = opening.update(sealed)
+    return first + opening.finish(tag)
+
+
+class Sealing:
+    """Encryption piece by piece, in CBC or GCM mode."""
+
+    def __init__(self, cipher: ContentCipher, key: bytes, associated: bytes = b"") -> None:
+        self._cipher = cipher
+        self._size = 0
+        if cipher.oid in _GCM_KEYS:
+            self._gcm = Cipher(algorithms.AES(key), modes.GCM(cipher.initial)).encryptor()
+            self._gcm.authenticate_additional_data(associated)
+            self._run: Transform = self._gcm
+        elif cipher.is_authenticated:
+            raise Malformed(f"{cipher.label} does not work piece by piece", clause="RFC 5084")
+        else:
+            self._run = _transform(cipher, key, decrypt=False)
+
+    def update(self, octets: bytes) -> bytes:
+        """Encrypt more octets."""
+        self._size += len(octets)
+        return self._run.update(octets)
+
+    def finish(self) -> tuple[bytes, bytes]:
+        """Return the last cipher text and the authentication tag (empty for CBC)."""
+        if self._cipher.is_authenticated:
+            last = self._run.finalize()
+            return last, self._gcm.tag[: self._cipher.tag_octets]
+        block = block_octets(self._cipher)
+        count = block - self._size % block
+        return self._run.update(bytes((count,)) * count) + self._run.finalize(), b""
+
+
+class Opening:
+    """Decryption piece by piece, in CBC or GCM mode. Nothing it gave may be used unless `finish` returned."""
+
+    def __init__(self, cipher: ContentCipher, key: bytes, associated: bytes = b"") -> None:
+        _check_key(cipher, key)
+        self._cipher = cipher
+        self._held = b""
+        if cipher.oid in _GCM_KEYS:
+            self._gcm = Cipher(algorithms.AES(key), modes.GCM(cipher.initial)).decryptor()
+            self._gcm.authenticate_additional_data(associated)
+            self._run: Transform = self._gcm
+        elif cipher.is_authenticated:
+            raise Malformed(f"{cipher.label} does not work piece by piece", clause="RFC 5084")
+        else:
+            self._run = _transform(cipher, key, decrypt=True)
+
+    def update(self, sealed: bytes) -> bytes:
+        """Decrypt more octets; the last block of CBC is held back until its padding is checked."""
+        plain = self._run.update(sealed)
+        if self._cipher.is_authenticated:
+            return plain
+        plain = self._held + plain if self._held else plain
+        block = block_octets(self._cipher)
+        self._held = plain[-block:]
+        return plain[:-block]
+
+    def finish(self, tag: bytes = b"") -> bytes:
+        """Return the rest of the plain text; NotAuthentic if tag or padding are wrong."""
+        try:
+            if self._cipher.is_authenticated:
+                if len(tag) != self._cipher.tag_octets:
+                    raise NotAuthentic(FAILED)
+                return self._gcm.finalize_with_tag(tag)
+            self._held += self._run.finalize()
+        except (InvalidTag, ValueError):
+            raise NotAuthentic(FAILED) from None
+        return self._unpad()
+
+    def _unpad(self) -> bytes:
+        block = block_octets(self._cipher)
+        last = self._held
+        count = last[-1] if last else 0
+        if len(last) != block or not 1 <= count <= block:
+            raise NotAuthentic(FAILED)
+        if not hmac.compare_digest(last[-count:], bytes((count,)) * count):
+            raise NotAuthentic(FAILED)
+        return last[:-count]
+
+
+def unwrap_for_password(cipher: ContentCipher, key: bytes, wrapped: bytes) -> bytes:
+    """Undo the double wrap of RFC 3211 section 2.3.2; NotAuthentic if the password is not the right one."""
+    block = block_octets(cipher)
+    if cipher.is_authenticated or len(wrapped) % block or len(wrapped) < 2 * block:
+        raise NotAuthentic(FAILED)
+
+    def run(initial: bytes, octets: bytes) -> bytes:
+        context = _transform(dataclasses.replace(cipher, initial=initial), key, decrypt=True)
+        return context.update(octets) + context.finalize()
+
+    last = run(wrapped[-2 * block : -block], wrapped[-block:])
+    plain = run(cipher.initial, run(last, wrapped[:-block]) + last)
+    size = plain[0]
+    checks = all(plain[1 + index] ^ plain[4 + index] == 0xFF for index in range(3))
+    if not checks or size < 3 or 4 + size > len(plain):
+        raise NotAuthentic(FAILED)
+    return plain[4 : 4 + size]
