@@ -10,6 +10,9 @@ import letterlock as package
 
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Set up a new installation for a domain."),
+    "lab": ("lab", "Run a miniature Internet on this machine."),
+    "serve": ("serve", "Serve the domain."),
     "config": ("config", "Show and check the settings."),
     "queue": ("queue", "Show and steer the mail that waits for other domains."),
 }
