@@ -11,6 +11,7 @@ import letterlock as package
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("config", "Show and check the settings."),
+    "message": ("message", "Read a message: what it says, how it is made, what it carries."),
     "queue": ("queue", "Show and steer the mail that waits for other domains."),
 }
 

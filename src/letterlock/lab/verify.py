@@ -63,9 +63,7 @@ def _owner(plan: Plan, recipient: str) -> tuple[Organisation, Person]:
     return home, next(person for person in home.people if person.local_part == user)
 
 
-def _over_imap(
-    home: Organisation, person: Person, letter: Letter, trusted: ssl.SSLContext, deadline: float
-) -> str:
+def _over_imap(home: Organisation, person: Person, letter: Letter, trusted: ssl.SSLContext, deadline: float) -> str:
     try:
         with imaplib.IMAP4_SSL(home.address, home.ports["imaps"], ssl_context=trusted, timeout=10) as imap:
             imap.login(home.address_of(person), person.password)
