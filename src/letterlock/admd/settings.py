@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import AfterValidator, ConfigDict, Field
@@ -78,8 +78,17 @@ class Tls(Section):
 class Dns(Section):
     """How names are looked up."""
 
-    servers: Endpoints = Field([], description="Resolvers to ask; an empty list takes those of the system.")
-    timeout_seconds: float = Field(5.0, gt=0, le=60, description="How long one question may take in all.")
+    mode: Literal["validate", "trust-ad", "iterate"] = Field(
+        "validate",
+        description="validate: ask a resolver and check every signature ourselves; trust-ad: believe a resolver on a safe "
+        "path; iterate: ask from the root down and check every signature ourselves.",
+    )
+    servers: list[str] = Field([], description="Resolvers to ask, ADDRESS or ADDRESS:PORT; none: those of the system.")
+    anchors: Path | None = Field(
+        None, description="File of DS or DNSKEY records to trust; without it, the root's keys."
+    )
+    root_servers: list[str] = Field([], description="Where iteration begins; none: the root servers of the Internet.")
+    port: int = Field(53, ge=1, le=65535, description="The port of all authoritative name servers, when iterating.")
 
 
 class Limits(Section):

@@ -192,3 +192,12 @@ LABELS = {
 def label(dotted: str) -> str:
     """Return the name people know an identifier by, or its dotted form."""
     return LABELS.get(dotted, dotted)
+
+
+CONTENT_CIPHERS = frozenset({
+    DES_CBC, DES3_CBC, RC2_CBC, AES128_CBC, AES192_CBC, AES256_CBC, AES128_GCM, AES192_GCM, AES256_GCM,
+    AES128_CCM, AES192_CCM, AES256_CCM, CHACHA20_POLY1305,
+})  # fmt: skip
+AUTHENTICATED_CIPHERS = frozenset({
+    AES128_GCM, AES192_GCM, AES256_GCM, AES128_CCM, AES192_CCM, AES256_CCM, CHACHA20_POLY1305,
+})  # fmt: skip

@@ -162,11 +162,8 @@ def _algorithm(fields: Fields) -> AlgorithmIdentifier:
 def _parse_agreement(fields: Fields) -> KeyAgreement:
     fields.take(tags.INTEGER)
     choice = fields.take(tags.context(0)).only_child()
-    originator: PublicKeyInfo | CertificateIdentifier
-    if choice.tag == tags.context(1):
-        originator = _parse_public_key(choice.retagged(tags.SEQUENCE))
-    else:
-        originator = identifiers.parse(choice)
+    is_key = choice.tag == tags.context(1)
+    originator = _parse_public_key(choice.retagged(tags.SEQUENCE)) if is_key else identifiers.parse(choice)
     material = fields.optional(tags.context(1))
     algorithm = _algorithm(fields)
     keys: list[tuple[CertificateIdentifier, bytes]] = []

@@ -5,17 +5,28 @@ Standards: RFC 1035 section 5.1, RFC 3597 section 5 (types without a form of the
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import dns.exception
 import dns.name
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
+import dns.rdtypes.ANY.RP
 
 from letterlock.errors import Malformed
 from letterlock.formats.dns import rdata_wire, types
 from letterlock.formats.dns.rdata import Rdata
 
 _IN = dns.rdataclass.IN
+
+
+class _Minfo(dns.rdtypes.ANY.RP.RP):
+    """MINFO, which dnspython leaves out: like RP, it is two names (RFC 1035 section 3.3.7)."""
+
+
+# The module form of registration, which every supported version of dnspython takes.
+dns.rdata.register_type(SimpleNamespace(MINFO=_Minfo), types.NUMBERS["MINFO"], "MINFO")
 
 
 def write(value: Rdata) -> str:

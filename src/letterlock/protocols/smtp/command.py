@@ -82,10 +82,9 @@ def read_rcpt(rest: str, extensions: Extensions, *, smtputf8: bool, postmaster_d
     path, parameters = _split(rest, "1.3", "RCPT TO:<local@domain>")
     if not path:
         raise CommandRefused(reply(553, "5.1.3", "A recipient cannot be empty: send RCPT TO:<local@domain>"))
-    if path.lower() == "postmaster":  # RFC 5321 section 4.5.1
-        address = Address("postmaster", postmaster_domain)
-    else:
-        address = _address(path, smtputf8, "5.1.3")
+    # RFC 5321 section 4.5.1: <postmaster> needs no domain.
+    alone = path.lower() == "postmaster"
+    address = Address("postmaster", postmaster_domain) if alone else _address(path, smtputf8, "5.1.3")
     if not parameters:
         return Recipient(address)
     notify, original = Notify.FAILURE | Notify.DELAY, ""

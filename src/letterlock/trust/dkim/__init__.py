@@ -11,7 +11,7 @@ from collections.abc import Callable
 from letterlock.formats.dns.question import Answer, Question
 from letterlock.trust.ask import Asker, decide, decide_with
 from letterlock.trust.dkim.canonicalize import BodyHashes, Canonicalization
-from letterlock.trust.dkim.fields import Fields, header_end
+from letterlock.trust.dkim.fields import Fields
 from letterlock.trust.dkim.signing import Manner, SigningKey, sign
 from letterlock.trust.dkim.verdict import Check, Result, SignatureVerdict, Verdict
 from letterlock.trust.dkim.verification import DEFAULT_RULES, Rules, Verification, judge
@@ -28,7 +28,6 @@ __all__ = [
     "SigningKey",
     "Verdict",
     "Verification",
-    "header_end",
     "judge",
     "sign",
     "verify",

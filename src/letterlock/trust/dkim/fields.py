@@ -1,15 +1,16 @@
 """The header section as signatures see it: fields in order, each as the octets it arrived in.
 
+Where the section ends and what a field is, formats/imf/header.py decides, here as for every reader of the message, so
+that what is verified is what is shown.
+
 Standards: RFC 5322 section 2.2, RFC 6376 section 2.8 and section 3.7.
 """
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from typing import NamedTuple
 
-_FIELD_END = re.compile(rb"\r\n(?![ \t])")
+from letterlock.formats.imf.header import Header, read_header
 
 
 class Field(NamedTuple):
@@ -29,27 +30,27 @@ class Fields:
 
     __slots__ = ("_by_name", "all")
 
-    def __init__(self, section: bytes) -> None:
-        """Take a header section; the empty line that ends it may be there or not."""
-        every = []
-        by_name: defaultdict[bytes, list[Field]] = defaultdict(list)
-        for octets in _FIELD_END.split(section):
-            name, colon, _ = octets.partition(b":")
-            if colon:
-                field = Field(name.rstrip(b" \t").lower(), octets)
-                every.append(field)
-                by_name[field.name].append(field)
-        self.all = tuple(every)
-        self._by_name = dict(by_name)
+    def __init__(self, header: Header) -> None:
+        octets = header.octets
+        self.all = tuple(
+            Field(octets[start:name_end].lower(), octets[start:end].removesuffix(b"\r\n"))
+            for start, name_end, _, end in header.spans
+        )
+        by_name: dict[bytes, list[Field]] = {}
+        for field in self.all:
+            by_name.setdefault(field[0], []).append(field)
+        self._by_name = by_name
+
+    @classmethod
+    def of(cls, section: bytes) -> Fields:
+        """Return the fields of a header section in memory."""
+        return cls(read_header(section))
+
+    @property
+    def repeated(self) -> dict[str, int]:
+        """How often each name occurs that occurs more than once."""
+        return {name.decode("ascii"): len(found) for name, found in self._by_name.items() if len(found) > 1}
 
     def named(self, name: bytes) -> list[Field]:
         """Return the fields of a name (lower case), from the top down."""
         return self._by_name.get(name, [])
-
-
-def header_end(octets: bytes) -> int:
-    """Return where the body begins: after the first empty line, or at the end where there is none."""
-    if octets.startswith(b"\r\n"):
-        return 2
-    end = octets.find(b"\r\n\r\n")
-    return len(octets) if end < 0 else end + 4

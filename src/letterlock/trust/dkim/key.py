@@ -18,7 +18,9 @@ _CLAUSE = "RFC 6376 section 3.6.1"
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A record that follows the grammar. `public_key` None is a revoked key; `digests` empty means any digest."""
+    """A record that follows the grammar. `public_key` None is a revoked key; `digests` empty means any digest;
+    `bits` is the size of the key.
+    """
 
     key_type: str
     public_key: rsa.PublicKey | eddsa.Ed25519PublicKey | None
@@ -26,6 +28,7 @@ class KeyRecord:
     services: tuple[str, ...] = ("*",)
     flags: tuple[str, ...] = ()
     notes: str = ""
+    bits: int = 0
 
     @property
     def is_testing(self) -> bool:
@@ -42,17 +45,6 @@ class KeyRecord:
         """Whether the service type covers e-mail."""
         return "*" in self.services or "email" in self.services
 
-    @property
-    def bits(self) -> int:
-        """The size of the key; 0 where it is revoked."""
-        match self.public_key:
-            case None:
-                return 0
-            case rsa.PublicKey() as key:
-                return key.key_size
-            case _:
-                return 256
-
 
 @functools.lru_cache(maxsize=2048)
 def parse(octets: bytes) -> KeyRecord:
@@ -66,13 +58,15 @@ def parse(octets: bytes) -> KeyRecord:
     if key_type not in ("rsa", "ed25519"):
         raise Malformed(f"the key type {key_type[:40]!r} is not known", clause=_CLAUSE)
     octets_of_key = base64(tags["p"])
+    public_key = _public_key(key_type, octets_of_key) if octets_of_key else None
     return KeyRecord(
         key_type,
-        _public_key(key_type, octets_of_key) if octets_of_key else None,
+        public_key,
         _lowered(tags["h"]) if "h" in tags else (),
         _lowered(tags.get("s", "*")),
         _lowered(tags.get("t", "")),
         tags.get("n", ""),
+        public_key.key_size if isinstance(public_key, rsa.PublicKey) else 256 if public_key else 0,
     )
 
 

@@ -19,7 +19,7 @@ _CLAUSE = "RFC 6376 section 3.5"
 _REQUIRED = ("v", "a", "b", "bh", "d", "h", "s")
 _NUMBER = re.compile(r"[0-9]{1,76}")
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
-_B_VALUE = re.compile(rb"((?:\A|;)[ \t\r\n]*b[ \t\r\n]*=)[^;]*")
+_B_VALUE = re.compile(rb";[ \t\r\n]*b[ \t\r\n]*=([^;]*)")
 # a=: (key type, digest) that RFC 6376 section 3.3 and RFC 8463 section 3 name
 ALGORITHMS = {"rsa-sha1": ("rsa", "sha1"), "rsa-sha256": ("rsa", "sha256"), "ed25519-sha256": ("ed25519", "sha256")}
 MOST_FIELDS = 1000
@@ -120,6 +120,7 @@ def key_domain(text: str) -> str:
     return domains.to_ascii(tag_list.without_space(text), underscores=True)
 
 
+@functools.lru_cache(maxsize=4096)
 def ascii_or_same(domain: str) -> str:
     """Return a domain as A-labels, or as it is where it is no domain name."""
     try:
@@ -138,8 +139,12 @@ def base64(text: str) -> bytes:
 
 def without_signature(octets: bytes) -> bytes:
     """Return a signature field with the value of its b= taken out (RFC 6376 section 3.7)."""
-    name, colon, value = octets.partition(b":")
-    return name + colon + _B_VALUE.sub(rb"\1", value, count=1)
+    start = octets.index(b":")
+    value = b";" + octets[start + 1 :]  # so that a b= that comes first is found like any other
+    found = _B_VALUE.search(value)
+    if found is None:
+        return octets
+    return octets[: start + 1] + value[1 : found.start(1)] + value[found.end(1) :]
 
 
 def _canonicalizations(text: str) -> tuple[Canonicalization, Canonicalization]:
@@ -150,6 +155,7 @@ def _canonicalizations(text: str) -> tuple[Canonicalization, Canonicalization]:
         raise Malformed(f"the canonicalization {text[:40]!r} is not known", clause="RFC 6376 section 3.4") from None
 
 
+@functools.lru_cache(maxsize=1024)
 def _headers(text: str) -> tuple[str, ...]:
     names = tuple(name.lower() for name in tag_list.colon_list(text))
     if len(names) > MOST_FIELDS:

@@ -13,8 +13,9 @@ import hashlib
 from dataclasses import dataclass, field
 
 from letterlock.errors import Malformed, OurFault
+from letterlock.formats.imf.header import read_header
 from letterlock.trust.dkim.canonicalize import BodyHashes, BodyHashKind, Canonicalization
-from letterlock.trust.dkim.fields import Field, Fields, header_end
+from letterlock.trust.dkim.fields import Field, Fields
 from letterlock.trust.dkim.verification import signed_octets
 from letterlock.trust.primitives import eddsa, private_keys, rsa
 
@@ -103,8 +104,8 @@ def sign(octets: bytes, keys: tuple[SigningKey, ...], now: int, manner: Manner =
 
     Raises Malformed where the message has no From or more than one, or a bare CR or LF.
     """
-    end = header_end(octets)
-    fields = Fields(octets[:end])
+    header = read_header(octets)
+    fields = Fields(header)
     if len(fields.named(b"from")) != 1:
         raise Malformed("a message to sign has exactly one From", clause="RFC 6376 section 5.4")
     line_ends = octets.count(b"\r\n")
@@ -113,7 +114,7 @@ def sign(octets: bytes, keys: tuple[SigningKey, ...], now: int, manner: Manner =
     bodies = BodyHashes()
     kind = BodyHashKind(manner.body_canonicalization, "sha256")
     bodies.add(kind)
-    bodies.feed(octets[end:])
+    bodies.feed(octets[header.body_start :])
     body_hash = bodies.digest(kind)
     return b"".join(_sign_one(fields, body_hash, key, now, manner) for key in keys)
 

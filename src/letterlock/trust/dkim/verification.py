@@ -18,12 +18,13 @@ from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats import domain as domains
 from letterlock.formats.dns.question import Answer, Outcome, Question
 from letterlock.formats.dns.rdata import Txt
+from letterlock.formats.imf.header import read_header
 from letterlock.trust import policy
 from letterlock.trust.ask import Decision, ask_all
 from letterlock.trust.dkim import key as key_record
 from letterlock.trust.dkim import signature as signature_field
 from letterlock.trust.dkim.canonicalize import BodyHashes, Canonicalization, header_field
-from letterlock.trust.dkim.fields import Field, Fields, header_end
+from letterlock.trust.dkim.fields import Field, Fields
 from letterlock.trust.dkim.key import KeyRecord
 from letterlock.trust.dkim.signature import Signature
 from letterlock.trust.dkim.verdict import Check, Result, SignatureVerdict, Verdict
@@ -31,18 +32,20 @@ from letterlock.trust.primitives import eddsa, rsa
 
 # Fields of which a message has one (RFC 5322 section 3.6, RFC 2045 section 3): a second one that is not signed was
 # added later, and a reader may show that one (RFC 6376 section 8.15)
-SINGLE_FIELDS = (
-    "from",
-    "subject",
-    "to",
-    "cc",
-    "date",
-    "reply-to",
-    "sender",
-    "message-id",
-    "mime-version",
-    "content-type",
-    "content-transfer-encoding",
+SINGLE_FIELDS = frozenset(
+    (
+        "from",
+        "subject",
+        "to",
+        "cc",
+        "date",
+        "reply-to",
+        "sender",
+        "message-id",
+        "mime-version",
+        "content-type",
+        "content-transfer-encoding",
+    )
 )
 
 
@@ -57,6 +60,7 @@ class Rules:
 
 
 DEFAULT_RULES = Rules()
+_LARGEST_RSA_BITS = 8192  # what a stranger's key may make us compute
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,7 @@ class Verification:
         self._bodies = bodies
         self._rules = rules
         self._signatures: list[tuple[Field, Signature | Malformed]] = []
-        counts = [(name, len(fields.named(name.encode()))) for name in SINGLE_FIELDS]
-        self._repeated = [(name, count) for name, count in counts if count > 1]
+        self._repeated = [(name, count) for name, count in fields.repeated.items() if name in SINGLE_FIELDS]
         self._surplus = fields.named(b"dkim-signature")[rules.most_signatures :]
         for field in fields.named(b"dkim-signature")[: rules.most_signatures]:
             try:
@@ -226,8 +229,8 @@ def examine_key(
         objections.append(Objection(Result.PERMERROR, problem))
     if record.is_testing:
         warnings.append(f"{signature.domain} only tests DKIM (t=y)")
-    if isinstance(record.public_key, rsa.PublicKey):
-        bits = record.public_key.key_size
+    if record.key_type == "rsa" and record.public_key is not None:
+        bits = record.bits
         if not algorithms.refused_rsa_bits <= bits <= algorithms.largest_rsa_bits:  # RFC 8301 section 3.2
             objections.append(Objection(Result.POLICY, f"an RSA key of {bits} bits is not accepted"))
         elif bits < algorithms.advised_rsa_bits:
@@ -244,15 +247,17 @@ def check_body(signature: Signature, bodies: BodyHashes) -> Check:
 def check_header(fields: Fields, own: Field, signature: Signature, record: KeyRecord) -> Check:
     """Verify b= over the signed fields; too large or mismatched keys are not used."""
     octets = signed_octets(fields, own, signature.headers, signature.header_canonicalization)
+    key = record.public_key
+    if key is None or record.key_type != signature.key_type:
+        return Check.NOT_DONE
     try:
-        match record.public_key:
-            case rsa.PublicKey() as key if signature.key_type == "rsa" and key.key_size <= 8192:
-                rsa.verify(key, signature.signature, octets, signature.digest)
-            case eddsa.Ed25519PublicKey() as key if signature.key_type == "ed25519":
-                # RFC 8463 section 3: what is signed is the hash
-                eddsa.verify_ed25519(key, signature.signature, hashlib.sha256(octets).digest())
-            case _:
-                return Check.NOT_DONE
+        if isinstance(key, eddsa.Ed25519PublicKey):
+            # RFC 8463 section 3: what is signed is the hash
+            eddsa.verify_ed25519(key, signature.signature, hashlib.sha256(octets).digest())
+        elif record.bits > _LARGEST_RSA_BITS:
+            return Check.NOT_DONE
+        else:
+            rsa.verify(key, signature.signature, octets, signature.digest)
     except NotAuthentic:
         return Check.FAIL
     return Check.PASS
@@ -265,7 +270,9 @@ def signed_octets(fields: Fields, own: Field, names: tuple[str, ...], how: Canon
     for name in names:
         instances = left.get(name)
         if instances is None:
-            instances = left[name] = [field for field in fields.named(name.encode()) if field is not own]
+            instances = left[name] = fields.named(name.encode()).copy()
+            if own in instances:
+                instances.remove(own)
         if instances:  # RFC 6376 section 5.4.2: a field that is not there counts as an empty string
             parts.append(header_field(instances.pop().octets, how))
     parts.append(header_field(signature_field.without_signature(own.octets), how))
@@ -292,8 +299,8 @@ def _conclude(
 
 def judge(octets: bytes, now: int, rules: Rules = DEFAULT_RULES) -> Decision[Verdict]:
     """Verify all signatures of a message in memory as of `now` (seconds since 1970)."""
-    body = header_end(octets)
+    header = read_header(octets)
     bodies = BodyHashes()
-    verification = Verification(Fields(octets[:body]), bodies, rules)
-    bodies.feed(octets[body:])
+    verification = Verification(Fields(header), bodies, rules)
+    bodies.feed(octets[header.body_start :])
     return verification.judge(now)

@@ -10,6 +10,7 @@ Standards: RFC 3565, RFC 5084, RFC 8103, RFC 3370 section 5, RFC 5652 section 6.
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 from dataclasses import dataclass
 from typing import Protocol
@@ -268,3 +269,22 @@ class Opening:
         if not hmac.compare_digest(last[-count:], bytes((count,)) * count):
             raise NotAuthentic(FAILED)
         return last[:-count]
+
+
+def unwrap_for_password(cipher: ContentCipher, key: bytes, wrapped: bytes) -> bytes:
+    """Undo the double wrap of RFC 3211 section 2.3.2; NotAuthentic if the password is not the right one."""
+    block = block_octets(cipher)
+    if cipher.is_authenticated or len(wrapped) % block or len(wrapped) < 2 * block:
+        raise NotAuthentic(FAILED)
+
+    def run(initial: bytes, octets: bytes) -> bytes:
+        context = _transform(dataclasses.replace(cipher, initial=initial), key, decrypt=True)
+        return context.update(octets) + context.finalize()
+
+    last = run(wrapped[-2 * block : -block], wrapped[-block:])
+    plain = run(cipher.initial, run(last, wrapped[:-block]) + last)
+    size = plain[0]
+    checks = all(plain[1 + index] ^ plain[4 + index] == 0xFF for index in range(3))
+    if not checks or size < 3 or 4 + size > len(plain):
+        raise NotAuthentic(FAILED)
+    return plain[4 : 4 + size]

@@ -153,3 +153,8 @@ def _derive_x942(secret: bytes, wrap_oid: str, tail: bytes, size: int) -> bytes:
         other_info = writer.sequence(specific, tail)  # RFC 2631 section 2.1.2
         derived += hashlib.sha1(secret + other_info, usedforsecurity=False).digest()
     return derived[:size]
+
+
+def hkdf_sha256(key: bytes, salt: bytes, info: bytes, size: int) -> bytes:
+    """Derive `size` octets from `key` (RFC 5869)."""
+    return HKDF(hash_algorithm(oids.SHA256), size, salt, info).derive(key)

@@ -81,17 +81,3 @@ def wrap_for_password(key: bytes, initial: bytes, content_key: bytes) -> bytes:
     plain += os.urandom(size - len(plain))
     once = aes_cbc(key, initial, plain, decrypt=False)
     return aes_cbc(key, once[-16:], once, decrypt=False)
-
-
-def unwrap_for_password(block: int, run: Callable[[bytes, bytes], bytes], initial: bytes, wrapped: bytes) -> bytes:
-    """Undo `wrap_for_password` with any block cipher: `run(initial, octets)` decrypts in CBC mode."""
-    if len(wrapped) % block or len(wrapped) < 2 * block:
-        raise NotAuthentic("the password does not open this message")
-    last = run(wrapped[-2 * block : -block], wrapped[-block:])
-    once = run(last, wrapped[:-block]) + last
-    plain = run(initial, once)
-    size = plain[0]
-    checks = all(plain[1 + index] ^ plain[4 + index] == 0xFF for index in range(3))
-    if not checks or size < 3 or 4 + size > len(plain):
-        raise NotAuthentic("the password does not open this message")
-    return plain[4 : 4 + size]

@@ -1,0 +1,71 @@
+"""The sheet that the lab prints: where everything is, who may log in, and how to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from letterlock.lab.plan import Plan
+
+
+def as_value(plan: Plan, folder: Path, authority: Path) -> dict[str, Any]:
+    """Return the sheet as a JSON value."""
+    return {
+        "folder": str(folder),
+        "authority": str(authority),
+        "name_server": "{}:{}".format(*plan.name_server),
+        "organisations": [
+            {
+                "domain": organisation.domain,
+                "host_name": organisation.host_name,
+                "address": organisation.address,
+                "ports": organisation.ports,
+                "settings": str(folder / organisation.domain / "letterlock.toml"),
+                "people": [
+                    {
+                        "name": person.name,
+                        "address": organisation.address_of(person),
+                        "password": person.password,
+                    }
+                    for person in organisation.people
+                ],
+            }
+            for organisation in plan.organisations
+        ],
+        "guests": [
+            {"domain": guest.domain, "host_name": guest.host_name, "address": guest.address, "port": guest.port}
+            for guest in plan.guests
+        ],
+    }
+
+
+def as_lines(plan: Plan, folder: Path, authority: Path) -> list[str]:
+    """Return the sheet for people."""
+    lines = [f"name server     {plan.name_server[0]} port {plan.name_server[1]}", f"trust           {authority}"]
+    for organisation in plan.organisations:
+        ports = organisation.ports
+        lines += [
+            "",
+            f"{organisation.domain}  at {organisation.address} ({organisation.host_name})",
+            f"  submission    {ports['submissions']} TLS, {ports['submission']} STARTTLS",
+            f"  IMAP          {ports['imaps']} TLS, {ports['imap']} STARTTLS",
+            f"  POP3          {ports['pop3s']} TLS, {ports['pop3']} STLS",
+            f"  SMTP          {ports['smtp']} STARTTLS",
+        ]
+        lines += [
+            f"  {organisation.address_of(person):<22}password {person.password}" for person in organisation.people
+        ]
+    for guest in plan.guests:
+        lines += ["", f"{guest.domain}  awaited at {guest.address} port {guest.port} ({guest.host_name})"]
+    first, second = plan.organisations
+    to, author = second.address_of(second.people[0]), first.people[0]
+    lines += [
+        "",
+        "Try:",
+        f"  curl --cacert {authority} -u '{first.address_of(author)}:{author.password}' \\",
+        f"    imaps://{first.address}:{first.ports['imaps']}/INBOX -X 'FETCH 1:* (FLAGS ENVELOPE)'",
+        f"  swaks --server {first.address}:{first.ports['submission']} -tls --tls-ca-path {authority} --to {to} \\",
+        f"    --from {first.address_of(author)} -au {first.address_of(author)} -ap '{author.password}'",
+        f"  letterlock queue list --config {folder / first.domain}",
+    ]
+    return lines

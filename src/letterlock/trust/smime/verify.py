@@ -1,0 +1,227 @@
+"""Check the signatures of a SignedData: the cryptography and what the signed attributes promise, not yet the people.
+
+Every signature gives one `Check`, good or with the reason why not; whose certificate it is and what that is worth is
+for trust/pkix and proof to say.
+
+Standards: RFC 5652 sections 5.4 to 5.6 and 11, RFC 5035 section 5.4, RFC 6211 section 3, RFC 8551 section 2.5.
+Limits: those of formats/cms; 8 counter-signatures a signature.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from letterlock.errors import Malformed, NotAuthentic
+from letterlock.formats.asn1 import oids, reader, tags
+from letterlock.formats.asn1.reader import Fields
+from letterlock.formats.cms.attributes import Attributes
+from letterlock.formats.cms.ess import signing_certificate
+from letterlock.formats.cms.signed import SignedData, SignerInfo
+from letterlock.formats.x509.algorithm import AlgorithmIdentifier
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.trust.primitives import digests, signatures
+from letterlock.trust.primitives.digests import Digester
+
+MAX_COUNTER_SIGNATURES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One signature: `fault` is empty when it holds; `certificate` is None if it was not found."""
+
+    signer: SignerInfo = field(repr=False)
+    certificate: Certificate | None
+    scheme: str
+    digest: str
+    fault: str = ""
+    signing_time: datetime.datetime | None = None
+    names_certificate: bool = False
+    counter_signatures: tuple[Check, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether the signature holds."""
+        return not self.fault
+
+
+class Content:
+    """What was signed, taken piece by piece: a digest for each algorithm, and the octets where a signer needs them."""
+
+    def __init__(self, digest_oids: Iterable[str], *, keep: bool = False) -> None:
+        self._digesters: dict[str, Digester] = {
+            oid: digests.digester(oid) for oid in dict.fromkeys(digest_oids) if digests.is_known(oid)
+        }
+        self._kept: list[bytes] | None = [] if keep else None
+
+    def update(self, octets: bytes | memoryview) -> None:
+        """Take more octets."""
+        for digester in self._digesters.values():
+            digester.update(octets)
+        if self._kept is not None:
+            self._kept.append(bytes(octets))
+
+    def digest(self, oid: str) -> bytes:
+        """Return the content's digest; Malformed if it was not foreseen in the message's list, or is not known."""
+        if oid not in self._digesters:
+            raise Malformed(f"a digest not announced or not known: {oids.label(oid)}", clause="RFC 5652 section 5.1")
+        return self._digesters[oid].digest()
+
+    @property
+    def octets(self) -> bytes | None:
+        """The content itself, if it was kept."""
+        return None if self._kept is None else b"".join(self._kept)
+
+
+def verify(signed: SignedData, content: bytes | None = None, known: Iterable[Certificate] = ()) -> tuple[Check, ...]:
+    """Check all signatures of `signed`; `content` is what a detached one covers, `known` further certificates.
+
+    Raises Malformed if content stands inside and outside at once, or nowhere.
+    """
+    # content attached inside multipart/signed would be checked in place of what is shown
+    if signed.content is not None and content is not None:
+        raise Malformed("a detached signature that brings content of its own", clause="RFC 8551 section 3.5.3.1")
+    if signed.content is None and content is None and signed.signers:
+        raise Malformed("a detached signature without its content", clause="RFC 5652 section 5.2")
+    bare = any(signer.signed_octets is None for signer in signed.signers)
+    taken = Content((signer.digest_algorithm.oid for signer in signed.signers), keep=bare)
+    for piece in signed.pieces() if content is None else (memoryview(content),):
+        taken.update(piece)
+    return check_all(signed.signers, signed.content_type, taken, candidates(signed.certificates, known))
+
+
+def candidates(octets: Iterable[bytes], known: Iterable[Certificate] = ()) -> tuple[Certificate, ...]:
+    """Return the certificates of a message that can be read, and those known otherwise."""
+    found = []
+    for each in octets:
+        try:
+            found.append(Certificate.parse(each))
+        except Malformed:
+            continue  # one bad certificate does not spoil those beside it
+    return (*found, *known)
+
+
+def check_all(
+    signers: tuple[SignerInfo, ...], content_type: str, content: Content, certificates: tuple[Certificate, ...]
+) -> tuple[Check, ...]:
+    """Check every signature over `content`."""
+    return tuple(_check(signer, content_type, content, certificates) for signer in signers)
+
+
+def _check(
+    signer: SignerInfo, content_type: str, content: Content, certificates: tuple[Certificate, ...], depth: int = 0
+) -> Check:
+    digest_oid = signer.digest_algorithm.oid
+    found = [each for each in certificates if signer.identifier.names(each)]
+    scheme_label = oids.label(signer.signature_algorithm.oid)
+    certificate, fault, time, names = (found[0] if found else None), "", None, False
+    try:
+        time = signer.signed.signing_time
+        if not found:
+            raise NotAuthentic(f"the signer's certificate ({signer.identifier}) is not there")
+        scheme = signatures.scheme_of(signer.signature_algorithm, digest_oid)
+        scheme_label = scheme.label
+        certificate, names = _named(found, signer.signed)
+        _check_one(signer, certificate, scheme, content_type, content, counter=depth > 0)
+    except (NotAuthentic, Malformed) as error:
+        fault = str(error)
+    counters = _counter_signatures(signer, certificates) if depth == 0 else ()
+    return Check(signer, certificate, scheme_label, oids.label(digest_oid), fault, time, names, counters)
+
+
+def _check_one(
+    signer: SignerInfo,
+    certificate: Certificate,
+    scheme: signatures.Scheme,
+    content_type: str,
+    content: Content,
+    *,
+    counter: bool,
+) -> None:
+    key, signature = certificate.public_key, signer.signature
+    if signer.signed_octets is None:
+        if content_type != oids.DATA and not counter:
+            raise Malformed("content other than data signed without attributes", clause="RFC 5652 section 5.3")
+        octets = content.octets
+        if octets is not None and _looks_like_attributes(octets):
+            # a signature over attributes must not pass as one over content that consists of them
+            raise NotAuthentic("the content is the attributes of another signature")
+        if octets is not None:
+            signatures.verify(key, scheme, signature, octets)
+        else:
+            signatures.verify(key, scheme, signature, content.digest(scheme.digest), digested=True)
+        return
+    attributes = signer.signed
+    _check_content_type(attributes, content_type, counter=counter)
+    expected = attributes.first(oids.MESSAGE_DIGEST)
+    if expected is None:
+        raise NotAuthentic("the signed attributes lack the message digest")
+    if not hmac.compare_digest(expected.octet_string(), content.digest(signer.digest_algorithm.oid)):
+        raise NotAuthentic("the content was changed: its digest is not the one that was signed")
+    _check_protection(attributes, signer)
+    signatures.verify(key, scheme, signature, signer.signed_octets)
+
+
+def _check_content_type(attributes: Attributes, content_type: str, *, counter: bool) -> None:
+    named = attributes.first(oids.CONTENT_TYPE)
+    if counter:
+        if named is not None:
+            raise NotAuthentic("a counter-signature that names a content type")  # RFC 5652 section 11.4
+    elif named is None or named.oid() != content_type:
+        raise NotAuthentic("the signed attributes name another content type")  # RFC 5652 section 11.1
+
+
+def _check_protection(attributes: Attributes, signer: SignerInfo) -> None:
+    """Check that the algorithms are those that were signed (RFC 6211 section 3)."""
+    protection = attributes.first(oids.ALGORITHM_PROTECTION)
+    if protection is None:
+        return
+    fields = Fields(protection)
+    digest = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
+    algorithm = fields.optional(tags.context(1))
+    if digest.oid != signer.digest_algorithm.oid:
+        raise NotAuthentic("the digest algorithm is not the one that was signed")
+    if algorithm is None or AlgorithmIdentifier.parse(algorithm.retagged(tags.SEQUENCE)) != signer.signature_algorithm:
+        raise NotAuthentic("the signature algorithm is not the one that was signed")
+
+
+def _named(found: list[Certificate], attributes: Attributes) -> tuple[Certificate, bool]:
+    """Return the certificate that the signing-certificate attributes name, and whether there are any."""
+    named = False
+    for oid, version in ((oids.SIGNING_CERTIFICATE_V2, 2), (oids.SIGNING_CERTIFICATE, 1)):
+        value = attributes.first(oid)
+        if value is None:
+            continue
+        named = True
+        first = signing_certificate.parse(value, version=version)[0]
+        # RFC 5035 section 5.4: the first names the certificate the signature is to be checked with
+        found = [
+            each
+            for each in found
+            if first.may_name(each) and digests.digest(first.digest_algorithm, each.octets) == first.digest
+        ]
+        if not found:
+            raise NotAuthentic("the certificate is not the one the signature names")
+    return found[0], named
+
+
+def _looks_like_attributes(octets: bytes) -> bool:
+    if octets[:1] != b"\x31":
+        return False
+    try:
+        parsed = Attributes.parse(reader.parse(octets))
+    except Malformed:
+        return False
+    return any(item.type == oids.MESSAGE_DIGEST for item in parsed.items)
+
+
+def _counter_signatures(signer: SignerInfo, certificates: tuple[Certificate, ...]) -> tuple[Check, ...]:
+    checks = []
+    for value in signer.unsigned.all(oids.COUNTER_SIGNATURE)[:MAX_COUNTER_SIGNATURES]:
+        counter = SignerInfo.parse(reader.parse(value))
+        taken = Content([counter.digest_algorithm.oid], keep=counter.signed_octets is None)
+        taken.update(signer.signature)
+        checks.append(_check(counter, "", taken, certificates, depth=1))
+    return tuple(checks)
