@@ -14,7 +14,7 @@ import re
 from lxml import etree
 
 _BLOCKS = frozenset([
-    "address", "article", "aside", "blockquote", "body", "br", "center", "dd", "div", "dl", "dt", "fieldset",
+    "address", "article", "aside", "blockquote", "body", "center", "dd", "div", "dl", "dt", "fieldset",
     "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main",
     "nav", "ol", "p", "pre", "section", "table", "tr", "ul",
 ])  # fmt: skip
@@ -60,7 +60,9 @@ class _Renderer:
         if self._unseen or tag in _UNSEEN or "hidden" in element.attrib:
             self._unseen += 1
             return
-        if tag in _BLOCKS:
+        if tag == "br":
+            self._pieces.append("\n")
+        elif tag in _BLOCKS:
             self._newline(2 if tag in _APART else 1)
         if tag == "pre":
             self._pre += 1
@@ -86,7 +88,7 @@ class _Renderer:
                 self._pieces.append(f" <{target.strip()}>")
         elif tag == "pre":
             self._pre -= 1
-        if tag in _BLOCKS and tag != "br":
+        if tag in _BLOCKS:
             self._newline(2 if tag in _APART else 1)
 
     def _text(self, text: str | None) -> None:
