@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lab": ("lab", "Run a miniature Internet on this machine."),
     "serve": ("serve", "Serve the domain."),
     "config": ("config", "Show and check the settings."),
+    "message": ("message", "Read a message: what it says, how it is made, what it carries."),
     "queue": ("queue", "Show and steer the mail that waits for other domains."),
 }
 
