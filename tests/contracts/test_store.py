@@ -428,6 +428,15 @@ async def test_due_entries_come_by_priority_then_age_and_only_once(store: Store)
     assert [entry.queue_id for entry in await store.take_due(NOW, 9)] == ["first"]
 
 
+async def test_an_entry_given_back_until_later_is_not_due_before(store: Store) -> None:
+    await store.commit(Transaction("t", NOW, (b"x",), (), (queued("q", "a@b.test"),)))
+    await store.take_due(NOW, 9)
+    await store.release("q", NOW + 7)
+    assert await store.take_due(NOW + 6, 9) == ()
+    assert await store.next_due() == NOW + 7
+    assert len(await store.take_due(NOW + 7, 9)) == 1
+
+
 async def test_an_entry_is_settled_in_parts_and_gone_when_nothing_is_owed(store: Store) -> None:
     await store.commit(Transaction("t", NOW, (b"x",), (), (queued("q", "a@b.test", "c@d.test", "e@f.test"),)))
     (entry,) = await store.take_due(NOW, 9)
