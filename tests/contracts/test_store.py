@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes.memory_store import MemoryStore
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Body, Envelope, Notify, Recipient, Return
 from letterlock.formats.outcome import Outcome, Result
@@ -34,9 +35,11 @@ NOW = 1_800_000_000.0
 ALL = ((1, 0xFFFFFFFF),)
 
 
-@pytest.fixture(params=["log"])
+@pytest.fixture(params=["log", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_store(StoreSettings(tmp_path / "store", reserve_octets=0), clock=SetClock(NOW))
+    opened: Store = MemoryStore(SetClock(NOW))
+    if request.param == "log":
+        opened = await open_store(StoreSettings(tmp_path / "store", reserve_octets=0), clock=SetClock(NOW))
     await opened.prepare_account(ANNA, {"Sent": "\\Sent", "Work": ""})
     yield opened
     await opened.close()
