@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,34 +17,14 @@ from letterlock.host.entropy import SeededEntropy
 from letterlock.host.listen import Listener, bind
 from letterlock.host.logs import Log, send_to
 from letterlock.host.tls import KeyPair, ServerTls
-from letterlock.protocols.sasl.scram import derive_keys
-from letterlock.protocols.sasl.step import ScramKeys
+from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import open_store
 from letterlock.store.interface import Delivery, Store, Transaction
 
+ACCOUNT = "anna@rosewood.test"
 PASSWORD = "correct horse"
 LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
-
-
-class OneUser:
-    """Accounts with one user, anna."""
-
-    def __init__(self) -> None:
-        self._keys = derive_keys(PASSWORD, b"a salt of anna", 4096, "sha256")
-        self._false_keys = derive_keys("nothing fits", b"another salt", 4096, "sha256")
-
-    async def check_password(self, user: str, password: str, *, network: str = "") -> str | None:
-        """Return anna."""
-        return "anna" if (user, password) == ("anna", PASSWORD) else None
-
-    async def scram_keys(self, user: str, digest: str) -> ScramKeys:
-        """Return anna's keys, or false ones."""
-        return self._keys if user == "anna" else self._false_keys
-
-    async def account(self, user: str) -> str | None:
-        """Return anna."""
-        return user if user == "anna" else None
 
 
 class Client:
@@ -128,20 +108,22 @@ class Served:
         """Put messages into a mailbox, as the transfer agent does."""
         for message in messages:
             self.delivered += 1
-            delivery = Delivery("anna", mailbox)
+            delivery = Delivery(ACCOUNT, mailbox)
             await self.store.commit(Transaction(f"q{self.delivered}", 1_700_000_000.0, (message,), (delivery,)))
 
 
 @asynccontextmanager
-async def serve(folder: Path, *, tls: ServerTls | None = None, plain: bool = True) -> AsyncIterator[Served]:
+async def serve(
+    folder: Path, accounts: Accounts, *, tls: ServerTls | None = None, plain: bool = True
+) -> AsyncIterator[Served]:
     """Serve a new store in `folder` until the end of the block; no session may fail."""
     lines: list[str] = []
     before = send_to(lines.append)
     store = await open_store(StoreSettings(folder))
-    await store.prepare_account("anna", {"Sent": "\\Sent", "Drafts": "\\Drafts", "Trash": "\\Trash"})
+    await store.prepare_account(ACCOUNT, {"Sent": "\\Sent", "Drafts": "\\Drafts", "Trash": "\\Trash"})
     settings = AccessSettings("mx.rosewood.test", plain_text_login=plain)
     log = Log("access")
-    service = AccessService(settings, store, OneUser(), tls=tls, entropy=SeededEntropy(), log=log)
+    service = AccessService(settings, store, accounts, tls=tls, entropy=SeededEntropy(), log=log)
     listeners = [Listener(service.imap, log=log), Listener(service.pop3, log=log)]
     if tls is not None:
         listeners.append(Listener(service.imap, log=log, tls=tls))
@@ -157,17 +139,26 @@ async def serve(folder: Path, *, tls: ServerTls | None = None, plain: bool = Tru
     assert not [line for line in lines if "session failed" in line], lines
 
 
+@pytest.fixture(scope="session")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    """One account, anna's."""
+    accounts = Accounts(tmp_path_factory.mktemp("accounts") / "accounts.db", default_domain="rosewood.test")
+    accounts.add(ACCOUNT, PASSWORD)
+    yield accounts
+    accounts.close()
+
+
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
+async def served(tmp_path: Path, accounts: Accounts) -> AsyncIterator[Served]:
     """A service without TLS that takes passwords in plain text."""
-    async with serve(tmp_path / "store") as running:
+    async with serve(tmp_path / "store", accounts) as running:
         yield running
 
 
 @pytest.fixture
-async def tls_served(tmp_path: Path, key_pair: KeyPair) -> AsyncIterator[Served]:
+async def tls_served(tmp_path: Path, accounts: Accounts, key_pair: KeyPair) -> AsyncIterator[Served]:
     """A service that takes passwords under TLS only."""
-    async with serve(tmp_path / "store", tls=ServerTls([key_pair]), plain=False) as running:
+    async with serve(tmp_path / "store", accounts, tls=ServerTls([key_pair]), plain=False) as running:
         yield running
 
 

@@ -70,9 +70,9 @@ async def test_deletions_happen_at_quit(served: Any, letter: Letter) -> None:
         assert (await client(command)).startswith(b"+OK")
     assert (await client("RETR 2")).startswith(b"-ERR")
     assert (await client("STAT")).startswith(b"+OK 2 ")
-    assert (await served.store.mailbox("anna", "INBOX")).messages == 3
+    assert (await served.store.mailbox("anna@rosewood.test", "INBOX")).messages == 3
     assert (await client("QUIT")).startswith(b"+OK")
-    assert (await served.store.mailbox("anna", "INBOX")).messages == 2
+    assert (await served.store.mailbox("anna@rosewood.test", "INBOX")).messages == 2
 
 
 async def test_a_connection_that_breaks_deletes_nothing(served: Any, letter: Letter) -> None:
@@ -81,7 +81,7 @@ async def test_a_connection_that_breaks_deletes_nothing(served: Any, letter: Let
     await client("DELE 1")
     client.writer.write_eof()
     assert await client.line() == b""
-    assert (await served.store.mailbox("anna", "INBOX")).messages == 1
+    assert (await served.store.mailbox("anna@rosewood.test", "INBOX")).messages == 1
 
 
 async def test_unique_ids_stay(served: Any, letter: Letter) -> None:
