@@ -16,12 +16,13 @@ from dataclasses import dataclass, field, replace
 from letterlock.errors import OurFault
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
-from letterlock.mta.arrival import Arrival, Assess, Assessment, Destination, Resolve, take_as_it_is
+from letterlock.mta.arrival import Arrival, Assess, Assessment, Destination, Recipients, take_as_it_is
 from letterlock.mta.identifier import transaction_id
 from letterlock.mta.session import ContentBudget, Patience, Session
 from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
@@ -52,7 +53,7 @@ class Inbound:
         settings: InboundSettings,
         *,
         store: Store,
-        resolve: Resolve,
+        recipients: Recipients,
         clock: Clock,
         entropy: Entropy,
         log: Log,
@@ -61,7 +62,7 @@ class Inbound:
     ) -> None:
         self.settings = settings
         self.store = store
-        self.resolve = resolve
+        self.recipients = recipients
         self.assess = assess
         self.clock = clock
         self.entropy = entropy
@@ -102,11 +103,16 @@ class InboundPolicy:
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
         """Take what the delivery agent takes."""
-        resolved = await self._service.resolve(sender.reverse_path, recipient)
-        if isinstance(resolved, Reply):
-            self._log.event("recipient refused", recipient=str(recipient.forward_path), reply=str(resolved))
-            return resolved
-        self._destinations.append(resolved)
+        recipients = self._service.recipients
+        if not recipients.is_ours(recipient.forward_path.domain):
+            return self._declined(
+                recipient, reply(550, "5.7.1", f"Mail for {recipient.forward_path.domain} is not taken here")
+            )
+        destination = await recipients.accept(sender.reverse_path, recipient)
+        if isinstance(destination, Outcome):
+            code = 450 if destination.result is Result.DEFERRED else 550
+            return self._declined(recipient, reply(code, destination.status, destination.reply))
+        self._destinations.append(destination)
         return None
 
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
@@ -156,6 +162,10 @@ class InboundPolicy:
     def dropped(self, session: Session, reason: str) -> None:
         """Forget the recipients."""
         self._destinations.clear()
+
+    def _declined(self, recipient: Recipient, answer: Reply) -> Reply:
+        self._log.event("recipient refused", recipient=str(recipient.forward_path), reply=str(answer))
+        return answer
 
     def _refused(self, arrival: Arrival, answer: Reply, assessment: Assessment | None = None) -> Reply:
         self._log.event(
