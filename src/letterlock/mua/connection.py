@@ -17,7 +17,7 @@ async def reach(server: MailServer, settings: UserAgentSettings) -> Stream:
     Raises ConnectionFailed, TlsFailed.
     """
     failure: ConnectionFailed | None = None
-    for endpoint in await _addresses(server):
+    for endpoint in await addresses(server):
         try:
             stream = await connect(
                 endpoint, within_seconds=settings.timeout_seconds, begins_with_tls=server.implicit_tls
@@ -38,7 +38,8 @@ async def begin_tls(stream: Stream, server: MailServer, settings: UserAgentSetti
     await stream.start_tls(context, server_side=False, server_name=server.name)
 
 
-async def _addresses(server: MailServer) -> list[Endpoint]:
+async def addresses(server: MailServer) -> list[Endpoint]:
+    """Return where a server may be reached, in the system's order. Raises ConnectionFailed."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     except OSError as error:
