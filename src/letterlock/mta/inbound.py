@@ -11,6 +11,7 @@ See also: mta/session.py (the session), mta/arrival.py (what assessing and resol
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from letterlock.errors import OurFault
@@ -195,7 +196,7 @@ class InboundPolicy:
             arrival.id,
             arrival.received_at,
             octets=(assessment.fields + trace, *arrival.content),
-            deliveries=_once(deliveries, assessment.mailbox),
+            deliveries=once(deliveries, assessment.mailbox),
             queued=queue_entries(
                 arrival.id,
                 arrival.envelope,
@@ -229,11 +230,10 @@ def queue_entries(
     return tuple(entries)
 
 
-def _once(deliveries: list[Delivery], mailbox: str) -> tuple[Delivery, ...]:
-    # One copy a mailbox, however many of its addresses were named; an assessment may choose another than INBOX.
+def once(deliveries: Iterable[Delivery], mailbox: str = "") -> tuple[Delivery, ...]:
+    """Return one copy a mailbox, however many of its addresses were named; `mailbox` takes the place of INBOX."""
     chosen: dict[tuple[str, str], Delivery] = {}
     for delivery in deliveries:
-        if mailbox and delivery.mailbox == "INBOX":
-            delivery = replace(delivery, mailbox=mailbox)
-        chosen.setdefault((delivery.account, delivery.mailbox), delivery)
+        moved = replace(delivery, mailbox=mailbox) if mailbox and delivery.mailbox == "INBOX" else delivery
+        chosen.setdefault((moved.account, moved.mailbox), moved)
     return tuple(chosen.values())

@@ -8,7 +8,7 @@ without what is demanded, and the mail waits instead.
 Promises: no recipient is without an outcome; a fault of ours or of the network is DEFERRED, never FAILED; a connection
 lost after the content was sent is DEFERRED, for the host may or may not have it.
 
-Standards: RFC 5321 section 4.2.4.2, section 4.5.4.1 (sending strategy), section 5.1; RFC 3207; RFC 7672 section 2.2.
+Standards: RFC 5321 section 4.2.1, section 4.5.4.1 (sending strategy), section 5.1; RFC 3207; RFC 7672 section 2.2.
 See also: mta/route.py, host/smtp_client.py; mta/queue calls `Outbound.deliver`.
 """
 
