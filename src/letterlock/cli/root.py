@@ -10,12 +10,13 @@ import letterlock as package
 
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "config": ("config", "Show and check the settings."),
     "init": ("init", "Set up a new installation for a domain."),
     "lab": ("lab", "Run a miniature Internet on this machine."),
-    "serve": ("serve", "Serve the domain."),
-    "config": ("config", "Show and check the settings."),
+    "mail": ("mail", "Send and read mail."),
     "message": ("message", "Read a message: what it says, how it is made, what it carries."),
     "queue": ("queue", "Show and steer the mail that waits for other domains."),
+    "serve": ("serve", "Serve the domain."),
 }
 
 
