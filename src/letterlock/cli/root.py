@@ -10,6 +10,8 @@ import letterlock as package
 
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "dane": ("dane", "Check what servers show against their TLSA records."),
+    "dns": ("dns", "Look up names with proof; the records a domain needs; zones."),
     "config": ("config", "Show and check the settings."),
     "init": ("init", "Set up a new installation for a domain."),
     "lab": ("lab", "Run a miniature Internet on this machine."),
