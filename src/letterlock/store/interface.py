@@ -36,7 +36,6 @@ class Refusal(enum.Enum):
 
     NONEXISTENT = "no such mailbox"
     ALREADYEXISTS = "a mailbox of that name exists"
-    HASCHILDREN = "the mailbox has mailboxes below it"
     CANNOT = "the name or the change is not allowed"
     LIMIT = "a limit of the store is reached"
     OVERQUOTA = "the account's quota is used up"
@@ -369,7 +368,8 @@ class Queue(Protocol):
     async def take_due(self, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
         """Return entries whose next attempt is due, highest priority and longest due first, and mark them taken.
 
-        An entry holds those of its recipients that are due and not held. It must be settled or released.
+        An entry holds those of its recipients that are due and not held. Each must be settled, together or in parts,
+        or the rest released.
         """
         ...
 
@@ -392,7 +392,7 @@ class Queue(Protocol):
         ...
 
     async def release(self, queue_id: str) -> None:
-        """Give back a taken entry as it was."""
+        """Give back what was taken of an entry and not settled, as it was."""
         ...
 
     async def queue_entry(self, queue_id: str) -> QueueEntry | None:

@@ -58,10 +58,7 @@ class Snapshot:
 
     def slots(self, ranges: UidRanges) -> Iterator[range]:
         """Yield the runs of slots that hold the UIDs in `ranges`."""
-        for first, last in ranges:
-            start, stop = bisect_left(self.uids, first), bisect_right(self.uids, last)
-            if start < stop:
-                yield range(start, stop)
+        return slots_of(self.uids, ranges)
 
     def flags(self, slot: int) -> tuple[str, ...]:
         """Return the names of the flags set on the message in `slot`."""
@@ -102,6 +99,14 @@ class Snapshot:
 
 
 _INVERT = bytes((1, *(0 for _ in range(255))))
+
+
+def slots_of(uids: array[int], ranges: UidRanges) -> Iterator[range]:
+    """Yield the runs of slots of a column of UIDs that hold the UIDs in `ranges`."""
+    for first, last in ranges:
+        start, stop = bisect_left(uids, first), bisect_right(uids, last)
+        if start < stop:
+            yield range(start, stop)
 
 
 def to_ranges(uids: Sequence[int]) -> UidRanges:

@@ -1,0 +1,236 @@
+"""The one way into the log: many commits share a sync, several syncs are under way, all become visible in one order.
+
+A record gets its sequence number when it is submitted. A lane is a writer thread with a segment of its own; an idle
+lane takes all that waits (up to a bound), appends and syncs it, and reports back to the event loop. Groups are handed
+to `visible` strictly in sequence order, whichever lane was faster.
+
+How many lanes run follows the disk: where a sync is quick, one lane with larger groups is best; where it is slow,
+more lanes hide it. The measure is a moving average of the sync time.
+
+Promises:
+- The event loop never waits for a disk.
+- A full disk fails the groups that met it (Unavailable, full) after their octets were cut off durably, and no other.
+- Any other error is fatal: what the file holds is unknown, so nothing later may be acknowledged. The committer stops,
+  every waiting record fails, and recovery reads the log anew. (A second sync after a failed one can lie.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+
+from letterlock.errors import Unavailable
+from letterlock.store.segments import Record, Segment, Written
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_MOST_RECORDS = 400
+_MOST_OCTETS = 8 << 20
+_QUICK_SYNC_SECONDS = 0.002
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One submitted record and what became of it; `context` is the submitter's."""
+
+    record: Record
+    context: object
+    written: Written | None = None
+
+
+@dataclass(slots=True)
+class _Group:
+    tickets: list[Ticket]
+    finished: bool = False
+    failure: Unavailable | None = None
+
+
+@dataclass(slots=True)
+class _Lane:
+    thread: threading.Thread | None = None
+    segment: Segment | None = None
+    work: SimpleQueue[_Group | None] = field(default_factory=SimpleQueue)
+
+
+class Committer:
+    """Appends records to the log through lanes.
+
+    `visible(tickets, failure)` is called on the event loop for every group in order: with failure None the records are
+    durable and know where they were written. `stopped` is set after a fatal error. `segments` are those recovery left open.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        visible: Callable[[list[Ticket], Unavailable | None], None],
+        *,
+        next_sequence: int,
+        next_segment: int,
+        segments: list[Segment],
+        lanes: int = 4,
+        segment_octets: int = 64 << 20,
+    ) -> None:
+        self.next_sequence = next_sequence
+        self.stopped = asyncio.Event()
+        self.failure: Unavailable | None = None
+        self._folder = folder
+        self._visible = visible
+        self._segment_octets = segment_octets
+        self._loop = asyncio.get_running_loop()
+        self._numbers = threading.Lock()
+        self._next_segment = next_segment
+        self._lanes = [_Lane() for _ in range(lanes)]
+        for lane, segment in zip(self._lanes, segments, strict=False):
+            lane.segment = segment
+        for surplus in segments[lanes:]:
+            surplus.close()
+        self._idle = list(reversed(self._lanes))
+        self._waiting: deque[Ticket] = deque()
+        self._under_way: deque[_Group] = deque()
+        self._scheduled = False
+        self._sync_seconds = 0.0
+        self._drained = asyncio.Event()
+        self._drained.set()
+
+    def submit(self, description: bytes, octets: tuple[bytes, ...], context: object) -> int:
+        """Queue a record and return its sequence number. Raises Unavailable once the committer has stopped."""
+        if self.failure:
+            raise Unavailable(self.failure.problem)
+        sequence = self.next_sequence
+        self.next_sequence += 1
+        self._waiting.append(Ticket(Record(sequence, description, octets), context))
+        self._drained.clear()
+        if not self._scheduled:  # everything submitted in this turn of the loop shares a group
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)
+        return sequence
+
+    def stop(self, failure: Unavailable) -> None:
+        """Take nothing more and fail what waits: the rest of the store cannot go on."""
+        self.failure = self.failure or failure
+        self.stopped.set()
+        self._give_up()
+
+    def active_segments(self) -> set[int]:
+        """Return the segments that may still be written to."""
+        return {lane.segment.number for lane in self._lanes if lane.segment}
+
+    async def drain(self) -> None:
+        """Wait until everything submitted has become visible or failed."""
+        await self._drained.wait()
+
+    async def close(self) -> None:
+        """Finish what was submitted and end the threads."""
+        await self.drain()
+        threads = [lane.thread for lane in self._lanes if lane.thread]
+        for lane in self._lanes:
+            lane.work.put(None)
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
+        for lane in self._lanes:
+            if lane.segment:
+                lane.segment.close()
+                lane.segment = None
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        if self.failure:
+            self._give_up()
+            return
+        while self._waiting and self._idle and len(self._lanes) - len(self._idle) < self._wanted_lanes():
+            lane = self._idle.pop()
+            group = _Group(self._take())
+            self._under_way.append(group)
+            if lane.thread is None:
+                lane.thread = threading.Thread(target=self._run, args=(lane,), name="store lane", daemon=True)
+                lane.thread.start()
+            lane.work.put(group)
+
+    def _wanted_lanes(self) -> int:
+        return 1 + int(self._sync_seconds / _QUICK_SYNC_SECONDS)
+
+    def _take(self) -> list[Ticket]:
+        tickets: list[Ticket] = []
+        octets = 0
+        while self._waiting and len(tickets) < _MOST_RECORDS and octets < _MOST_OCTETS:
+            ticket = self._waiting.popleft()
+            octets += sum(map(len, ticket.record.octets))
+            tickets.append(ticket)
+        return tickets
+
+    def _run(self, lane: _Lane) -> None:
+        """Write groups until told to end. Runs in the lane's thread."""
+        while (group := lane.work.get()) is not None:
+            started = time.monotonic()
+            try:
+                if self.failure is None:
+                    self._write(lane, group)
+                group.failure = self.failure
+            except OSError as error:
+                self._contain(lane, group, error)
+            try:
+                self._loop.call_soon_threadsafe(self._finished, lane, group, time.monotonic() - started)
+            except RuntimeError:  # the loop was closed under us: nobody is left to tell
+                return
+
+    def _write(self, lane: _Lane, group: _Group) -> None:
+        if lane.segment is None or lane.segment.offset >= self._segment_octets:
+            with self._numbers:
+                number = self._next_segment
+                self._next_segment += 1
+            fresh = Segment.create(self._folder, number)
+            if lane.segment:
+                lane.segment.close()
+            lane.segment = fresh
+        written = lane.segment.append([ticket.record for ticket in group.tickets])
+        for ticket, place in zip(group.tickets, written, strict=True):
+            ticket.written = place
+
+    def _contain(self, lane: _Lane, group: _Group, error: OSError) -> None:
+        """Decide whether the error is a full disk that left no trace, or fatal. Runs in the lane's thread."""
+        problem = f"writing the log failed: {error.strerror or error}"
+        full = error.errno in _FULL
+        try:
+            if lane.segment:
+                lane.segment.cut_back()
+        except OSError as second:
+            full = False
+            problem += f"; and cutting it back: {second.strerror or second}"
+        group.failure = Unavailable(problem, full=full)
+        if not full:
+            self.failure = group.failure
+
+    def _finished(self, lane: _Lane, group: _Group, seconds: float) -> None:
+        group.finished = True
+        self._sync_seconds += (seconds - self._sync_seconds) / 8
+        self._idle.append(lane)
+        if self._waiting:
+            self._dispatch()
+        while self._under_way and self._under_way[0].finished:
+            first = self._under_way.popleft()
+            if first.failure and not first.failure.full:
+                self._under_way.appendleft(first)
+                self._give_up()
+                return
+            self._visible(first.tickets, first.failure)
+        if not self._under_way and not self._waiting:
+            self._drained.set()
+
+    def _give_up(self) -> None:
+        """Fail everything that is not visible yet: it follows a record whose fate is unknown."""
+        failure = self.failure or Unavailable("the store has stopped")
+        if self._under_way and not self._under_way[0].finished:
+            return  # an earlier group may still succeed; its end comes back here
+        tickets = [ticket for group in self._under_way for ticket in group.tickets] + list(self._waiting)
+        self._under_way.clear()
+        self._waiting.clear()
+        self.stopped.set()
+        if tickets:
+            self._visible(tickets, failure)
+        self._drained.set()

@@ -1,0 +1,208 @@
+"""The heart of the engine: entries go to the log, are applied in order when durable, and wake their callers.
+
+What the roles call stands in store/engine.py; here is what all of it needs: making a change durable, having a mailbox
+in memory, asking the index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from letterlock.errors import Unavailable
+from letterlock.store.committer import Committer, Ticket
+from letterlock.store.entries import AnyEntry, pack
+from letterlock.store.index import Batch, Indexer
+from letterlock.store.interface import Refused
+from letterlock.store.live import Handle, LiveMailbox
+from letterlock.store.recover import Recovered, read_mailbox, read_rows
+
+T = TypeVar("T")
+
+_MOST_BATCHES_WAITING = 2000
+_MOST_IDLE_MESSAGES = 500_000
+_MOST_IDLE_MAILBOXES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where the store lies and how it writes. `reserve_octets` of disk are kept free for changes that free space."""
+
+    folder: Path
+    lanes: int = 4
+    segment_octets: int = 64 << 20
+    reserve_octets: int = 16 << 20
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A change under way: who waits for it, and the mailboxes that must stay in memory until it is applied."""
+
+    entry: AnyEntry
+    future: asyncio.Future[object]
+    pinned: Sequence[Handle]
+
+
+class Core:
+    """The engine without its calls."""
+
+    def __init__(self, settings: StoreSettings, recovered: Recovered, clock: Callable[[], float]) -> None:
+        self.report = recovered.report
+        self._settings = settings
+        self._clock = clock
+        self._state = recovered.state
+        self._directory = recovered.state.directory
+        self._contents = recovered.state.contents
+        self._reader = recovered.reader
+        self._lock = recovered.lock
+        self._indexer = Indexer(recovered.connection, self._index_failed)
+        self._committer = Committer(
+            settings.folder / "log",
+            self._visible,
+            next_sequence=recovered.next_sequence,
+            next_segment=recovered.next_segment,
+            segments=recovered.segments,
+            lanes=settings.lanes,
+            segment_octets=settings.segment_octets,
+        )
+        self._queue_news = asyncio.Event()
+        self._queue_news.set()
+        self._loads: dict[int, asyncio.Task[LiveMailbox]] = {}
+        self._closed = False
+
+    @property
+    def stopped(self) -> asyncio.Event:
+        """Set once the disk failed: every change is refused until the store is opened anew."""
+        return self._committer.stopped
+
+    async def close(self) -> None:
+        """Finish what was begun and close the files."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._committer.close()
+        await self._indexer.close()
+        self._contents.close()
+        self._reader.close()
+        os.close(self._lock)
+
+    async def _change(
+        self,
+        entry: AnyEntry,
+        octets: tuple[bytes, ...] = (),
+        *,
+        mailboxes: Sequence[int] = (),
+        frees: bool = False,
+    ) -> object:
+        """Make an entry durable and return what applying it gave, with `mailboxes` in memory meanwhile.
+
+        `frees` lets it through on a disk that is nearly full. Raises Refused, Unavailable.
+        """
+        if self._closed:
+            raise Unavailable("the store is closed")
+        if not frees:
+            self._demand_room()
+        if self._indexer.waiting > _MOST_BATCHES_WAITING:
+            await self._ask(lambda _: None)
+        pinned = [Handle(await self._load(mailbox)) for mailbox in mailboxes]
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._committer.submit(pack(entry), octets, _Pending(entry, future, pinned))
+        return await future
+
+    def _demand_room(self) -> None:
+        if self._indexer.trouble:
+            raise Unavailable(self._indexer.trouble.problem, full=self._indexer.trouble.full)
+        disk = os.statvfs(self._settings.folder)
+        if disk.f_bavail * disk.f_frsize < self._settings.reserve_octets or (disk.f_files and not disk.f_favail):
+            raise Unavailable("the disk is nearly full", full=True)
+
+    def _visible(self, tickets: list[Ticket], failure: Unavailable | None) -> None:
+        """Apply a group that is durable, or fail it."""
+        results: list[object] = [failure or self._apply(ticket) for ticket in tickets]
+        if not failure:
+            self._hand_over()
+        for ticket, result in zip(tickets, results, strict=True):
+            pending = ticket.context
+            assert isinstance(pending, _Pending)
+            for handle in pending.pinned:
+                handle.close()
+            if pending.future.done():  # whoever asked has gone; the change stands
+                continue
+            if isinstance(result, Exception):
+                pending.future.set_exception(result)
+            else:
+                pending.future.set_result(result)
+        if self._state.queued:
+            self._state.queued = False
+            self._queue_news.set()
+
+    def _apply(self, ticket: Ticket) -> object:
+        pending = ticket.context
+        assert isinstance(pending, _Pending)
+        assert ticket.written is not None
+        sequence, place = ticket.record.sequence, ticket.written.octets
+        batch = self._state.batch
+        batch.sequence = sequence
+        batch.ends[place.segment] = (place.offset + place.length, ticket.written.checksum, sequence)
+        try:
+            return self._state.apply(sequence, pending.entry, place)
+        except Refused as refused:
+            return refused
+
+    def _hand_over(self) -> None:
+        """Give the index what was applied; what is applied from now on comes behind it."""
+        batch = self._state.batch
+        self._directory.save(batch)
+        self._indexer.write(batch)
+        self._state.batch = Batch(batch.sequence)
+
+    def _index_failed(self, trouble: Unavailable) -> None:
+        self._committer.stop(trouble)
+
+    async def _ask(self, question: Callable[[apsw.Connection], T]) -> T:
+        if self._closed:
+            raise Unavailable("the store is closed")
+        return await self._indexer.ask(question)
+
+    # mailboxes in memory
+
+    async def _load(self, mailbox: int) -> LiveMailbox:
+        """Return a mailbox in memory. Raises Refused(NONEXISTENT)."""
+        live = self._state.live.get(mailbox)
+        if live is None:
+            self._directory.number(mailbox)
+            task = self._loads.get(mailbox)
+            if task is None:
+                self._make_way()
+                task = self._loads[mailbox] = asyncio.create_task(self._read_mailbox(mailbox))
+            live = await asyncio.shield(task)
+        return live
+
+    async def _read_mailbox(self, mailbox: int) -> LiveMailbox:
+        """Read a mailbox from the index; what arrives meanwhile comes behind."""
+        arriving = self._state.loading[mailbox] = []
+        try:
+            rows = await self._ask(lambda connection: read_rows(connection, mailbox))
+            entry = self._directory.number(mailbox)
+            live = read_mailbox(entry, [*rows, *arriving])
+        finally:
+            self._state.loading.pop(mailbox, None)
+            del self._loads[mailbox]
+        self._state.live[mailbox] = live
+        return live
+
+    def _make_way(self) -> None:
+        """Let go of mailboxes nobody looks at, oldest first, while they are too many."""
+        idle = [live for live in self._state.live.values() if not live.users]
+        messages = sum(len(live.uids) for live in idle)
+        for count, live in enumerate(idle):
+            if messages <= _MOST_IDLE_MESSAGES and len(idle) - count <= _MOST_IDLE_MAILBOXES:
+                break
+            messages -= len(live.uids)
+            del self._state.live[live.mailbox]

@@ -1,0 +1,337 @@
+"""The store on one machine, as the roles call it: segment log, index and mailboxes in memory behind the interface.
+
+See also: store/interface.py for what each call promises, store/core.py for how a change becomes durable and visible.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import apsw
+
+from letterlock.store import queue_rows
+from letterlock.store.core import Core, StoreSettings
+from letterlock.store.derived import Derived
+from letterlock.store.directory import normalise
+from letterlock.store.entries import (
+    AccountPrepared,
+    AccountRemoved,
+    Appended,
+    Expunged,
+    FlagsChanged,
+    MailboxCreated,
+    MailboxDeleted,
+    MailboxRenamed,
+    MessagesCopied,
+    QueueDropped,
+    QueueHeld,
+    QueueRetried,
+    Settled,
+    Subscribed,
+    pack_settlement,
+    pack_transaction,
+)
+from letterlock.store.interface import (
+    Attempt,
+    Copied,
+    FlagChange,
+    FlagsStored,
+    Instant,
+    Mailbox,
+    NewMessage,
+    OpenMailbox,
+    Placed,
+    QueueEntry,
+    QueueFilter,
+    Receipt,
+    Refused,
+    Settlement,
+    Transaction,
+    Usage,
+)
+from letterlock.store.live import Handle
+from letterlock.store.recover import Recovered, recover
+from letterlock.store.snapshot import UidRanges, to_ranges
+
+_CHOSEN_AN_ENTRY = 5000
+
+
+async def open_store(settings: StoreSettings, *, clock: Callable[[], float] = time.time) -> LogStore:
+    """Open the store in `settings.folder`, replaying what a crash left. Raises Unavailable."""
+    recovered = await asyncio.to_thread(recover, settings.folder, settings.segment_octets)
+    return LogStore(settings, recovered, clock)
+
+
+class LogStore(Core):
+    """The Store over a segment log and an SQLite index. Open one with `await open_store(settings)`."""
+
+    def __init__(self, settings: StoreSettings, recovered: Recovered, clock: Callable[[], float]) -> None:
+        super().__init__(settings, recovered, clock)
+        self._derived = Derived()
+        self._taking = asyncio.Lock()
+
+    async def commit(self, transaction: Transaction) -> Receipt:
+        """Take responsibility for a message."""
+        for delivery in transaction.deliveries:
+            normalise(delivery.mailbox)
+        entry, octets = pack_transaction(transaction)
+        receipt = await self._change(entry, octets)
+        assert isinstance(receipt, Receipt)
+        return receipt
+
+    # mailboxes
+
+    async def prepare_account(self, account: str, mailboxes: Mapping[str, str]) -> None:
+        """Make INBOX and the given mailboxes."""
+        wanted = {"INBOX": "", **{normalise(name): special_use for name, special_use in mailboxes.items()}}
+        if any(self._directory.find(account, name) is None for name in wanted):
+            await self._change(AccountPrepared(account, tuple(wanted.items()), self._clock()))
+
+    async def remove_account(self, account: str) -> None:
+        """Remove every mailbox of an account."""
+        await self._change(AccountRemoved(account), frees=True)
+
+    async def mailboxes(self, account: str) -> tuple[Mailbox, ...]:
+        """Return the mailboxes of an account."""
+        return tuple(map(self._directory.describe, self._directory.of_account(account)))
+
+    async def mailbox(self, account: str, name: str) -> Mailbox | None:
+        """Return one mailbox, or None."""
+        try:
+            return self._directory.describe(self._directory.get(account, name))
+        except Refused:
+            return None
+
+    async def create(self, account: str, name: str, special_use: str = "") -> Mailbox:
+        """Make a mailbox."""
+        normalise(name)
+        mailbox = await self._change(MailboxCreated(account, name, special_use, self._clock()))
+        assert isinstance(mailbox, Mailbox)
+        return mailbox
+
+    async def delete(self, account: str, name: str) -> None:
+        """Delete a mailbox."""
+        await self._change(MailboxDeleted(account, name), frees=True)
+
+    async def rename(self, account: str, name: str, new_name: str) -> None:
+        """Rename a mailbox."""
+        entry = self._directory.get(account, name)
+        normalise(new_name)
+        needed = [entry.id] if entry.name == "INBOX" else []
+        await self._change(MailboxRenamed(account, name, new_name, self._clock()), mailboxes=needed)
+
+    async def subscribe(self, account: str, name: str, wanted: bool) -> None:
+        """Add or remove a subscription."""
+        normalise(name)
+        await self._change(Subscribed(account, name, wanted))
+
+    async def subscriptions(self, account: str) -> tuple[str, ...]:
+        """Return the subscribed names."""
+        return self._directory.subscriptions(account)
+
+    async def usage(self, account: str) -> Usage:
+        """Return what the account holds."""
+        return self._directory.usage(account)
+
+    # messages
+
+    async def open(self, mailbox: int) -> OpenMailbox:
+        """Load a mailbox for looking at."""
+        return Handle(await self._load(mailbox))
+
+    async def append(self, mailbox: int, messages: Sequence[NewMessage]) -> tuple[Placed, ...]:
+        """Store messages, all or none."""
+        self._directory.number(mailbox)
+        instant = self._clock()
+        described = tuple(
+            (
+                sum(map(len, message.octets)),
+                message.flags,
+                instant if message.internal_date is None else message.internal_date,
+            )
+            for message in messages
+        )
+        octets = tuple(chunk for message in messages for chunk in message.octets)
+        placed = await self._change(Appended(mailbox, instant, described), octets)
+        assert isinstance(placed, tuple)
+        return placed
+
+    async def store_flags(
+        self,
+        mailbox: int,
+        uids: UidRanges,
+        change: FlagChange,
+        flags: Sequence[str],
+        *,
+        unchanged_since: int | None = None,
+    ) -> FlagsStored:
+        """Change flags."""
+        entry = FlagsChanged(mailbox, uids, change.value, tuple(flags), unchanged_since)
+        stored = await self._change(entry, mailboxes=[mailbox], frees=True)
+        assert isinstance(stored, FlagsStored)
+        return stored
+
+    async def copy(self, mailbox: int, uids: UidRanges, target: int) -> Copied:
+        """Copy messages."""
+        return await self._copy(mailbox, uids, target, move=False)
+
+    async def move(self, mailbox: int, uids: UidRanges, target: int) -> Copied:
+        """Copy and expunge in one change."""
+        return await self._copy(mailbox, uids, target, move=True)
+
+    async def _copy(self, mailbox: int, uids: UidRanges, target: int, *, move: bool) -> Copied:
+        self._directory.number(target)
+        entry = MessagesCopied(mailbox, uids, target, self._clock(), move)
+        copied = await self._change(entry, mailboxes=[mailbox], frees=move)
+        assert isinstance(copied, Copied)
+        return copied
+
+    async def expunge(self, mailbox: int, uids: UidRanges | None = None, *, only_deleted: bool = True) -> UidRanges:
+        """Remove messages for good."""
+        ranges = await self._change(Expunged(mailbox, uids, only_deleted), mailboxes=[mailbox], frees=True)
+        assert isinstance(ranges, tuple)
+        return ranges
+
+    async def vanished(self, mailbox: int, since_modseq: int) -> UidRanges:
+        """Return the UIDs expunged since."""
+        self._directory.number(mailbox)
+
+        def question(connection: apsw.Connection) -> UidRanges:
+            rows = connection.execute(
+                "SELECT first, last FROM vanished WHERE mailbox = ? AND modseq > ? ORDER BY first",
+                (mailbox, since_modseq),
+            )
+            return to_ranges([uid for first, last in rows for uid in range(int(first), int(last) + 1)])
+
+        return await self._ask(question)
+
+    # contents
+
+    async def read(self, content: int, offset: int = 0, length: int | None = None) -> bytes:
+        """Return octets of a content."""
+        octets = self._contents.read_now(content, offset, length)
+        if octets is None:
+            reading = self._contents.reading(content, offset, length)
+            octets = await asyncio.get_running_loop().run_in_executor(self._contents.pool, reading)
+        return octets
+
+    def read_now(self, content: int, offset: int = 0, length: int | None = None) -> bytes | None:
+        """Return octets of a content if they are in memory."""
+        return self._contents.read_now(content, offset, length)
+
+    async def derived(self, kind: str, contents: Sequence[int]) -> list[bytes | None]:
+        """Return what was kept for each content."""
+        missing = self._derived.missing(kind, contents)
+        if missing:
+            found = await self._ask(lambda connection: Derived.read(connection, kind, missing))
+            self._derived.keep(kind, found)
+        return self._derived.get(kind, contents)
+
+    def keep_derived(self, kind: str, derived: Mapping[int, bytes]) -> None:
+        """Keep octets computed from contents."""
+        self._derived.keep(kind, derived)
+        self._derived.save(self._state.batch, kind, derived)
+        self._hand_over()
+
+    # the queue
+
+    async def take_due(self, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
+        """Return due entries and mark them taken."""
+        task = asyncio.create_task(self._take_due(now, limit))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._give_back)
+            raise
+
+    async def _take_due(self, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
+        async with self._taking:
+            self._queue_news.clear()
+            dropped = self._state.dropped = set()
+            try:
+                entries = await self._ask(lambda connection: queue_rows.take_due(connection, now, limit))
+            finally:
+                self._state.dropped = None
+            taken: list[QueueEntry] = []
+            for entry in entries:
+                owed = {recipient.number for recipient in entry.recipients}
+                if entry.queue_id in self._state.taken or any((entry.queue_id, number) in dropped for number in owed):
+                    continue
+                self._state.taken[entry.queue_id] = owed
+                taken.append(entry)
+            return tuple(taken)
+
+    def _give_back(self, task: asyncio.Task[tuple[QueueEntry, ...]]) -> None:
+        if not task.cancelled() and not task.exception():
+            for entry in task.result():
+                self._release(entry.queue_id)
+
+    async def next_due(self) -> Instant | None:
+        """Return when the next recipient falls due."""
+        return await self._ask(queue_rows.next_due)
+
+    async def queue_changed(self) -> None:
+        """Wait until something may have become due."""
+        await self._queue_news.wait()
+
+    async def settle(
+        self, queue_id: str, now: Instant, settlements: Sequence[Settlement], transactions: Sequence[Transaction] = ()
+    ) -> None:
+        """Record an attempt and what it led to."""
+        packed = tuple(pack_settlement(settlement, now) for settlement in settlements)
+        entries, octets = [], list[bytes]()
+        for transaction in transactions:
+            entry, chunks = pack_transaction(transaction)
+            entries.append(entry)
+            octets += chunks
+        await self._change(Settled(queue_id, now, packed, tuple(entries)), tuple(octets), frees=not octets)
+
+    async def release(self, queue_id: str) -> None:
+        """Give back a taken entry."""
+        self._release(queue_id)
+
+    def _release(self, queue_id: str) -> None:
+        if self._state.taken.pop(queue_id, None) is not None:
+            queue_rows.again(self._state.batch, [queue_id], release=True)
+            self._hand_over()
+            self._queue_news.set()
+
+    async def queue_entry(self, queue_id: str) -> QueueEntry | None:
+        """Return an entry, or None."""
+        return await self._ask(lambda connection: queue_rows.find(connection, queue_id))
+
+    async def attempts(self, queue_id: str) -> tuple[Attempt, ...]:
+        """Return every attempt for an entry."""
+        return await self._ask(lambda connection: queue_rows.attempts(connection, queue_id))
+
+    async def queue(self, chosen: QueueFilter, *, limit: int = 100, after: str = "") -> tuple[QueueEntry, ...]:
+        """Return entries by queue id."""
+        return tuple(await self._ask(lambda connection: queue_rows.listing(connection, chosen, limit, after)))
+
+    async def queue_size(self) -> tuple[int, int]:
+        """Return how many entries and recipients are queued."""
+        return await self._ask(queue_rows.size)
+
+    async def hold(self, chosen: QueueFilter, held: bool) -> int:
+        """Hold entries back, or let them go."""
+        return await self._change_chosen(chosen, lambda some: QueueHeld(some, held))
+
+    async def retry(self, chosen: QueueFilter, when: Instant, *, route: str | None = None) -> int:
+        """Make entries due."""
+        return await self._change_chosen(chosen, lambda some: QueueRetried(some, when, route))
+
+    async def drop(self, chosen: QueueFilter) -> int:
+        """Forget entries."""
+        return await self._change_chosen(chosen, QueueDropped)
+
+    async def _change_chosen(
+        self,
+        chosen: QueueFilter,
+        change: Callable[[tuple[tuple[str, int], ...]], QueueHeld | QueueRetried | QueueDropped],
+    ) -> int:
+        numbers = await self._ask(lambda connection: queue_rows.choose(connection, chosen))
+        for start in range(0, len(numbers), _CHOSEN_AN_ENTRY):
+            await self._change(change(tuple(numbers[start : start + _CHOSEN_AN_ENTRY])), frees=True)
+        return len(numbers)

@@ -1,0 +1,316 @@
+"""The index of the store: an SQLite database that says where everything is, always a little behind the log.
+
+One thread owns the writing connection. It applies batches of statements in order, many to a transaction, each
+transaction together with the sequence number and segment ends it accounts for; whatever a crash takes from the index
+is replayed from the log. Questions asked through `ask` run in the same thread in order, so they see every batch handed
+over before them.
+
+Promises: WAL with synchronous=NORMAL never corrupts; what was applied at a checkpoint is durable (`durable_sequence`),
+and only segments behind that are ever removed.
+
+Limits: a full disk leaves batches waiting in memory, is reported through `trouble` and tried again; the engine takes
+on nothing more meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+import apsw
+
+from letterlock.errors import Unavailable
+
+T = TypeVar("T")
+SQLiteValue = None | int | float | bytes | str  # what a column holds
+Statement = tuple[str, tuple[SQLiteValue, ...]]
+
+_VERSION = 1
+_MOST_BATCHES = 200
+_CHECKPOINT_PAGES = 4000  # 16 MB of write-ahead log
+_RETRY_SECONDS = 1.0
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE segments (
+    id INTEGER PRIMARY KEY, end INTEGER NOT NULL, checksum INTEGER NOT NULL, live INTEGER NOT NULL DEFAULT 0,
+    last_sequence INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE contents (
+    id INTEGER PRIMARY KEY, segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+    base INTEGER NOT NULL, size INTEGER NOT NULL, refs INTEGER NOT NULL);
+CREATE INDEX contents_by_segment ON contents (segment);
+CREATE TABLE mailboxes (
+    id INTEGER PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, uid_validity INTEGER NOT NULL,
+    uid_next INTEGER NOT NULL, modseq INTEGER NOT NULL, messages INTEGER NOT NULL, unseen INTEGER NOT NULL,
+    deleted INTEGER NOT NULL, octets INTEGER NOT NULL, special_use TEXT NOT NULL, keywords TEXT NOT NULL);
+CREATE TABLE messages (
+    mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, flags INTEGER NOT NULL, modseq INTEGER NOT NULL,
+    internal_date INTEGER NOT NULL, save_date INTEGER NOT NULL, size INTEGER NOT NULL, content INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
+CREATE TABLE vanished (
+    mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, modseq, first)) WITHOUT ROWID;
+CREATE TABLE subscriptions (account TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (account, name)) WITHOUT ROWID;
+CREATE TABLE transactions (sequence INTEGER NOT NULL, id TEXT NOT NULL, placed TEXT NOT NULL);
+CREATE INDEX transactions_in_order ON transactions (sequence);
+CREATE TABLE derived (
+    content INTEGER NOT NULL, kind TEXT NOT NULL, octets BLOB NOT NULL, PRIMARY KEY (content, kind)) WITHOUT ROWID;
+CREATE TABLE queue_entries (
+    id INTEGER PRIMARY KEY, queue_id TEXT NOT NULL, content INTEGER NOT NULL, size INTEGER NOT NULL,
+    sender TEXT NOT NULL, envelope BLOB NOT NULL, arrived REAL NOT NULL, expires REAL NOT NULL,
+    priority INTEGER NOT NULL, source TEXT NOT NULL, route TEXT NOT NULL, details TEXT NOT NULL,
+    next_attempt REAL, taken INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX queue_by_id ON queue_entries (queue_id);
+CREATE INDEX queue_due ON queue_entries (priority, next_attempt) WHERE taken = 0 AND next_attempt IS NOT NULL;
+CREATE INDEX queue_taken ON queue_entries (taken) WHERE taken = 1;
+CREATE TABLE queue_recipients (
+    entry INTEGER NOT NULL, number INTEGER NOT NULL, local_part TEXT NOT NULL, domain TEXT NOT NULL,
+    notify INTEGER NOT NULL, original TEXT NOT NULL, next_attempt REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+    held INTEGER NOT NULL, delay_reported INTEGER NOT NULL DEFAULT 0, last BLOB,
+    PRIMARY KEY (entry, number)) WITHOUT ROWID;
+CREATE INDEX queue_by_domain ON queue_recipients (domain);
+CREATE TABLE queue_attempts (id INTEGER PRIMARY KEY, entry INTEGER NOT NULL, attempt BLOB NOT NULL);
+CREATE INDEX attempts_by_entry ON queue_attempts (entry);
+CREATE TRIGGER unreferenced AFTER UPDATE OF refs ON contents WHEN new.refs <= 0
+    BEGIN DELETE FROM contents WHERE id = new.id; END;
+CREATE TRIGGER forgotten AFTER DELETE ON contents BEGIN
+    UPDATE segments SET live = live - old.length WHERE id = old.segment;
+    DELETE FROM derived WHERE content = old.id;
+    UPDATE contents SET refs = refs - 1 WHERE id = old.base;
+END;
+CREATE TRIGGER owed_to_nobody AFTER DELETE ON queue_recipients
+    WHEN NOT EXISTS (SELECT 1 FROM queue_recipients WHERE entry = old.entry)
+    BEGIN DELETE FROM queue_entries WHERE id = old.entry; END;
+CREATE TRIGGER responsibility_ended AFTER DELETE ON queue_entries BEGIN
+    DELETE FROM queue_attempts WHERE entry = old.id;
+    UPDATE contents SET refs = refs - 1 WHERE id = old.content;
+END;
+CREATE TRIGGER moved AFTER UPDATE OF segment ON contents BEGIN
+    UPDATE segments SET live = live - old.length WHERE id = old.segment;
+    UPDATE segments SET live = live + new.length WHERE id = new.segment;
+END;
+"""
+
+_SEGMENT_END = (
+    "INSERT INTO segments (id, end, checksum, last_sequence, live) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+    " end = excluded.end, checksum = excluded.checksum, last_sequence = excluded.last_sequence,"
+    " live = live + excluded.live"
+)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Statements to apply together. `ends` maps a segment to (end, checksum, last sequence); `live` adds octets."""
+
+    sequence: int = 0
+    statements: list[Statement] = field(default_factory=list)
+    ends: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    live: dict[int, int] = field(default_factory=dict)
+    applied: list[Callable[[], None]] = field(default_factory=list)
+
+    def add(self, sql: str, *values: SQLiteValue) -> None:
+        """Add a statement."""
+        self.statements.append((sql, values))
+
+
+def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
+    """Open the index database. Raises Unavailable."""
+    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    try:
+        connection = apsw.Connection(str(path), flags=flags)
+        connection.set_busy_timeout(10_000)
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute("PRAGMA recursive_triggers = ON")
+            connection.execute("PRAGMA cache_size = -16000")
+    except apsw.Error as error:
+        raise Unavailable(f"opening the index {path} failed: {error}", full=isinstance(error, apsw.FullError)) from None
+    return connection
+
+
+def value(connection: apsw.Connection, sql: str, *values: SQLiteValue) -> SQLiteValue:
+    """Return the first column of the first row, or None."""
+    row = connection.execute(sql, values).fetchone()
+    return row[0] if row else None
+
+
+def write_batch(connection: apsw.Connection, batch: Batch) -> None:
+    """Apply a batch; the caller holds the SQLite transaction."""
+    execute = connection.execute
+    for sql, values in batch.statements:
+        execute(sql, values)
+    for segment, (end, checksum, sequence) in batch.ends.items():
+        execute(_SEGMENT_END, (segment, end, checksum, sequence, batch.live.pop(segment, 0)))
+    for segment, added in batch.live.items():
+        execute("UPDATE segments SET live = live + ? WHERE id = ?", (added, segment))
+    execute("UPDATE meta SET value = ? WHERE key = 'sequence'", (batch.sequence,))
+
+
+def prepare(connection: apsw.Connection) -> None:
+    """Make the tables in a new database."""
+    with connection:
+        if not value(connection, "SELECT 1 FROM sqlite_schema WHERE name = 'meta'"):
+            for _ in connection.execute(SCHEMA):
+                pass
+            connection.execute("INSERT INTO meta VALUES ('version', ?), ('sequence', 0)", (_VERSION,))
+            connection.execute("INSERT INTO meta VALUES ('next_mailbox', 1), ('last_uid_validity', 0)")
+    version = value(connection, "SELECT value FROM meta WHERE key = 'version'")
+    if version != _VERSION:
+        raise Unavailable(f"the index has version {version!r}; this program knows version {_VERSION}")
+
+
+class _Question(Generic[T]):
+    """Something to ask the index in its turn."""
+
+    def __init__(self, question: Callable[[apsw.Connection], T], answer: Future[T]) -> None:
+        self._question = question
+        self._answer = answer
+
+    def put(self, connection: apsw.Connection, trouble: Unavailable | None) -> None:
+        """Ask it, in the index thread; `trouble` is the answer where the index is behind."""
+        if not self._answer.set_running_or_notify_cancel():
+            return
+        try:
+            if trouble:
+                raise Unavailable(trouble.problem, full=trouble.full)
+            with connection:
+                result = self._question(connection)
+        except apsw.Error as error:
+            self._answer.set_exception(Unavailable(f"reading the index failed: {error}"))
+        except BaseException as error:  # it belongs to whoever asked
+            self._answer.set_exception(error)
+        else:
+            self._answer.set_result(result)
+
+
+Job = Batch | _Question[Any]  # Any: each question has its own answer's type
+
+
+class Indexer:
+    """The thread that keeps the index. `failed` is called on the event loop when it cannot go on."""
+
+    def __init__(self, connection: apsw.Connection, failed: Callable[[Unavailable], None]) -> None:
+        self.trouble: Unavailable | None = None
+        self.durable_sequence = 0
+        self.waiting = 0  # batches handed over and not yet applied
+        self._connection = connection
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._unwritten: list[Batch] = []
+        self._thread = threading.Thread(target=self._run, name="store index", daemon=True)
+        self._thread.start()
+
+    def write(self, batch: Batch) -> None:
+        """Hand over a batch; never waits."""
+        self.waiting += 1
+        self._jobs.put(batch)
+
+    async def ask(self, question: Callable[[apsw.Connection], T]) -> T:
+        """Run `question` in the index thread behind everything handed over before, and return its answer."""
+        answer: Future[T] = Future()
+        self._jobs.put(_Question(question, answer))
+        return await asyncio.wrap_future(answer)
+
+    async def close(self) -> None:
+        """Apply what waits, checkpoint, and end the thread."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        pages = 0
+
+        def note_pages(_connection: apsw.Connection, _name: str, count: int) -> int:
+            nonlocal pages
+            pages = count
+            return apsw.SQLITE_OK
+
+        self._connection.set_wal_hook(note_pages)
+        ending = False
+        while not ending:
+            ending = self._turn()
+            if pages >= _CHECKPOINT_PAGES or ending:
+                self._checkpoint()
+                pages = 0
+        self._connection.close()
+
+    def _turn(self) -> bool:
+        """Take all that waits, write the batches in one transaction, answer questions; tell whether to end."""
+        job = self._next_job()
+        questions: list[_Question[Any]] = []
+        ending = False
+        for _ in range(_MOST_BATCHES):
+            match job:
+                case None:
+                    ending = True
+                    break
+                case Batch():
+                    self._unwritten.append(job)
+                case _:
+                    questions.append(job)
+                    break  # what comes behind the question must not be seen by it
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                break
+        self._write_unwritten()
+        for question in questions:
+            question.put(self._connection, self.trouble)
+        return ending
+
+    def _next_job(self) -> Job | None:
+        while self.trouble:  # nothing may come in, so come back by ourselves
+            try:
+                return self._jobs.get(timeout=_RETRY_SECONDS)
+            except Empty:
+                self._write_unwritten()
+        return self._jobs.get()
+
+    def _write_unwritten(self) -> None:
+        if not self._unwritten:
+            return
+        try:
+            with self._connection:
+                for batch in self._unwritten:
+                    write_batch(self._connection, Batch(batch.sequence, batch.statements, batch.ends, dict(batch.live)))
+        except (apsw.FullError, apsw.BusyError) as error:
+            self.trouble = Unavailable(f"the index cannot grow: {error}", full=True)
+            return
+        except apsw.Error as error:
+            self.trouble = Unavailable(f"writing the index failed: {error}")
+            self._tell(partial(self._failed, self.trouble))
+            return
+        self.trouble = None
+        written, self._unwritten = self._unwritten, []
+        self._tell(partial(self._written, written))
+
+    def _written(self, batches: Sequence[Batch]) -> None:
+        self.waiting -= len(batches)
+        for batch in batches:
+            for applied in batch.applied:
+                applied()
+
+    def _checkpoint(self) -> None:
+        """Bring the write-ahead log into the database; what was applied so far is durable then."""
+        try:
+            sequence = value(self._connection, "SELECT value FROM meta WHERE key = 'sequence'")
+            log_pages, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error:
+            return  # tried again after the next pages; the log still has everything
+        if log_pages == moved and isinstance(sequence, int):
+            self.durable_sequence = sequence
+
+    def _tell(self, callback: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:  # the loop is closed: nobody is left to tell
+            return

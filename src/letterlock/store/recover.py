@@ -1,0 +1,242 @@
+"""Opening a store: what the index knows, then what the log says happened after it.
+
+The index tells for each segment up to where it has applied it, so only the ends of the log are read: start-up is
+bounded by what was not indexed, not by what is stored. A torn end is cut off; when it held anything but zeros it is
+first kept aside in `torn/` (the newest few), for it was never acknowledged but somebody may want to look. The octets
+replayed are written again in place and synced before anybody sees them: after a failed sync the page cache may hold
+what the disk does not.
+
+Promises: left-overs of a crash never stop a start; the report says what was found.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import apsw
+
+from letterlock.errors import Malformed, Unavailable
+from letterlock.store import queue_rows
+from letterlock.store.contents import Contents
+from letterlock.store.directory import Directory, Entry
+from letterlock.store.entries import unpack
+from letterlock.store.index import Batch, connect, prepare, value, write_batch
+from letterlock.store.interface import Placed, Receipt, Refused
+from letterlock.store.live import LiveMailbox, Row
+from letterlock.store.segments import (
+    FIRST_OFFSET,
+    Found,
+    Segment,
+    path_of,
+    read_header,
+    scan,
+    segments_in,
+    sync_directory,
+)
+from letterlock.store.state import REMEMBERED_TRANSACTIONS, State
+
+_KEPT_TORN_ENDS = 8
+_REPLAYED_A_BATCH = 200
+_ROWS = (
+    "SELECT uid, flags, modseq, internal_date, save_date, size, content FROM messages WHERE mailbox = ? ORDER BY uid"
+)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a start found: records replayed, octets cut off torn ends, files that are no segments, and how long."""
+
+    replayed: int = 0
+    torn_octets: int = 0
+    strange: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Recovered:
+    """An opened store: its state in memory, its connections, and where the log goes on."""
+
+    state: State
+    connection: apsw.Connection
+    reader: apsw.Connection
+    segments: list[Segment]
+    next_sequence: int
+    next_segment: int
+    lock: int
+    report: Report
+
+
+def lock_folder(folder: Path) -> int:
+    """Take the store for this process. Raises Unavailable where another process has it."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise Unavailable(f"the store {folder} is in use by another process") from None
+    return descriptor
+
+
+def recover(folder: Path, segment_octets: int) -> Recovered:
+    """Open the store in `folder`, made if it does not exist. Blocks; raises Unavailable."""
+    started = time.monotonic()
+    try:
+        log = folder / "log"
+        log.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = lock_folder(folder)
+        connection = connect(folder / "index.sqlite")
+        prepare(connection)
+        sync_directory(folder)
+        report = Report()
+        reader = connect(folder / "index.sqlite", read_only=True)
+        state = _state(connection, Contents(log, reader))
+        found, ends = _read_ends(folder, connection, report)
+        _replay(connection, state, found, ends)
+    except OSError as error:
+        raise Unavailable(f"opening the store {folder} failed: {error.strerror or error}") from None
+    except apsw.Error as error:
+        raise Unavailable(f"opening the index of {folder} failed: {error}") from None
+    report.replayed = len(found)
+    report.seconds = time.monotonic() - started
+    numbers = segments_in(log)
+    open_ends = [number for number in numbers if number in ends and ends[number][0] < segment_octets]
+    segments = [Segment.resume(log, number, *ends[number]) for number in open_ends[-8:]]
+    known = value(connection, "SELECT value FROM meta WHERE key = 'sequence'")
+    last_segment = value(connection, "SELECT max(id) FROM segments")
+    return Recovered(
+        state,
+        connection,
+        reader,
+        segments,
+        int(known or 0) + 1,
+        max([*numbers, int(last_segment or 0)]) + 1,
+        lock,
+        report,
+    )
+
+
+def _state(connection: apsw.Connection, contents: Contents) -> State:
+    directory = Directory()
+    directory.load(connection)
+    state = State(directory, contents)
+    with connection:
+        queue_rows.forget_taken(connection)
+    rows = connection.execute(
+        "SELECT sequence, id, placed FROM (SELECT rowid AS n, * FROM transactions ORDER BY rowid DESC LIMIT ?) ORDER BY n",
+        (REMEMBERED_TRANSACTIONS,),
+    )
+    for sequence, transaction, placed in rows:
+        places = tuple(Placed(*place) for place in json.loads(str(placed)))
+        state.recent[str(transaction)] = Receipt(int(sequence), places)
+    return state
+
+
+def _read_ends(
+    folder: Path, connection: apsw.Connection, report: Report
+) -> tuple[list[Found], dict[int, tuple[int, int]]]:
+    """Read what the index has not applied, cut torn ends, and make the rest durable; return records and ends."""
+    known = {
+        int(segment): (int(end), int(checksum))
+        for segment, end, checksum in connection.execute("SELECT id, end, checksum FROM segments")
+    }
+    found: list[Found] = []
+    ends: dict[int, tuple[int, int]] = {}
+    log = folder / "log"
+    for number in segments_in(log):
+        path = path_of(log, number)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            start, checksum = known.get(number) or (FIRST_OFFSET, read_header(descriptor, number))
+            end = start
+            for record in scan(descriptor, number, start, checksum):
+                found.append(record)
+                end, checksum = record.end, record.checksum
+            report.torn_octets += _cut(folder, descriptor, number, end)
+            _write_again(descriptor, start, end)
+            ends[number] = (end, checksum)
+        except Malformed as error:  # a crash while the segment was made: nothing in it was ever acknowledged
+            report.strange.append(str(error))
+            path.rename(path.with_suffix(".strange"))
+        finally:
+            os.close(descriptor)
+    sync_directory(log)
+    found.sort(key=lambda record: record.sequence)
+    return found, ends
+
+
+def _cut(folder: Path, descriptor: int, number: int, end: int) -> int:
+    """Cut a segment off at `end`, keeping what is cut; return how many octets that were."""
+    torn = os.fstat(descriptor).st_size - end
+    if torn <= 0:
+        return 0
+    rest = os.pread(descriptor, min(torn, 64 << 20), end)
+    if any(rest):
+        aside = folder / "torn"
+        aside.mkdir(exist_ok=True, mode=0o700)
+        (aside / f"{number:010x}-{end}").write_bytes(rest)
+        for old in sorted(aside.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT_TORN_ENDS]:
+            old.unlink()
+    os.ftruncate(descriptor, end)
+    return torn
+
+
+def _write_again(descriptor: int, start: int, end: int) -> None:
+    for offset in range(start, end, 1 << 20):
+        os.pwrite(descriptor, os.pread(descriptor, min(1 << 20, end - offset), offset), offset)
+    os.fsync(descriptor)
+
+
+def _replay(connection: apsw.Connection, state: State, found: list[Found], ends: dict[int, tuple[int, int]]) -> None:
+    """Apply records to the state and the index."""
+
+    def flush() -> None:
+        state.directory.save(state.batch)
+        with connection:
+            write_batch(connection, state.batch)
+        for applied in state.batch.applied:
+            applied()
+        state.batch = Batch(state.batch.sequence)
+
+    def load(entry: Entry) -> LiveMailbox:
+        flush()
+        live = state.live[entry.id] = read_mailbox(entry, read_rows(connection, entry.id))
+        return live
+
+    def owed(queue_id: str) -> set[int]:
+        flush()
+        return queue_rows.owed_numbers(connection, queue_id)
+
+    state.load, state.owed = load, owed
+    state.batch.sequence = int(value(connection, "SELECT value FROM meta WHERE key = 'sequence'") or 0)
+    for count, record in enumerate(found, 1):
+        with suppress(Refused):  # it was refused the first time too
+            state.apply(record.sequence, unpack(record.description), record.octets)
+        state.batch.sequence = record.sequence
+        state.batch.ends[record.octets.segment] = (record.end, record.checksum, record.sequence)
+        if count % _REPLAYED_A_BATCH == 0:
+            flush()
+    for number, (end, checksum) in ends.items():
+        if number not in state.batch.ends:
+            last = value(connection, "SELECT last_sequence FROM segments WHERE id = ?", number)
+            state.batch.ends[number] = (end, checksum, int(last or 0))
+    flush()
+    state.load = state.owed = None
+    state.live.clear()
+
+
+def read_rows(connection: apsw.Connection, mailbox: int) -> list[Row]:
+    """Return the rows of a mailbox in UID order."""
+    return connection.execute(_ROWS, (mailbox,)).fetchall()  # type: ignore[return-value]  # integer columns, as declared
+
+
+def read_mailbox(entry: Entry, rows: list[Row]) -> LiveMailbox:
+    """Return a mailbox in memory."""
+    live = LiveMailbox(entry.id, entry.uid_validity, entry.uid_next, entry.modseq, entry.flag_names)
+    live.load(rows)
+    return live
