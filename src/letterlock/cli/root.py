@@ -10,8 +10,13 @@ import letterlock as package
 
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "arc": ("arc", "Check and extend the chain of handlers of a message."),
     "config": ("config", "Show and check the settings."),
+    "dkim": ("dkim", "Sign messages and verify signatures."),
+    "dmarc": ("dmarc", "Check what the domain in From vouches for."),
+    "explain": ("explain", "Tell who vouches for a message, and why."),
     "queue": ("queue", "Show and steer the mail that waits for other domains."),
+    "spf": ("spf", "Check which addresses may send mail for a domain."),
 }
 
 
