@@ -11,6 +11,7 @@ import pytest
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Body, Envelope, Notify, Recipient, Return
 from letterlock.formats.outcome import Outcome, Result
+from letterlock.host.clock import SetClock
 from letterlock.store.engine import StoreSettings, open_store
 from letterlock.store.interface import (
     Copied,
@@ -35,7 +36,7 @@ ALL = ((1, 0xFFFFFFFF),)
 
 @pytest.fixture(params=["log"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_store(StoreSettings(tmp_path / "store", reserve_octets=0), clock=lambda: NOW)
+    opened = await open_store(StoreSettings(tmp_path / "store", reserve_octets=0), clock=SetClock(NOW))
     await opened.prepare_account(ANNA, {"Sent": "\\Sent", "Work": ""})
     yield opened
     await opened.close()

@@ -107,6 +107,10 @@ class Stream(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
 
+    def extend(self, seconds: float) -> None:
+        """Move the deadline by so much: what was sent bought this much more time, at a pace the caller sets."""
+        self._deadline += seconds
+
     async def read(self, *, idle: bool = False) -> bytes:
         """Return what has come, as soon as anything has; b"" when the peer has ended its side.
 

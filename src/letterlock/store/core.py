@@ -16,6 +16,7 @@ from typing import TypeVar
 import apsw
 
 from letterlock.errors import Unavailable
+from letterlock.host.clock import Clock
 from letterlock.store.committer import Committer, Ticket
 from letterlock.store.entries import AnyEntry, pack
 from letterlock.store.index import Batch, Indexer
@@ -52,7 +53,7 @@ class _Pending:
 class Core:
     """The engine without its calls."""
 
-    def __init__(self, settings: StoreSettings, recovered: Recovered, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: StoreSettings, recovered: Recovered, clock: Clock) -> None:
         self.report = recovered.report
         self._settings = settings
         self._clock = clock

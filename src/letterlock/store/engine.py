@@ -6,11 +6,11 @@ See also: store/interface.py for what each call promises, store/core.py for how 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import apsw
 
+from letterlock.host.clock import Clock, SystemClock
 from letterlock.store import queue_rows
 from letterlock.store.core import Core, StoreSettings
 from letterlock.store.derived import Derived
@@ -58,16 +58,16 @@ from letterlock.store.snapshot import UidRanges, to_ranges
 _CHOSEN_AN_ENTRY = 5000
 
 
-async def open_store(settings: StoreSettings, *, clock: Callable[[], float] = time.time) -> LogStore:
+async def open_store(settings: StoreSettings, *, clock: Clock | None = None) -> LogStore:
     """Open the store in `settings.folder`, replaying what a crash left. Raises Unavailable."""
     recovered = await asyncio.to_thread(recover, settings.folder, settings.segment_octets)
-    return LogStore(settings, recovered, clock)
+    return LogStore(settings, recovered, clock or SystemClock())
 
 
 class LogStore(Core):
     """The Store over a segment log and an SQLite index. Open one with `await open_store(settings)`."""
 
-    def __init__(self, settings: StoreSettings, recovered: Recovered, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: StoreSettings, recovered: Recovered, clock: Clock) -> None:
         super().__init__(settings, recovered, clock)
         self._derived = Derived()
         self._taking = asyncio.Lock()
@@ -87,7 +87,7 @@ class LogStore(Core):
         """Make INBOX and the given mailboxes."""
         wanted = {"INBOX": "", **{normalise(name): special_use for name, special_use in mailboxes.items()}}
         if any(self._directory.find(account, name) is None for name in wanted):
-            await self._change(AccountPrepared(account, tuple(wanted.items()), self._clock()))
+            await self._change(AccountPrepared(account, tuple(wanted.items()), self._clock.now()))
 
     async def remove_account(self, account: str) -> None:
         """Remove every mailbox of an account."""
@@ -107,7 +107,7 @@ class LogStore(Core):
     async def create(self, account: str, name: str, special_use: str = "") -> Mailbox:
         """Make a mailbox."""
         normalise(name)
-        mailbox = await self._change(MailboxCreated(account, name, special_use, self._clock()))
+        mailbox = await self._change(MailboxCreated(account, name, special_use, self._clock.now()))
         assert isinstance(mailbox, Mailbox)
         return mailbox
 
@@ -120,7 +120,7 @@ class LogStore(Core):
         entry = self._directory.get(account, name)
         normalise(new_name)
         needed = [entry.id] if entry.name == "INBOX" else []
-        await self._change(MailboxRenamed(account, name, new_name, self._clock()), mailboxes=needed)
+        await self._change(MailboxRenamed(account, name, new_name, self._clock.now()), mailboxes=needed)
 
     async def subscribe(self, account: str, name: str, wanted: bool) -> None:
         """Add or remove a subscription."""
@@ -144,7 +144,7 @@ class LogStore(Core):
     async def append(self, mailbox: int, messages: Sequence[NewMessage]) -> tuple[Placed, ...]:
         """Store messages, all or none."""
         self._directory.number(mailbox)
-        instant = self._clock()
+        instant = self._clock.now()
         described = tuple(
             (
                 sum(map(len, message.octets)),
@@ -183,7 +183,7 @@ class LogStore(Core):
 
     async def _copy(self, mailbox: int, uids: UidRanges, target: int, *, move: bool) -> Copied:
         self._directory.number(target)
-        entry = MessagesCopied(mailbox, uids, target, self._clock(), move)
+        entry = MessagesCopied(mailbox, uids, target, self._clock.now(), move)
         copied = await self._change(entry, mailboxes=[mailbox], frees=move)
         assert isinstance(copied, Copied)
         return copied

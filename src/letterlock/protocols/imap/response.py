@@ -7,6 +7,7 @@ Standards: RFC 9051 section 7 and section 9, RFC 4466 section 2.6 (ESEARCH), RFC
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -80,6 +81,11 @@ def status(tag: bytes, condition: bytes, text: str, code: bytes = b"") -> bytes:
 def continuation(text: bytes = b"OK") -> bytes:
     """Return a command continuation request; `text` may be base64 of a challenge."""
     return b"+ " + text + b"\r\n"
+
+
+def base64(octets: bytes) -> bytes:
+    """Return octets as the base64 of an authentication exchange."""
+    return binascii.b2a_base64(octets, newline=False)
 
 
 def date_time(moment: datetime) -> bytes:

@@ -207,6 +207,11 @@ class ServerConversation:
 
     # What the session hears.
 
+    @property
+    def is_between_commands(self) -> bool:
+        """Whether nothing of a next command has come yet."""
+        return not self._buffer
+
     def next_event(self) -> Event | None:
         """Return what the octets so far amount to, or None while that is nothing whole."""
         while self.state is not State.LOGOUT:
@@ -247,10 +252,10 @@ class ServerConversation:
     def _skip_line(self, end: int) -> None:
         # What was refused may go on with literals that come unasked; those belong to it, too.
         match = _LITERAL_AT_END.search(self._buffer, max(0, end - 24), max(0, end - 1))
-        self._forget(end + 1)
+        length = int(match[1]) if match is not None and match[2] else 0
         self._skipping_line = match is not None and bool(match[2])
-        if match is not None and match[2]:
-            self._drop(int(match[1]))
+        self._forget(end + 1)
+        self._drop(length)
 
     def _drop(self, length: int) -> None:
         dropped = min(length, len(self._buffer))

@@ -1,0 +1,1 @@
+"""The IMAP service over the store: sessions, their views of mailboxes, and what each command does."""

@@ -1,0 +1,169 @@
+"""The door that IMAP and POP3 share: passwords and SASL exchanges, offered only where they are safe.
+
+Nothing that gives a password away is offered or taken before TLS, unless the settings say so for tests. A client that
+fails too often is sent away; what failed is logged with its reason, while the client only learns that it did.
+
+Standards: RFC 9051 section 6.2.2, section 6.2.3 and section 11.7; RFC 1939 section 7 and RFC 5034 (POP3);
+RFC 4422 section 3; RFC 5802 section 6 (channel binding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from letterlock.access.settings import AccessSettings
+from letterlock.errors import LetterlockError, Malformed
+from letterlock.host.entropy import Entropy
+from letterlock.host.logs import Log
+from letterlock.host.stream import Stream
+from letterlock.host.tls import ServerTls
+from letterlock.protocols.sasl.mechanism import ServerExchange, offered_mechanisms, server_exchange
+from letterlock.protocols.sasl.step import (
+    Authenticated,
+    Challenge,
+    IdentityClaimed,
+    KeysWanted,
+    PasswordGiven,
+    Rejected,
+    ScramKeys,
+    Step,
+    TokenGiven,
+)
+
+Respond = Callable[[bytes], Awaitable[bytes | None]]
+_MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN")
+_WITHOUT_TLS = ("SCRAM-SHA-256",)
+
+
+class Accounts(Protocol):
+    """What the door asks of the accounts (store/accounts.py keeps them)."""
+
+    async def check_password(self, user: str, password: str, *, network: str = "") -> str | None:
+        """Return the account that `user` with this password is, or None, in equal time for users who are not there."""
+        ...
+
+    async def scram_keys(self, user: str, digest: str) -> ScramKeys:
+        """Return the keys of a user, false ones for a user who is not there."""
+        ...
+
+    async def account(self, user: str) -> str | None:
+        """Return the account of a user who has proved to be it."""
+        ...
+
+
+class LoginFailed(LetterlockError):
+    """Nobody came in. `code` is a response code of RFC 5530; the connection ends if `closes`."""
+
+    def __init__(self, text: str, code: str = "", *, understood: bool = True, closes: bool = False) -> None:
+        self.text = text
+        self.code = code
+        self.understood = understood
+        self.closes = closes
+        super().__init__(text)
+
+
+class Gate:
+    """The door of one service. `tls` is what STARTTLS and STLS begin, None where there is none."""
+
+    def __init__(
+        self, accounts: Accounts, settings: AccessSettings, *, tls: ServerTls | None, entropy: Entropy, log: Log
+    ) -> None:
+        self.tls = tls
+        self._accounts = accounts
+        self._settings = settings
+        self._entropy = entropy
+        self._log = log
+
+    def attempts(self, stream: Stream) -> Attempts:
+        """Return the door as one connection sees it."""
+        return Attempts(self, stream)
+
+
+class Attempts:
+    """One connection's attempts to come in."""
+
+    def __init__(self, gate: Gate, stream: Stream) -> None:
+        self._gate = gate
+        self._stream = stream
+        self._failures = 0
+
+    @property
+    def offers_tls(self) -> bool:
+        """Whether TLS can begin now."""
+        return self._gate.tls is not None and self._stream.tls is None
+
+    @property
+    def tls(self) -> ServerTls | None:
+        """What begins TLS."""
+        return self._gate.tls
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms that are safe on this connection as it is now."""
+        tls = self._stream.tls
+        if tls is None and not self._gate._settings.plain_text_login:
+            return _WITHOUT_TLS
+        return offered_mechanisms(_MECHANISMS, {} if tls is None else tls.bindings)
+
+    @property
+    def takes_passwords(self) -> bool:
+        """Whether a password may be sent as it is (LOGIN, USER and PASS)."""
+        return "PLAIN" in self.mechanisms
+
+    async def password(self, user: str, password: str) -> str:
+        """Return the account of a user with this password. Raises LoginFailed."""
+        if not self.takes_passwords:
+            raise LoginFailed("begin TLS first; passwords are not taken in plain text", "PRIVACYREQUIRED")
+        exchange = server_exchange("PLAIN", nonce=b"", bindings={}, offered=self.mechanisms)
+        try:
+            step = exchange.begin(f"\0{user}\0{password}".encode())
+        except Malformed as fault:
+            step = Rejected(str(fault), user)
+        return await self._conclude(exchange, step, None)
+
+    async def exchange(self, mechanism: str, initial: bytes | None, respond: Respond) -> str:
+        """Return the account a SASL exchange proves. Raises LoginFailed."""
+        if mechanism not in self.mechanisms:
+            if mechanism in _MECHANISMS and self._stream.tls is None:
+                raise LoginFailed("begin TLS first; this mechanism is not safe in plain text", "PRIVACYREQUIRED")
+            raise LoginFailed("this mechanism is not offered")
+        tls = self._stream.tls
+        exchange = server_exchange(
+            mechanism,
+            nonce=self._gate._entropy.octets(18),
+            bindings={} if tls is None else tls.bindings,
+            offered=self.mechanisms,
+        )
+        return await self._conclude(exchange, exchange.begin(initial), respond)
+
+    async def _conclude(self, exchange: ServerExchange, step: Step, respond: Respond | None) -> str:
+        accounts = self._gate._accounts
+        while True:
+            match step:
+                case Challenge(octets):
+                    answer = None if respond is None else await respond(octets)
+                    if answer is None:
+                        raise LoginFailed("the exchange was cancelled", understood=False)
+                    step = exchange.respond(answer)
+                case PasswordGiven(user, password):
+                    network = self._stream.peer.host
+                    step = exchange.decide(await accounts.check_password(user, password, network=network) is not None)
+                case KeysWanted(user, digest):
+                    step = exchange.supply(await accounts.scram_keys(user, digest))
+                case TokenGiven() | IdentityClaimed():
+                    step = exchange.decide(False)  # not offered
+                case Authenticated(user, authorization):
+                    account = await accounts.account(user)
+                    if account is None or (authorization and await accounts.account(authorization) != account):
+                        step = Rejected("acting as another account is not allowed", user)
+                        continue
+                    return account
+                case Rejected(reason, user):
+                    self._fail(reason, user)
+
+    def _fail(self, reason: str, user: str) -> None:
+        self._failures += 1
+        self._gate._log.warning("login failed", peer=str(self._stream.peer), user=user, reason=reason)
+        closes = self._failures >= self._gate._settings.login_attempts
+        raise LoginFailed("wrong user or password", "AUTHENTICATIONFAILED", closes=closes)

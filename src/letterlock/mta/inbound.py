@@ -1,0 +1,229 @@
+"""Mail from other domains: the policy of port 25.
+
+A recipient is taken if the delivery agent knows what becomes of it; whatever can be refused is refused in the session, so
+that no bounce is owed (RFC 5321 section 6.1). A whole message is assessed (mta/assess.py), gets its Received field, and
+becomes one store transaction: copies for mailboxes here and queue entries for what goes on. 250 follows when that is on
+disk.
+
+Standards: RFC 5321 section 3.3, section 4.4, section 6.1 to 6.3; RFC 3463.
+See also: mta/session.py (the session), mta/arrival.py (what assessing and resolving are given and give).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from letterlock.errors import OurFault
+from letterlock.formats.address import Address
+from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.host.clock import Clock
+from letterlock.host.entropy import Entropy
+from letterlock.host.logs import Log
+from letterlock.host.stream import Stream
+from letterlock.host.tls import ServerTls
+from letterlock.mta.arrival import Arrival, Assess, Assessment, Destination, Resolve, take_as_it_is
+from letterlock.mta.identifier import transaction_id
+from letterlock.mta.session import ContentBudget, Patience, Session
+from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
+from letterlock.protocols.smtp.command import Sender
+from letterlock.protocols.smtp.offer import Dialect, ServerSettings
+from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.store.interface import Delivery, Queued, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class InboundSettings:
+    """What the server on port 25 (or an LMTP socket) is told. Octets and seconds."""
+
+    host_name: str
+    dialect: Dialect = Dialect.SMTP
+    size_limit: int = 50_000_000
+    recipient_limit: int = 1000
+    content_budget: int = 512 * 1024 * 1024
+    expire_seconds: float = 432_000
+    patience: Patience = field(default_factory=Patience)
+
+
+class Inbound:
+    """The service: give `session` to a Listener."""
+
+    def __init__(
+        self,
+        settings: InboundSettings,
+        *,
+        store: Store,
+        resolve: Resolve,
+        clock: Clock,
+        entropy: Entropy,
+        log: Log,
+        tls: ServerTls | None = None,
+        assess: Assess = take_as_it_is,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.resolve = resolve
+        self.assess = assess
+        self.clock = clock
+        self.entropy = entropy
+        self._log = log
+        self._tls = tls
+        self._budget = ContentBudget(settings.content_budget)
+        self._offer = ServerSettings(
+            settings.host_name,
+            dialect=settings.dialect,
+            size_limit=settings.size_limit,
+            recipient_limit=settings.recipient_limit,
+            offers_tls=tls is not None,
+        )
+
+    async def session(self, stream: Stream) -> None:
+        """Hold one session."""
+        log = self._log.bind(peer=str(stream.peer))
+        policy = InboundPolicy(self, log)
+        await Session(stream, self._offer, policy, log, self._tls, self._budget, self.settings.patience).run()
+
+
+class InboundPolicy:
+    """The decisions in one session."""
+
+    def __init__(self, service: Inbound, log: Log) -> None:
+        self._service = service
+        self._log = log
+        self._destinations: list[Destination] = []
+
+    async def connected(self, session: Session) -> Reply | None:
+        """Talk to everybody the listener let in."""
+        return None
+
+    async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
+        """Take any sender; what it is worth is assessed with the message."""
+        self._destinations.clear()
+        return None
+
+    async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
+        """Take what the delivery agent takes."""
+        resolved = await self._service.resolve(sender.reverse_path, recipient)
+        if isinstance(resolved, Reply):
+            self._log.event("recipient refused", recipient=str(recipient.forward_path), reply=str(resolved))
+            return resolved
+        self._destinations.append(resolved)
+        return None
+
+    async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
+        """Assess the message and store it."""
+        service = self._service
+        now = service.clock.now()
+        arrival = Arrival(
+            id=transaction_id(now, service.entropy),
+            received_at=now,
+            client=session.stream.peer,
+            client_name=session.conversation.name,
+            protocol=session.conversation.protocol,
+            tls=session.stream.tls,
+            user=session.conversation.user,
+            envelope=envelope,
+            content=content,
+        )
+        if content and count_hops(content[0]) > MOST_HOPS:
+            return self._refused(arrival, reply(554, "5.4.6", f"More than {MOST_HOPS} Received fields: a mail loop"))
+        assessment = await service.assess(arrival)
+        if assessment.refusal is not None:
+            return self._refused(arrival, assessment.refusal, assessment)
+        transaction = self._transaction(arrival, assessment)
+        await service.store.commit(transaction)
+        self._log.event(
+            "accepted",
+            id=arrival.id,
+            sender=str(envelope.reverse_path or ""),
+            recipients=len(envelope.recipients),
+            size_octets=arrival.size,
+            client_name=arrival.client_name,
+            protocol=arrival.protocol,
+            deliveries=len(transaction.deliveries),
+            queued=len(transaction.queued),
+            **dict(assessment.remarks),
+        )
+        return reply(250, "2.0.0", f"Accepted as {arrival.id}")
+
+    async def authentication(self, session: Session, mechanism: str, initial: bytes | None) -> None:
+        """Never asked: AUTH is not offered here."""
+        raise OurFault("AUTH on port 25")
+
+    async def authentication_continued(self, session: Session, response: bytes) -> None:
+        """Never asked: AUTH is not offered here."""
+        raise OurFault("AUTH on port 25")
+
+    def dropped(self, session: Session, reason: str) -> None:
+        """Forget the recipients."""
+        self._destinations.clear()
+
+    def _refused(self, arrival: Arrival, answer: Reply, assessment: Assessment | None = None) -> Reply:
+        self._log.event(
+            "refused",
+            id=arrival.id,
+            sender=str(arrival.envelope.reverse_path or ""),
+            size_octets=arrival.size,
+            reply=str(answer),
+            **dict(assessment.remarks if assessment else ()),
+        )
+        return answer
+
+    def _transaction(self, arrival: Arrival, assessment: Assessment) -> Transaction:
+        trace = received_field(
+            client_name=arrival.client_name,
+            client_address=arrival.client.host,
+            host_name=self._service.settings.host_name,
+            protocol=arrival.protocol,
+            tls=arrival.tls,
+            transaction_id=arrival.id,
+            envelope=arrival.envelope,
+            now=arrival.received_at,
+        )
+        deliveries = [delivery for destination in self._destinations for delivery in destination.deliveries]
+        relays = [relay for destination in self._destinations for relay in destination.relays]
+        return Transaction(
+            arrival.id,
+            arrival.received_at,
+            octets=(assessment.fields + trace, *arrival.content),
+            deliveries=_once(deliveries, assessment.mailbox),
+            queued=queue_entries(
+                arrival.id,
+                arrival.envelope,
+                relays,
+                now=arrival.received_at,
+                expires=arrival.received_at + self._service.settings.expire_seconds,
+                source=f"{arrival.client_name} [{arrival.client.host}]",
+            ),
+        )
+
+
+def queue_entries(
+    transaction_id: str,
+    envelope: Envelope,
+    recipients: list[Recipient],
+    *,
+    now: float,
+    expires: float,
+    source: str,
+    prefix: bytes = b"",
+) -> tuple[Queued, ...]:
+    """Return one queue entry for each domain among `recipients`, due at once."""
+    domains: dict[str, dict[Address, Recipient]] = {}
+    for recipient in recipients:
+        domains.setdefault(recipient.forward_path.domain, {})[recipient.forward_path] = recipient
+    entries = []
+    for number, owed in enumerate(domains.values(), 1):
+        queue_id = transaction_id if len(domains) == 1 else f"{transaction_id}-{number}"
+        part = replace(envelope, recipients=tuple(owed.values()))
+        entries.append(Queued(queue_id, part, next_attempt=now, expires=expires, source=source, prefix=prefix))
+    return tuple(entries)
+
+
+def _once(deliveries: list[Delivery], mailbox: str) -> tuple[Delivery, ...]:
+    # One copy a mailbox, however many of its addresses were named; an assessment may choose another than INBOX.
+    chosen: dict[tuple[str, str], Delivery] = {}
+    for delivery in deliveries:
+        if mailbox and delivery.mailbox == "INBOX":
+            delivery = replace(delivery, mailbox=mailbox)
+        chosen.setdefault((delivery.account, delivery.mailbox), delivery)
+    return tuple(chosen.values())

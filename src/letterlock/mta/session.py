@@ -1,0 +1,252 @@
+"""A server's SMTP session: the conversation carried over a stream, with a policy that answers.
+
+The session reads, obeys time limits, begins TLS, keeps the content as it comes within one budget for all sessions, and
+asks its `Policy` for every decision. mta/inbound.py has the policy of port 25, msa/inbound.py that of submission.
+
+Promises: a command line must be whole in `command_seconds`, content must keep a least pace, whatever trickles in; content
+that is not wanted any more is not kept; what a policy raises as Unavailable is answered 451 or 452, never with a loss.
+
+Standards: RFC 5321 section 4.5.3.2 (timeouts), section 3.8 (421), RFC 3463 section 3.4 (4.3.x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from letterlock.errors import Unavailable
+from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.host.logs import Log
+from letterlock.host.stream import DeadlinePassed, Stopping, Stream
+from letterlock.host.tls import ServerTls
+from letterlock.protocols.smtp import event as events
+from letterlock.protocols.smtp.command import Sender
+from letterlock.protocols.smtp.offer import ServerSettings
+from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.protocols.smtp.server import ServerConversation, State
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client is waited for: for a command, or for content to begin, and the least pace content must keep."""
+
+    command_seconds: float = 300  # RFC 5321 section 4.5.3.2.7
+    octets_per_second: int = 1000
+
+
+class ContentBudget:
+    """How many octets of content all sessions together may hold in memory before it is on disk."""
+
+    def __init__(self, octets: int) -> None:
+        self._free = octets
+
+    def take(self, octets: int) -> bool:
+        """Take room for so many octets; return whether there was room."""
+        if octets > self._free:
+            return False
+        self._free -= octets
+        return True
+
+    def give_back(self, octets: int) -> None:
+        """Give room back."""
+        self._free += octets
+
+
+class Policy(Protocol):
+    """What decides in a session; one object a connection. A Reply of None is yes in the usual words."""
+
+    async def connected(self, session: Session) -> Reply | None:
+        """Decide whether to talk at all; a reply (421, 554) is said in place of the greeting, and that is all."""
+        ...
+
+    async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
+        """Decide on MAIL."""
+        ...
+
+    async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
+        """Decide on RCPT."""
+        ...
+
+    async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
+        """Take or refuse a whole message. A positive reply says that it is on disk."""
+        ...
+
+    async def authentication(self, session: Session, mechanism: str, initial: bytes | None) -> None:
+        """Begin AUTH; answer through `session.conversation`."""
+        ...
+
+    async def authentication_continued(self, session: Session, response: bytes) -> None:
+        """Go on with AUTH."""
+        ...
+
+    def dropped(self, session: Session, reason: str) -> None:
+        """Forget the transaction that was begun; `reason` is empty where the client wished it."""
+        ...
+
+
+@dataclass(slots=True)
+class Session:
+    """One connection. `conversation` says where it stands; `peer_address` is the client's IP address."""
+
+    stream: Stream
+    settings: ServerSettings
+    policy: Policy
+    log: Log
+    tls: ServerTls | None
+    budget: ContentBudget
+    patience: Patience
+    conversation: ServerConversation = field(init=False)
+    _chunks: list[bytes] = field(init=False, default_factory=list)
+    _held: int = field(init=False, default=0)
+    _sender: Sender = field(init=False, default=Sender(None))
+    _ended: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self.conversation = ServerConversation(self.settings, tls=self.stream.tls is not None)
+
+    @property
+    def peer_address(self) -> str:
+        """The client's IP address."""
+        return self.stream.peer.host
+
+    async def run(self) -> None:
+        """Hold the whole session; returns when it is over."""
+        refusal = await self.policy.connected(self)
+        if refusal is not None:
+            self.conversation.end(refusal)
+            return await self._take_leave()
+        self.conversation.greet()
+        try:
+            await self._converse()
+        except DeadlinePassed:
+            self.log.event("client too slow", state=self.conversation.state.value)
+            self.conversation.end(reply(421, "4.4.2", f"{self.settings.host_name} waited too long. Closing"))
+        except Stopping:
+            self.conversation.end(reply(421, "4.3.2", f"{self.settings.host_name} is stopping: come back later"))
+        finally:
+            self._forget_content()
+        return await self._take_leave()
+
+    async def _converse(self) -> None:
+        conversation, stream, patience = self.conversation, self.stream, self.patience
+        stream.expect_within(patience.command_seconds)
+        while not self._ended:
+            if output := conversation.take_output():
+                await stream.send(output)
+                # A deadline moves when something whole was answered, not when octets come.
+                stream.expect_within(patience.command_seconds)
+            octets = await stream.read(idle=conversation.is_between_transactions)
+            if not octets:
+                if not conversation.is_between_transactions:
+                    self.log.event("client vanished", state=conversation.state.value, octets_held=self._held)
+                return
+            if conversation.state in _WITHIN_CONTENT:
+                stream.extend(len(octets) / patience.octets_per_second)
+            conversation.receive(octets)
+            while (event := conversation.next_event()) is not None:
+                await _HANDLERS[type(event)](self, event)
+
+    async def _take_leave(self) -> None:
+        self.stream.expect_within(self.patience.command_seconds)
+        await self.stream.send(self.conversation.take_output())
+        await self.stream.close(linger=True)
+
+    # One handler an event.
+
+    async def _sender_given(self, event: events.SenderGiven) -> None:
+        self._sender = event.sender
+        self._answer(await self._ask(self.policy.sender_given(self, event.sender)))
+
+    async def _recipient_given(self, event: events.RecipientGiven) -> None:
+        self._answer(await self._ask(self.policy.recipient_given(self, self._sender, event.recipient)))
+
+    async def _content_received(self, event: events.ContentReceived) -> None:
+        if not self.budget.take(len(event.octets)):
+            self._forget_content()
+            self.policy.dropped(self, "no memory for content now")
+            self.conversation.discard(reply(452, "4.3.1", "No room for this message now: try again later"))
+            return
+        self._held += len(event.octets)
+        self._chunks.append(event.octets)
+
+    async def _content_ended(self, event: events.ContentEnded) -> None:
+        content = tuple(self._chunks)
+        try:
+            answer = await self._ask(self.policy.content_given(self, event.envelope, content))
+        finally:
+            self._forget_content()
+        self._answer(answer)
+
+    async def _dropped(self, event: events.TransactionDropped) -> None:
+        self._forget_content()
+        self.policy.dropped(self, event.reason)
+        if event.reason:
+            self.log.event("message refused", problem=event.reason)
+
+    async def _tls_requested(self, event: events.TlsRequested) -> None:
+        if self.tls is None:
+            self.conversation.refuse(reply(454, "4.7.0", "TLS is not available now"))
+            return
+        if output := self.conversation.take_output():
+            await self.stream.send(output)
+        self.stream.expect_within(self.patience.command_seconds)
+        await self.stream.start_tls(self.tls.context, announcement=event.announcement)
+        self.stream.expect_within(self.patience.command_seconds)
+        self.conversation.tls_begun()
+
+    async def _authentication_begun(self, event: events.AuthenticationBegun) -> None:
+        await self.policy.authentication(self, event.mechanism, event.initial)
+
+    async def _authentication_continued(self, event: events.AuthenticationContinued) -> None:
+        await self.policy.authentication_continued(self, event.response)
+
+    async def _over(self, event: events.Ended) -> None:
+        self._ended = True
+        if event.reason:
+            self.log.event("session broken off", problem=event.reason)
+
+    async def _noted(self, _event: events.Event) -> None:
+        """Some events need nothing done."""
+
+    # Inside.
+
+    async def _ask(self, question: Awaitable[Reply | None]) -> Reply | None:
+        try:
+            return await question
+        except Unavailable as problem:
+            # Our own fault is never the message's: it may come again.
+            self.log.error("unavailable", problem=problem.problem)
+            if problem.full:
+                return reply(452, "4.3.1", "No room for this message now: try again later")
+            return reply(451, "4.3.0", "A local problem keeps this from being taken: try again later")
+        finally:
+            self.stream.expect_within(self.patience.command_seconds)
+
+    def _answer(self, answer: Reply | None) -> None:
+        if answer is None or answer.is_positive:
+            self.conversation.accept(answer)
+        else:
+            self.conversation.refuse(answer)
+
+    def _forget_content(self) -> None:
+        self.budget.give_back(self._held)
+        self._held = 0
+        self._chunks.clear()
+
+
+_WITHIN_CONTENT = frozenset({State.CONTENT, State.CHUNK})
+_HANDLERS: dict[type[events.Event], Callable[..., Awaitable[None]]] = {
+    events.Greeted: Session._noted,
+    events.SenderGiven: Session._sender_given,
+    events.RecipientGiven: Session._recipient_given,
+    events.ContentBegun: Session._noted,
+    events.ContentReceived: Session._content_received,
+    events.ContentEnded: Session._content_ended,
+    events.TransactionDropped: Session._dropped,
+    events.TlsRequested: Session._tls_requested,
+    events.AuthenticationBegun: Session._authentication_begun,
+    events.AuthenticationContinued: Session._authentication_continued,
+    events.AuthenticationCancelled: Session._noted,
+    events.Ended: Session._over,
+}

@@ -1,0 +1,290 @@
+"""The server on port 25, over real connections: accepted mail is in the store before 250, and bad input is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import smtplib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from letterlock.errors import Unavailable
+from letterlock.formats.address import Address
+from letterlock.formats.envelope import Recipient
+from letterlock.host.clock import SetClock
+from letterlock.host.connect import connect
+from letterlock.host.entropy import SeededEntropy
+from letterlock.host.listen import Listener, bind
+from letterlock.host.logs import Log, send_to
+from letterlock.host.stream import Endpoint, Stream
+from letterlock.host.tls import KeyPair, ServerTls
+from letterlock.mta.arrival import Arrival, Assessment, Destination
+from letterlock.mta.inbound import Inbound, InboundSettings
+from letterlock.mta.session import Patience
+from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.store.interface import Delivery, Receipt, Store, Transaction
+
+SETTINGS = InboundSettings("mx.rosewood.test", size_limit=200_000)
+
+
+class Ledger:
+    """Stands where the store stands and keeps what it was given; `fault` is raised instead, if set."""
+
+    def __init__(self) -> None:
+        self.transactions: list[Transaction] = []
+        self.fault: Exception | None = None
+
+    async def commit(self, transaction: Transaction) -> Receipt:
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            raise self.fault
+        self.transactions.append(transaction)
+        return Receipt(len(self.transactions))
+
+
+async def resolve(_sender: Address | None, recipient: Recipient) -> Destination | Reply:
+    """rosewood.test is here, with ada and bob; list@ goes on to two domains; any other is not ours."""
+    address = recipient.forward_path
+    if address.domain != "rosewood.test" and address.local_part != "postmaster":
+        return reply(550, "5.7.1", "We do not relay")
+    match address.local_part:
+        case "ada" | "bob" | "postmaster":
+            return Destination((Delivery(address.local_part, prefix=b"Return-Path: <>\r\n"),))
+        case "list":
+            return Destination(relays=tuple(Recipient(Address("x", name)) for name in ("a.test", "b.test", "a.test")))
+    return reply(550, "5.1.1", "No such user here")
+
+
+@contextlib.asynccontextmanager
+async def inbound(
+    settings: InboundSettings = SETTINGS, *, tls: ServerTls | None = None, **options: Any
+) -> AsyncIterator[tuple[Endpoint, Ledger, list[dict[str, Any]]]]:
+    """A running server, the ledger of what it committed, and its log."""
+    lines: list[str] = []
+    before = send_to(lines.append)
+    ledger = Ledger()
+    service = Inbound(settings, store=cast(Store, ledger), resolve=resolve, clock=SetClock(), entropy=SeededEntropy(),
+                      log=Log("mta"), tls=tls, **options)  # fmt: skip
+    listener = Listener(service.session, log=Log("mta"), refusal=b"421 4.7.0 Too many connections\r\n")
+    await listener.start([bind("127.0.0.1", 0)])
+    log: list[dict[str, Any]] = []
+    try:
+        yield listener.endpoints[0], ledger, log
+    finally:
+        await listener.stop(grace_seconds=5)
+        send_to(before)
+        log.extend(json.loads(line) for line in lines)
+        assert not [line for line in log if line["event"] == "session failed"], log
+
+
+async def converse(endpoint: Endpoint, octets: bytes) -> bytes:
+    """Send octets at once, and return all that comes until the server closes."""
+    stream = await connect(endpoint, within_seconds=5)
+    stream.expect_within(10)
+    stream.write(octets)
+    answer = await everything(stream)
+    await stream.close()
+    return answer
+
+
+async def everything(stream: Stream) -> bytes:
+    """Read until the other side ends."""
+    answer = b""
+    while more := await stream.read():
+        answer += more
+    return answer
+
+
+def codes(answer: bytes) -> list[str]:
+    """The codes of the replies, one each."""
+    return [line[:3].decode() for line in answer.split(b"\r\n") if line[3:4] == b" "]
+
+
+OPENING = b"EHLO client.test\r\nMAIL FROM:<x@harbor.test>\r\n"
+MESSAGE = b"Subject: hello\r\n\r\nText\r\n..dot\r\n"
+
+
+async def test_an_accepted_message_is_in_the_store_before_250() -> None:
+    """Its octets as they came behind our Received field, for the mailboxes named, each once."""
+    async with inbound() as (endpoint, ledger, log):
+        recipients = b"".join(b"RCPT TO:<%s@rosewood.test>\r\n" % name for name in (b"ada", b"bob", b"Ada", b"ada"))
+        answer = await converse(endpoint, OPENING + recipients + b"DATA\r\n" + MESSAGE + b".\r\nQUIT\r\n")
+    assert codes(answer) == ["220", "250", "250", "250", "250", "550", "250", "354", "250", "221"]
+    (transaction,) = ledger.transactions
+    assert [delivery.account for delivery in transaction.deliveries] == ["ada", "bob"]
+    octets = b"".join(transaction.octets)
+    assert octets.endswith(b"\r\nSubject: hello\r\n\r\nText\r\n.dot\r\n")
+    assert octets.startswith(
+        b"Received: from client.test ([127.0.0.1])\r\n\tby mx.rosewood.test with ESMTP\r\n\tid "
+        + transaction.id.encode()
+        + b";\r\n\tFri, 15 Jan 2027 08:00:00 +0000\r\n"
+    )
+    assert [line["event"] for line in log] == ["recipient refused", "accepted"]
+
+
+async def test_recipients_that_go_on_are_queued_by_domain() -> None:
+    """One entry a destination domain, in the same transaction, each recipient once."""
+    async with inbound() as (endpoint, ledger, _):
+        await converse(endpoint, OPENING + b"RCPT TO:<list@rosewood.test>\r\nDATA\r\n" + MESSAGE + b".\r\nQUIT\r\n")
+    (transaction,) = ledger.transactions
+    assert [[str(owed.forward_path) for owed in entry.envelope.recipients] for entry in transaction.queued] == [
+        ["x@a.test"],
+        ["x@b.test"],
+    ]
+    assert len({entry.queue_id for entry in transaction.queued}) == 2
+
+
+async def test_unknown_users_and_foreign_domains_are_refused_in_the_session() -> None:
+    """No bounce is owed for what was never taken (RFC 5321 section 6.1)."""
+    async with inbound() as (endpoint, ledger, _):
+        answer = await converse(
+            endpoint, OPENING + b"RCPT TO:<eve@rosewood.test>\r\nRCPT TO:<a@b.test>\r\nDATA\r\nQUIT\r\n"
+        )
+    assert codes(answer) == ["220", "250", "250", "550", "550", "554", "221"]
+    assert not ledger.transactions
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(Unavailable("the disk is full", full=True), b"452 4.3.1"), (Unavailable("EIO"), b"451 4.3.0")],
+)
+async def test_a_local_fault_defers(fault: Exception, code: bytes) -> None:
+    """A full disk or a broken one is answered 452 or 451, the session goes on, and nothing is said to be taken."""
+    octets = OPENING + b"RCPT TO:<ada@rosewood.test>\r\nDATA\r\n" + MESSAGE + b".\r\nNOOP\r\nQUIT\r\n"
+    async with inbound() as (endpoint, ledger, log):
+        ledger.fault = fault
+        answer = await converse(endpoint, octets)
+    assert code in answer
+    assert codes(answer)[-2:] == ["250", "221"]
+    assert "accepted" not in [line["event"] for line in log]
+
+
+async def test_an_assessment_adds_fields_refuses_or_chooses_a_mailbox() -> None:
+    """The hook before 250 sees the whole message and decides."""
+    seen: list[Arrival] = []
+
+    async def assess(arrival: Arrival) -> Assessment:
+        seen.append(arrival)
+        if b"bad" in b"".join(arrival.content):
+            return Assessment(refusal=reply(550, "5.7.1", "Refused by policy"))
+        return Assessment(b"Authentication-Results: mx.rosewood.test; none\r\n", mailbox="Junk")
+
+    message = OPENING + b"RCPT TO:<ada@rosewood.test>\r\nDATA\r\n%s\r\n.\r\n"
+    async with inbound(assess=assess) as (endpoint, ledger, _):
+        answer = await converse(endpoint, message % b"good" + message[18:] % b"bad" + b"QUIT\r\n")
+    assert codes(answer)[-2:] == ["550", "221"]
+    (transaction,) = ledger.transactions
+    assert transaction.octets[0].startswith(b"Authentication-Results: mx.rosewood.test; none\r\nReceived: ")
+    assert transaction.deliveries[0].mailbox == "Junk"
+    assert (seen[0].client_name, seen[0].size, seen[0].client.host) == ("client.test", 6, "127.0.0.1")
+
+
+async def test_starttls_and_what_received_says_of_it(key_pair: KeyPair) -> None:
+    """Python's own client upgrades, sends, and the Received field tells of TLS (RFC 8314 section 4.3)."""
+    async with inbound(tls=ServerTls([key_pair])) as (endpoint, ledger, _):
+
+        def send() -> None:
+            with smtplib.SMTP(endpoint.host, endpoint.port, local_hostname="client.test", timeout=10) as client:
+                client.starttls()
+                client.sendmail("x@harbor.test", ["ada@rosewood.test"], "Subject: x\r\n\r\n.text\r\n")
+
+        await asyncio.to_thread(send)
+    octets = b"".join(ledger.transactions[0].octets)
+    assert b"with ESMTPS\r\n\ttls TLS_AES_256_GCM_SHA384 (TLSv1.3, 256 bits)\r\n" in octets
+    assert b"\tfor <ada@rosewood.test>;\r\n" in octets
+    assert octets.endswith(b"Subject: x\r\n\r\n.text\r\n")
+
+
+async def test_commands_injected_before_tls_are_not_obeyed_after_it(key_pair: KeyPair) -> None:
+    """RFC 3207 section 4.2, over a real handshake."""
+    from letterlock.host.tls import opportunistic_client
+
+    async with inbound(tls=ServerTls([key_pair])) as (endpoint, _, _):
+        stream = await connect(endpoint, within_seconds=5)
+        stream.expect_within(10)
+        stream.write(b"EHLO x\r\nSTARTTLS\r\nMAIL FROM:<evil@harbor.test>\r\n")
+        answer = b""
+        while b"220 2.0.0" not in answer:
+            answer += await stream.read()
+        await stream.start_tls(opportunistic_client(), server_side=False)
+        stream.write(b"RCPT TO:<ada@rosewood.test>\r\nQUIT\r\n")
+        assert codes(await everything(stream)) == ["503", "221"]
+        await stream.close()
+
+
+async def test_a_loop_is_ended() -> None:
+    """RFC 5321 section 6.3: a message with too many Received fields is refused."""
+    hops = b"Received: from a by b; Mon, 23 Nov 2026 13:15:15 +0000\r\n" * 51
+    octets = OPENING + b"RCPT TO:<ada@rosewood.test>\r\nDATA\r\n" + hops + b"\r\ntext\r\n.\r\nQUIT\r\n"
+    async with inbound() as (endpoint, ledger, _):
+        answer = await converse(endpoint, octets)
+    assert b"554 5.4.6" in answer
+    assert not ledger.transactions
+
+
+async def test_a_client_that_vanishes_in_the_middle_leaves_nothing() -> None:
+    """Half a message is not stored, and the log tells."""
+    async with inbound() as (endpoint, ledger, log):
+        stream = await connect(endpoint, within_seconds=5)
+        stream.expect_within(10)
+        stream.write(OPENING + b"RCPT TO:<ada@rosewood.test>\r\nDATA\r\nhalf a mess")
+        answer = b""
+        while b"354" not in answer:
+            answer += await stream.read()
+        stream.abort()
+    assert not ledger.transactions
+    assert [line["event"] for line in log] == ["client vanished"]
+
+
+async def test_a_slow_client_is_sent_away_however_it_trickles() -> None:
+    """A command that does not become whole in time ends with 421, though octets keep coming."""
+    settings = replace(SETTINGS, patience=Patience(command_seconds=0.15))
+    async with inbound(settings) as (endpoint, _, log):
+        stream = await connect(endpoint, within_seconds=5)
+        stream.expect_within(10)
+        ended = asyncio.ensure_future(everything(stream))
+        while not ended.done():
+            stream.write(b"N")
+            await asyncio.wait([ended], timeout=0.01)
+        assert codes(await ended) == ["220", "421"]
+        await stream.close()
+    assert log[0]["event"] == "client too slow"
+
+
+async def test_content_past_the_common_budget_is_deferred() -> None:
+    """What all sessions hold together is bounded; the message is answered 452 and may come again."""
+    settings = replace(SETTINGS, content_budget=1000)
+    async with inbound(settings) as (endpoint, ledger, _):
+        big = OPENING + b"RCPT TO:<ada@rosewood.test>\r\nDATA\r\n" + b"x" * 2000 + b"\r\n.\r\n"
+        small = b"MAIL FROM:<>\r\nRCPT TO:<ada@rosewood.test>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
+        answer = await converse(endpoint, big + small)
+    assert codes(answer)[4:6] == ["354", "452"] or codes(answer)[3:5] == ["354", "452"]
+    assert codes(answer)[-2:] == ["250", "221"]
+    assert len(ledger.transactions) == 1
+
+
+async def test_stopping_ends_idle_sessions_with_421_and_lets_a_message_finish() -> None:
+    """RFC 5321 section 3.8: 421, and what was begun is answered first."""
+    async with inbound() as (endpoint, ledger, _):
+        stream = await connect(endpoint, within_seconds=5)
+        stream.expect_within(10)
+        stream.write(OPENING + b"RCPT TO:<ada@rosewood.test>\r\nDATA\r\n")
+        answer = b""
+        while b"354" not in answer:
+            answer += await stream.read()
+        # The context manager stops the listener while this message is under way.
+        rest = asyncio.ensure_future(_finish(stream))
+    assert codes(await rest) == ["250", "421"]
+    assert len(ledger.transactions) == 1
+
+
+async def _finish(stream: Stream) -> bytes:
+    await asyncio.sleep(0)
+    stream.write(MESSAGE + b".\r\n")
+    answer = await everything(stream)
+    await stream.close()
+    return answer
