@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "message": ("message", "Read a message: what it says, how it is made, what it carries."),
     "queue": ("queue", "Show and steer the mail that waits for other domains."),
     "serve": ("serve", "Serve the domain."),
+    "smime": ("smime", "Sign, verify, encrypt and decrypt mail and files with S/MIME."),
     "spf": ("spf", "Check which addresses may send mail for a domain."),
 }
 
