@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from letterlock.store.recover import Recovered, read_mailbox, read_rows
 T = TypeVar("T")
 
 _MAINTENANCE_SECONDS = 300.0
+_LOOK_SECONDS = 0.1  # between looks at the room on the disk; far less than the reserve is written meanwhile
 _MOST_BATCHES_WAITING = 2000
 _MOST_IDLE_MESSAGES = 500_000
 _MOST_IDLE_MAILBOXES = 200
@@ -87,6 +89,7 @@ class Core:
         self._queue_news = asyncio.Event()
         self._queue_news.set()
         self._loads: dict[int, asyncio.Task[LiveMailbox]] = {}
+        self._looked = float("-inf")  # when the disk was last seen to have room
         self._closed = False
         self._maintenance = asyncio.create_task(self._maintain(), name="store maintenance")
 
@@ -134,9 +137,13 @@ class Core:
     def _demand_room(self) -> None:
         if self._indexer.trouble:
             raise Unavailable(self._indexer.trouble.problem, full=self._indexer.trouble.full)
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return  # a look a message would cost more than the rest: the call gives up the interpreter to the writers
         disk = os.statvfs(self._settings.folder)
         if disk.f_bavail * disk.f_frsize < self._settings.reserve_octets or (disk.f_files and not disk.f_favail):
             raise Unavailable("the disk is nearly full", full=True)
+        self._looked = now
 
     def _visible(self, tickets: list[Ticket], failure: Unavailable | None) -> None:
         """Apply a group that is durable, or fail it."""
