@@ -211,6 +211,8 @@ def _serve(folder: str, ready: Connection) -> None:
 
     from letterlock.access.service import AccessService
     from letterlock.access.settings import AccessSettings
+    from letterlock.host.backoff import Backoff
+    from letterlock.host.clock import SystemClock
     from letterlock.host.entropy import SystemEntropy
     from letterlock.host.listen import Listener, bind
     from letterlock.host.logs import Log, send_to
@@ -226,7 +228,9 @@ def _serve(folder: str, ready: Connection) -> None:
         await store.prepare_account(USER, {"Drafts": "\\Drafts"})
         settings = AccessSettings("mx.rosewood.test", plain_text_login=True)
         log = Log("access")
-        service = AccessService(settings, store, accounts, tls=None, entropy=SystemEntropy(), log=log)
+        service = AccessService(
+            settings, store, accounts, tls=None, backoff=Backoff(SystemClock()), entropy=SystemEntropy(), log=log
+        )
         listener = Listener(service.imap, log=log)
         await listener.start([bind("127.0.0.1", 0)])
         ready.send(listener.endpoints[0].port)
