@@ -227,6 +227,16 @@ async def test_a_large_message_comes_whole_and_in_parts(served: Any) -> None:
             b"BODY[HEADER.FIELDS (subject x-none)]",
             b"Subject: =?utf-8?b?R3LDvMOfZQ==?=\r\n\r\n",
         ),
+        (
+            b"BODY.PEEK[HEADER.FIELDS (FROM Subject)]<3.9>",
+            b"BODY[HEADER.FIELDS (FROM Subject)]<3>",
+            b"m: =?utf-",
+        ),
+        (
+            b"BODY.PEEK[HEADER.FIELDS.NOT (from date content-type)]",
+            b"BODY[HEADER.FIELDS.NOT (from date content-type)]",
+            b"Subject: =?utf-8?b?R3LDvMOfZQ==?=\r\n\r\n",
+        ),
         (b"BODY.PEEK[TEXT]", b"BODY[TEXT]", MIME[MIME.index(b"preamble") :]),
         (b"BODY.PEEK[HEADER]", b"BODY[HEADER]", MIME[: MIME.index(b"preamble")]),
     ],
