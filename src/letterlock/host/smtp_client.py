@@ -82,7 +82,6 @@ class SmtpClient:
         stream = await connect(
             endpoint,
             within_seconds=patience.connect_seconds,
-            begins_with_tls=tls is not None,
             local_address=local_address,
         )
         client = cls(stream, name=name, patience=patience, dialect=dialect)

@@ -47,13 +47,15 @@ class Arrival:
 class Assessment:
     """What was found: whole header `fields` to put before the message, or a `refusal` (a 4xx or 5xx reply).
 
-    `mailbox`, if any, takes the place of INBOX for local recipients ("Junk"). `remarks` go into the log line.
+    `mailbox`, if any, takes the place of INBOX for local recipients ("Junk"). `remarks` go into the log line. `content`
+    stands in place of the octets that came where forged trace fields had to go (RFC 8601 section 5).
     """
 
     fields: bytes = b""
     refusal: Reply | None = None
     mailbox: str = ""
     remarks: tuple[tuple[str, str], ...] = ()
+    content: tuple[bytes, ...] | None = None
 
 
 class Destination(Protocol):
@@ -83,8 +85,15 @@ class Recipients(Protocol):
 
 
 Assess = Callable[[Arrival], Awaitable[Assessment]]
+# Judges a sender before DATA: the client's address, its EHLO name, the reverse path, the time; a refusal or None.
+JudgeSender = Callable[[str, str, Address | None, float], Awaitable[Reply | None]]
 
 
 async def take_as_it_is(_arrival: Arrival) -> Assessment:
     """Assess nothing."""
     return Assessment()
+
+
+async def take_any_sender(_address: str, _client_name: str, _reverse_path: Address | None, _now: float) -> Reply | None:
+    """Judge no sender."""
+    return None

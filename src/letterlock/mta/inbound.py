@@ -23,7 +23,16 @@ from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
-from letterlock.mta.arrival import Arrival, Assess, Assessment, Destination, Recipients, take_as_it_is
+from letterlock.mta.arrival import (
+    Arrival,
+    Assess,
+    Assessment,
+    Destination,
+    JudgeSender,
+    Recipients,
+    take_any_sender,
+    take_as_it_is,
+)
 from letterlock.mta.identifier import transaction_id
 from letterlock.mta.session import ContentBudget, Patience, Session
 from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
@@ -60,11 +69,13 @@ class Inbound:
         log: Log,
         tls: ServerTls | None = None,
         assess: Assess = take_as_it_is,
+        judge_sender: JudgeSender = take_any_sender,
     ) -> None:
         self.settings = settings
         self.store = store
         self.recipients = recipients
         self.assess = assess
+        self.judge_sender = judge_sender
         self.clock = clock
         self.entropy = entropy
         self._log = log
@@ -98,9 +109,11 @@ class InboundPolicy:
         return None
 
     async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
-        """Take any sender; what it is worth is assessed with the message."""
+        """Judge SPF while the client waits; what the message is worth is assessed with its content."""
         self._destinations.clear()
-        return None
+        service = self._service
+        name = session.conversation.name
+        return await service.judge_sender(session.peer_address, name, sender.reverse_path, service.clock.now())
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
         """Take what the delivery agent takes."""
@@ -195,7 +208,7 @@ class InboundPolicy:
         return Transaction(
             arrival.id,
             arrival.received_at,
-            octets=(assessment.fields + trace, *arrival.content),
+            octets=(assessment.fields + trace, *(assessment.content or arrival.content)),
             deliveries=once(deliveries, assessment.mailbox),
             queued=queue_entries(
                 arrival.id,

@@ -19,9 +19,7 @@ async def reach(server: MailServer, settings: UserAgentSettings) -> Stream:
     failure: ConnectionFailed | None = None
     for endpoint in await addresses(server):
         try:
-            stream = await connect(
-                endpoint, within_seconds=settings.timeout_seconds, begins_with_tls=server.implicit_tls
-            )
+            stream = await connect(endpoint, within_seconds=settings.timeout_seconds)
         except ConnectionFailed as failed:
             failure = failed
             continue
