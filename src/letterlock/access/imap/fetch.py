@@ -11,6 +11,7 @@ Limits: CHUNK_OCTETS of message octets in a chunk, STREAMED_OCTETS at a time of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -165,4 +166,13 @@ def _form(item: FetchItem) -> bytes:
 
 
 def _internal_date(instant: int) -> bytes:
-    return response.date_time(datetime.fromtimestamp(instant, UTC))
+    minutes, second = divmod(instant, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return b'"%b %02d:%02d:%02d +0000"' % (_day(days), hour, minute, second)
+
+
+@functools.lru_cache(maxsize=4096)
+def _day(days: int) -> bytes:
+    """Return a day since 1970 as INTERNALDATE writes it."""
+    return response.date_time(datetime.fromtimestamp(days * 86400, UTC))[1:12]
