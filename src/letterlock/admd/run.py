@@ -189,6 +189,7 @@ async def _resolver(settings: Settings, log: Log) -> SystemResolver:
 def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy) -> dict[str, Session]:
     """Return the session function of each service."""
     limits = settings.limits
+    backoff = Backoff(clock)  # one for all doors: who guesses at one has to wait at the others
     inbound = Inbound(
         InboundSettings(
             settings.host_name,
@@ -216,7 +217,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         accounts=parts.accounts,
         recipients=parts.agent,
         tls=parts.tls,
-        backoff=Backoff(clock),
+        backoff=backoff,
         clock=clock,
         entropy=entropy,
         log=Log("msa"),
@@ -227,6 +228,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         parts.store,
         parts.accounts,
         tls=parts.tls,
+        backoff=backoff,
         entropy=entropy,
         log=Log("access"),
     )
