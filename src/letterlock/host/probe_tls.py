@@ -38,7 +38,7 @@ async def probe_tls(
     endpoint: Endpoint, server_name: str, *, starttls: StartTls | None = None, within_seconds: float = 15.0
 ) -> TlsState:
     """Return what the handshake showed, the chain unjudged; raises PeerFault."""
-    stream = await connect(endpoint, within_seconds=within_seconds, begins_with_tls=starttls is None)
+    stream = await connect(endpoint, within_seconds=within_seconds)
     stream.expect_within(within_seconds)
     try:
         for sent, wanted in _TALK[starttls] if starttls else ():
