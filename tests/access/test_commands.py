@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import ssl
@@ -349,7 +350,6 @@ async def test_wrong_numbers_and_states_are_bad(served: Any) -> None:
 
 async def test_a_stopping_service_takes_leave(served: Any) -> None:
     client = await served.login()
-    served.listeners[0]._stopping = True
-    for stream in list(served.listeners[0]._sessions):
-        stream.stop()
+    stopping = asyncio.create_task(served.listeners[0].stop(grace_seconds=5))
     assert (await client.line()).startswith(b"* BYE")
+    await stopping
