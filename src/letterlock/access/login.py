@@ -10,7 +10,6 @@ RFC 4422 section 3; RFC 5802 section 6 (channel binding).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from letterlock.access.settings import AccessSettings
 from letterlock.errors import LetterlockError, Malformed
@@ -26,30 +25,14 @@ from letterlock.protocols.sasl.step import (
     KeysWanted,
     PasswordGiven,
     Rejected,
-    ScramKeys,
     Step,
     TokenGiven,
 )
+from letterlock.store.accounts import Accounts
 
 Respond = Callable[[bytes], Awaitable[bytes | None]]
 _MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN")
 _WITHOUT_TLS = ("SCRAM-SHA-256",)
-
-
-class Accounts(Protocol):
-    """What the door asks of the accounts (store/accounts.py keeps them)."""
-
-    async def check_password(self, user: str, password: str, *, network: str = "") -> str | None:
-        """Return the account that `user` with this password is, or None, in equal time for users who are not there."""
-        ...
-
-    async def scram_keys(self, user: str, digest: str) -> ScramKeys:
-        """Return the keys of a user, false ones for a user who is not there."""
-        ...
-
-    async def account(self, user: str) -> str | None:
-        """Return the account of a user who has proved to be it."""
-        ...
 
 
 class LoginFailed(LetterlockError):
@@ -147,18 +130,16 @@ class Attempts:
                         raise LoginFailed("the exchange was cancelled", understood=False)
                     step = exchange.respond(answer)
                 case PasswordGiven(user, password):
-                    network = self._stream.peer.host
-                    step = exchange.decide(await accounts.check_password(user, password, network=network) is not None)
+                    step = exchange.decide(await accounts.verify(user, password) is not None)
                 case KeysWanted(user, digest):
-                    step = exchange.supply(await accounts.scram_keys(user, digest))
+                    step = exchange.supply(accounts.keys(user, digest))
                 case TokenGiven() | IdentityClaimed():
                     step = exchange.decide(False)  # not offered
                 case Authenticated(user, authorization):
-                    account = await accounts.account(user)
-                    if account is None or (authorization and await accounts.account(authorization) != account):
-                        step = Rejected("acting as another account is not allowed", user)
-                        continue
-                    return account
+                    account = accounts.authenticated(user)
+                    if account is not None and (not authorization or accounts.authenticated(authorization) == account):
+                        return account.name
+                    step = Rejected("acting as another account is not allowed", user)
                 case Rejected(reason, user):
                     self._fail(reason, user)
 

@@ -11,13 +11,14 @@ See also: admd/, which builds one from the settings of a domain.
 from __future__ import annotations
 
 from letterlock.access.imap.session import ImapSession
-from letterlock.access.login import Accounts, Gate
+from letterlock.access.login import Gate
 from letterlock.access.pop3 import Pop3Session
 from letterlock.access.settings import AccessSettings
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
+from letterlock.store.accounts import Accounts
 from letterlock.store.interface import Store
 
 

@@ -42,7 +42,7 @@ from letterlock.protocols.smtp.event import (
     TlsRequested,
     TransactionDropped,
 )
-from letterlock.protocols.smtp.line import BareLineFeed, Input
+from letterlock.protocols.smtp.line import BareLineFeed, Input, LineTooLong
 from letterlock.protocols.smtp.offer import Dialect, ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.protocols.smtp.transaction import Transaction, too_big
@@ -125,9 +125,12 @@ class ServerConversation:
                     except BareLineFeed:
                         answer = reply(500, "5.5.2", "A bare LF ended that line; lines end in CRLF (RFC 5321). Closing")
                         return self._break_off(answer, "a bare LF")
-                    if line is None:
-                        return None
-                    event = self._obey(line)
+                    except LineTooLong:
+                        event = self._mistaken(reply(500, "5.5.2", "That line is longer than allowed"))
+                    else:
+                        if line is None:
+                            return None
+                        event = self._obey(line)
             if event is not None:
                 if type(event) in _AWAITING_ANSWER:
                     self._pending = event
@@ -246,22 +249,20 @@ class ServerConversation:
             if line.translate(None, _PLAIN_OCTETS):
                 name = "NUL" if b"\0" in line else "bare CR" if b"\r" in line else "control character"
                 raise CommandRefused(reply(500, "5.5.2", f"A {name} stands in that line: send the command without it"))
-            if not line:
-                raise CommandRefused(reply(500, "5.5.2", "That line is empty, or longer than allowed"))
-            if self.state is State.AUTHENTICATING:
-                return self._response(line)
-            return self._command(line)
+            return self._response(line) if self.state is State.AUTHENTICATING else self._command(line)
         except CommandRefused as refused:
-            self._faults += 1
-            if self.state is State.AUTHENTICATING:
-                self.state = State.GREETED
-                self._next = AuthenticationCancelled()
-            if self._faults > self._settings.fault_limit:
-                return self._break_off(
-                    reply(421, "4.7.0", "Too many wrong commands. Closing"), "too many wrong commands"
-                )
-            self._say(refused.answer)
-            return None
+            return self._mistaken(refused.answer)
+
+    def _mistaken(self, answer: Reply) -> Event | None:
+        self._faults += 1
+        if self._faults > self._settings.fault_limit:
+            last = reply(421, "4.7.0", "Too many wrong commands. Closing")
+            return self._break_off(last, "too many wrong commands")
+        self._say(answer)
+        if self.state is State.AUTHENTICATING:
+            self.state = State.GREETED
+            return AuthenticationCancelled()
+        return None
 
     def _command(self, line: bytes) -> Event | None:
         try:

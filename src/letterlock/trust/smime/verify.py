@@ -20,9 +20,10 @@ from letterlock.formats.asn1.reader import Fields
 from letterlock.formats.cms.attributes import Attributes
 from letterlock.formats.cms.ess import signing_certificate
 from letterlock.formats.cms.signed import SignedData, SignerInfo
-from letterlock.formats.x509.algorithm import AlgorithmIdentifier
+from letterlock.formats.x509.algorithm import NULL, AlgorithmIdentifier, PublicKeyInfo
 from letterlock.formats.x509.certificate import Certificate
-from letterlock.trust.primitives import digests, signatures
+from letterlock.trust.pkix.path import MAX_LENGTH
+from letterlock.trust.primitives import digests, public_keys, signatures
 from letterlock.trust.primitives.digests import Digester
 
 MAX_COUNTER_SIGNATURES = 8
@@ -124,7 +125,8 @@ def _check(
         scheme = signatures.scheme_of(signer.signature_algorithm, digest_oid)
         scheme_label = scheme.label
         certificate, names = _named(found, signer.signed)
-        _check_one(signer, certificate, scheme, content_type, content, counter=depth > 0)
+        key = _key_of(certificate, certificates)
+        _check_one(signer, key, scheme, content_type, content, counter=depth > 0)
     except (NotAuthentic, Malformed) as error:
         fault = str(error)
     counters = _counter_signatures(signer, certificates) if depth == 0 else ()
@@ -133,14 +135,14 @@ def _check(
 
 def _check_one(
     signer: SignerInfo,
-    certificate: Certificate,
+    key: PublicKeyInfo,
     scheme: signatures.Scheme,
     content_type: str,
     content: Content,
     *,
     counter: bool,
 ) -> None:
-    key, signature = certificate.public_key, signer.signature
+    signature = signer.signature
     if signer.signed_octets is None:
         if content_type != oids.DATA and not counter:
             raise Malformed("content other than data signed without attributes", clause="RFC 5652 section 5.3")
@@ -205,6 +207,24 @@ def _named(found: list[Certificate], attributes: Attributes) -> tuple[Certificat
         if not found:
             raise NotAuthentic("the certificate is not the one the signature names")
     return found[0], named
+
+
+def _key_of(certificate: Certificate, certificates: tuple[Certificate, ...]) -> PublicKeyInfo:
+    """Return a certificate's key; a DSA key may inherit its parameters, which the path will confirm (RFC 3279)."""
+    key = certificate.public_key
+    if key.algorithm.oid != oids.DSA or key.algorithm.parameters not in (None, NULL):
+        return key
+    name = certificate.issuer
+    for _ in range(MAX_LENGTH):
+        issuers = [each for each in certificates if each.subject == name and each.public_key.algorithm.oid == oids.DSA]
+        for issuer in issuers:
+            parameters = issuer.public_key.algorithm.parameters
+            if parameters is not None and parameters != NULL:
+                return public_keys.with_parameters(key, parameters)
+        if not issuers:
+            break
+        name = issuers[0].issuer
+    return key
 
 
 def _looks_like_attributes(octets: bytes) -> bool:

@@ -1,0 +1,163 @@
+"""Files for the S/MIME commands: messages, certificates and keys, in whatever form they come.
+
+Certificates are read from PEM, DER, certs-only messages (.p7c) and PKCS#12; keys from PEM, DER and PKCS#12.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import functools
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import click
+
+from letterlock.cli.output import Exit, fail, safe
+from letterlock.errors import LetterlockError, Malformed, NotAuthentic
+from letterlock.formats.asn1 import oids
+from letterlock.formats.cms import content
+from letterlock.formats.cms.signed import SignedData
+from letterlock.formats.imf.header import read_header
+from letterlock.formats.mime.build import Binary, Text, build_entity
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.formats.x509.crl import RevocationList
+from letterlock.host.clock import SystemClock
+from letterlock.host.entropy import SystemEntropy
+from letterlock.trust.primitives import key_pairs
+from letterlock.trust.primitives.key_pairs import PrivateKey
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s*(.*?)-----END \1-----", re.DOTALL)
+MAX_FILE_OCTETS = 512 << 20
+_MESSAGE_FIELDS = ("from", "mime-version", "content-type", "received", "message-id", "subject")
+
+
+def now() -> datetime.datetime:
+    """Return the time in UTC, whole seconds."""
+    return datetime.datetime.fromtimestamp(int(SystemClock().now()), datetime.UTC)
+
+
+def token() -> str:
+    """Return a fresh token for MIME boundaries."""
+    return SystemEntropy().octets(12).hex()
+
+
+def read(path: Path) -> bytes:
+    """Return a file's octets, or standard input's for `-`; ends the command if it cannot."""
+    if str(path) == "-":
+        return sys.stdin.buffer.read(MAX_FILE_OCTETS)
+    try:
+        if path.stat().st_size > MAX_FILE_OCTETS:
+            fail(f"{path} is larger than {MAX_FILE_OCTETS >> 20} MiB", Exit.USAGE)
+        return path.read_bytes()
+    except OSError as error:
+        fail(f"{path} cannot be read: {error.strerror}", Exit.USAGE)
+
+
+def write(octets: bytes, path: Path | None) -> None:
+    """Write a result to a file, or to standard output."""
+    if path is None:
+        sys.stdout.buffer.write(octets)
+        sys.stdout.buffer.flush()
+    else:
+        path.write_bytes(octets)
+
+
+def blocks(octets: bytes, *labels: bytes) -> list[bytes]:
+    """Return the DER of all PEM blocks with one of `labels`; the octets themselves if there is no PEM at all."""
+    if b"-----BEGIN " not in octets:
+        return [octets]
+    found = [base64.b64decode(body) for label, body in _PEM.findall(octets) if label in labels]
+    if not found:
+        raise Malformed(f"no {labels[0].decode()} among the PEM blocks", clause="RFC 7468 section 2")
+    return found
+
+
+def certificates(path: Path, password: bytes | None = None) -> list[Certificate]:
+    """Return all certificates of a file."""
+    octets = read(path)
+    found: list[Certificate] = []
+    for der in blocks(octets, b"CERTIFICATE", b"PKCS7", b"CMS", b"TRUSTED CERTIFICATE"):
+        found += _certificates(der, password)
+    if not found:
+        raise Malformed(f"no certificate in {path}", clause="RFC 5280 section 4.1")
+    return found
+
+
+def _certificates(der: bytes, password: bytes | None) -> list[Certificate]:
+    try:
+        return [Certificate.parse(der)]
+    except Malformed as error:
+        fault = error
+    try:
+        content_type, element = content.parse(der)
+        if content_type == oids.SIGNED_DATA:
+            return [Certificate.parse(each) for each in SignedData.parse(element).certificates]
+    except Malformed:
+        pass
+    try:
+        return list(key_pairs.load_pkcs12(der, password)[1])
+    except NotAuthentic:
+        raise fault from None
+
+
+def key(path: Path, password: bytes | None = None) -> PrivateKey:
+    """Return the private key of a file."""
+    octets = read(path)
+    try:
+        return key_pairs.load(octets, password)
+    except Malformed:
+        if octets[:1] != b"\x30":
+            raise
+        stored, _certificates = key_pairs.load_pkcs12(octets, password)
+        if stored is None:
+            raise Malformed(f"no private key in {path}", clause="RFC 7292 section 4") from None
+        return stored
+
+
+def crls(path: Path) -> list[RevocationList]:
+    """Return all revocation lists of a file."""
+    return [RevocationList.parse(der) for der in blocks(read(path), b"X509 CRL", b"CRL")]
+
+
+def as_message(octets: bytes, name: str) -> bytes:
+    """Return a message as it is, and any other file as an entity that carries it."""
+    header = read_header(octets)
+    if any(field in header for field in _MESSAGE_FIELDS):
+        return octets
+    try:
+        text = octets.decode("utf-8")
+        if "\0" not in text:
+            return build_entity(Text(text), token=token())
+    except UnicodeDecodeError:
+        pass
+    return build_entity(Binary(octets, filename=name), token=token())
+
+
+def password_of(path: Path | None) -> bytes | None:
+    """Return the first line of a password file."""
+    if path is None:
+        return None
+    return read(path).splitlines()[0] if path.stat().st_size else b""
+
+
+def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn what a command could not do into a sentence and exit code 1."""
+
+    @functools.wraps(command)  # click's options ride on the function's dict, which this copies
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except LetterlockError as error:
+            fail(safe(str(error)), Exit.WRONG, as_json=bool(kwargs.get("as_json")))
+
+    return run
+
+
+FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+OUT = click.Path(dir_okay=False, path_type=Path)

@@ -1,0 +1,170 @@
+"""Messages as S/MIME sees them: transport fields outside, the entity that is signed or encrypted inside.
+
+Standards: RFC 8551 sections 3.1 (preparing the entity), 3.2 (application/pkcs7-mime), RFC 5322 section 2.2.
+Limits: linear in the message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from letterlock.formats.imf.header import Header
+from letterlock.formats.imf.write import write_field
+from letterlock.formats.mime.build import longest_line
+from letterlock.formats.mime.content_type import ContentType
+from letterlock.formats.mime.entity import Entity, parse
+from letterlock.formats.mime.transfer import encode_base64, encode_quoted_printable
+
+NAMES = {
+    "signed-data": "smime.p7m",
+    "enveloped-data": "smime.p7m",
+    "authEnveloped-data": "smime.p7m",
+    "compressed-data": "smime.p7z",
+    "certs-only": "smime.p7c",
+    "signed-receipt": "smime.p7m",
+}
+_OUTSIDE = (b"mime-version",)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The fields of the transport, and the entity: its Content fields, an empty line and its body."""
+
+    outer: bytes
+    inner: bytes
+
+
+def with_crlf(octets: bytes) -> bytes:
+    """Return text with every line end as CRLF; a message from a file has LF, one from the network has not."""
+    if octets.count(b"\n") == octets.count(b"\r\n") == octets.count(b"\r"):
+        return octets
+    return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+
+
+def split(message: bytes) -> Split:
+    """Part a message (with CRLF line ends) into what goes outside and what is protected; nothing else is changed."""
+    entity = parse(message)
+    outer, inner = [], []
+    for field in entity.header:
+        is_content = field.name.lower().startswith("content-")
+        if is_content:
+            inner.append(field.raw)
+        elif field.name.lower().encode() not in _OUTSIDE:
+            outer.append(field.raw)
+    return Split(b"".join(outer), b"".join(inner) + b"\r\n" + message[entity.body_start :])
+
+
+def prepare(entity: bytes) -> bytes:
+    """Return an entity that every transport bears: leaves in 7 bits, no overlong lines, no white space at line ends.
+
+    What bears it already stays octet for octet (RFC 8551 section 3.1.3).
+    """
+    if _is_safe(entity):
+        return entity
+    tree = parse(entity)
+    if not tree.children:
+        return _prepare_leaf(tree)
+    if not tree.is_multipart:
+        return entity  # a message inside is not ours to change; its own leaves were made by somebody else
+    return _prepare_multipart(tree)
+
+
+def _prepare_multipart(tree: Entity) -> bytes:
+    pieces = []
+    position = tree.header_start
+    for child in tree.children:
+        pieces.append(tree.octets[position : child.header_start])
+        pieces.append(prepare(child.raw))
+        position = child.end
+    pieces.append(tree.octets[position : tree.end])
+    joined = b"".join(pieces)
+    return joined if tree.encoding == "7bit" else _with_encoding(parse(joined), "7bit")
+
+
+def _is_safe(octets: bytes) -> bool:
+    return (
+        octets.isascii()
+        and b"\0" not in octets
+        and b" \r\n" not in octets
+        and b"\t\r\n" not in octets
+        and b"\nFrom " not in octets
+        and longest_line(octets) <= 998
+    )
+
+
+def _prepare_leaf(leaf: Entity) -> bytes:
+    if leaf.encoding in ("base64", "quoted-printable"):
+        return leaf.raw
+    if leaf.content_type.type == "text":
+        body, encoding = encode_quoted_printable(leaf.body).replace(b"\r\nFrom ", b"\r\n=46rom "), "quoted-printable"
+        if body.startswith(b"From "):
+            body = b"=46rom " + body[5:]
+    else:
+        body, encoding = encode_base64(leaf.body), "base64"
+    head = _with_encoding(leaf, encoding)
+    return head[: parse(head).body_start] + body
+
+
+def _with_encoding(entity: Entity, encoding: str) -> bytes:
+    fields = [field.raw for field in entity.header if field.name.lower() != "content-transfer-encoding"]
+    fields.append(write_field("Content-Transfer-Encoding", encoding))
+    return b"".join(fields) + b"\r\n" + entity.body
+
+
+def wrap(outer: bytes, cms: bytes, smime_type: str) -> bytes:
+    """Return a message (or an entity, with empty `outer`) whose whole body is a CMS object in base64."""
+    name = NAMES[smime_type]
+    head = (
+        outer
+        + (b"MIME-Version: 1.0\r\n" if outer else b"")
+        + f"Content-Type: application/pkcs7-mime; smime-type={smime_type}; name={name}\r\n".encode()
+        + b"Content-Transfer-Encoding: base64\r\n"
+        + f"Content-Disposition: attachment; filename={name}\r\n".encode()
+        + f"Content-Description: S/MIME {_DESCRIPTIONS[smime_type]}\r\n\r\n".encode()
+    )
+    return head + encode_base64(cms)
+
+
+_DESCRIPTIONS = {
+    "signed-data": "signed message",
+    "enveloped-data": "encrypted message",
+    "authEnveloped-data": "encrypted message",
+    "compressed-data": "compressed message",
+    "certs-only": "certificates",
+    "signed-receipt": "signed receipt",
+}
+_CMS_TYPES = frozenset(
+    {"pkcs7-mime", "x-pkcs7-mime", "pkcs7-signature", "x-pkcs7-signature", "pkcs10", "x-pkcs10", "cms"}
+)
+
+
+def is_cms(content_type: ContentType) -> bool:
+    """Tell whether a part is a CMS object by its type, old names included."""
+    return content_type.type == "application" and content_type.subtype in _CMS_TYPES
+
+
+def is_enveloping(entity: Entity) -> bool:
+    """Tell whether an entity is application/pkcs7-mime, or carries its file name under a type that says nothing."""
+    subtype = entity.content_type.subtype
+    if entity.content_type.type != "application":
+        return False
+    if subtype in ("pkcs7-mime", "x-pkcs7-mime", "cms"):
+        return True
+    # RFC 8551 section 3.9: some gateways keep only the name
+    name = entity.content_type.parameters.get("name", "") or (
+        entity.disposition.filename if entity.disposition is not None else ""
+    )
+    return subtype == "octet-stream" and name.lower().endswith((".p7m", ".p7z", ".p7c"))
+
+
+def is_clear_signed(entity: Entity) -> bool:
+    """Tell whether an entity is multipart/signed with a CMS signature."""
+    if entity.content_type.full != "multipart/signed":
+        return False
+    protocol = entity.content_type.parameters.get("protocol", "").lower()
+    return protocol in ("application/pkcs7-signature", "application/x-pkcs7-signature")
+
+
+def addresses_field(header: Header, name: str) -> list[str]:
+    """Return the values of all fields of a name, unfolded."""
+    return [field.text for field in header.get_all(name)]

@@ -1,0 +1,260 @@
+"""Take a message apart layer by layer: signatures checked, encryption opened, compression undone.
+
+Only the whole body of a message is followed inwards. S/MIME parts that stand beside others in a multipart are listed
+apart, for they say nothing about the rest; no plain text is ever put together from several of them, and none leaves a
+layer whose check failed.
+
+Standards: RFC 8551 sections 3.3 to 3.8, RFC 5652.
+Limits: 16 layers, 32 parts, 256 MiB expanded.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from letterlock.errors import Malformed, NotAuthentic
+from letterlock.formats.asn1 import oids
+from letterlock.formats.cms import content
+from letterlock.formats.cms.compressed import CompressedData
+from letterlock.formats.cms.digested import DigestedData
+from letterlock.formats.cms.enveloped import EnvelopedData
+from letterlock.formats.cms.signed import SignedData
+from letterlock.formats.mime.entity import Entity, parse
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.trust.primitives import digests
+from letterlock.trust.smime.compress import expand
+from letterlock.trust.smime.decrypt import KeyRing, Opened, decrypt
+from letterlock.trust.smime.entities import is_clear_signed, is_enveloping, with_crlf
+from letterlock.trust.smime.verify import Check, verify
+
+MAX_LAYERS = 16
+MAX_PARTS = 32
+WHITE_SPACE = "white space at line ends was changed on the way, and nothing else"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedLayer:
+    """A layer of signatures; `clear` for multipart/signed. `faults` tell what is wrong beside the signatures."""
+
+    checks: tuple[Check, ...]
+    signed: SignedData = field(repr=False)
+    clear: bool
+    content: bytes = field(repr=False)
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedLayer:
+    """A layer of encryption; `opened` is None where no key of ours fits, with the reason in `fault`."""
+
+    enveloped: EnvelopedData = field(repr=False)
+    opened: Opened | None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedLayer:
+    """A layer of compression."""
+
+    compressed_octets: int
+    expanded_octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class DigestLayer:
+    """A layer with a digest that anybody can make: it proves nothing, but shows damage."""
+
+    intact: bool
+
+
+Layer = SignedLayer | EncryptedLayer | CompressedLayer | DigestLayer
+
+
+@dataclass(frozen=True, slots=True)
+class Unwrapped:
+    """What the layers hold: `content` is the innermost entity that could be reached.
+
+    `content_type` is what the innermost CMS layer calls it; `fault` tells why the last layer could not be read.
+    `parts` are S/MIME parts that stand beside others: part number and their own layers.
+    """
+
+    layers: tuple[Layer, ...]
+    content: bytes = field(repr=False)
+    content_type: str = oids.DATA
+    fault: str = ""
+    parts: tuple[tuple[str, Unwrapped], ...] = ()
+
+    @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """All certificates the layers brought."""
+        return tuple(
+            octets for layer in self.layers if isinstance(layer, SignedLayer) for octets in layer.signed.certificates
+        )
+
+
+def unwrap(
+    message: bytes, ring: KeyRing | None = None, known: Iterable[Certificate] = (), detached: bytes | None = None
+) -> Unwrapped:
+    """Take a message or entity apart; whatever is wrong becomes a layer's or the whole's `fault`, nothing is raised.
+
+    `detached` is content that a bare signature covers, for files.
+    """
+    return _Unwrapping(ring or KeyRing(), tuple(known)).message(message, detached)
+
+
+def unwrap_cms(
+    cms: bytes, ring: KeyRing | None = None, known: Iterable[Certificate] = (), detached: bytes | None = None
+) -> Unwrapped:
+    """Take a CMS object apart that did not come as mail."""
+    unwrapping = _Unwrapping(ring or KeyRing(), tuple(known))
+    return unwrapping.run(cms, b"", detached)
+
+
+class _Unwrapping:
+    def __init__(self, ring: KeyRing, known: tuple[Certificate, ...]) -> None:
+        self._ring = ring
+        self._known = known
+        self._layers: list[Layer] = []
+        self._type = oids.DATA
+
+    def message(self, message: bytes, detached: bytes | None = None) -> Unwrapped:
+        return self.run(None, message, detached)
+
+    def run(self, cms: bytes | None, octets: bytes, detached: bytes | None) -> Unwrapped:
+        """Follow layers inwards from a CMS object, or from an entity if `cms` is None."""
+        fault = ""
+        try:
+            while len(self._layers) < MAX_LAYERS:
+                if cms is None:
+                    entity = parse(octets)
+                    if is_clear_signed(entity):
+                        octets = self._clear_signed(entity)
+                        continue
+                    if not is_enveloping(entity):
+                        break
+                    cms = _content_of(entity)
+                content_type, octets = self._open(cms, detached)
+                detached = None
+                self._type = content_type
+                cms = None
+                if content_type not in (oids.DATA, oids.RECEIPT):
+                    cms = content.encode(content_type, octets)  # CMS directly inside CMS, without MIME between
+                elif content_type == oids.RECEIPT:
+                    break
+            else:
+                fault = f"more than {MAX_LAYERS} layers"
+        except (Malformed, NotAuthentic) as error:
+            fault = str(error)
+        parts = () if fault else self._parts(octets)
+        return Unwrapped(tuple(self._layers), octets, self._type, fault, parts)
+
+    def _open(self, cms: bytes, detached: bytes | None) -> tuple[str, bytes]:
+        content_info_type, element = content.parse(cms)
+        match content_info_type:
+            case oids.SIGNED_DATA:
+                signed = SignedData.parse(element)
+                body = b"".join(signed.pieces()) if detached is None else detached
+                checks = verify(signed, detached, self._known)
+                self._layers.append(SignedLayer(checks, signed, False, body, _signer_faults(signed)))
+                return signed.content_type, body
+            case oids.ENVELOPED_DATA | oids.AUTH_ENVELOPED_DATA:
+                enveloped = EnvelopedData.parse(content_info_type, element)
+                return self._decrypt(enveloped)
+            case oids.COMPRESSED_DATA:
+                compressed = CompressedData.parse(element)
+                body = expand(compressed)
+                self._layers.append(CompressedLayer(len(cms), len(body)))
+                return compressed.content_type, body
+            case oids.DIGESTED_DATA:
+                digested = DigestedData.parse(element)
+                body = b"" if digested.content is None else digested.content.octet_string()
+                self._layers.append(DigestLayer(digests.digest(digested.digest_algorithm, body) == digested.digest))
+                return digested.content_type, body
+            case oids.DATA:
+                return oids.DATA, element.octet_string()
+            case _:
+                raise Malformed(f"a content type not opened here: {oids.label(content_info_type)}", clause="RFC 5652")
+
+    def _decrypt(self, enveloped: EnvelopedData) -> tuple[str, bytes]:
+        try:
+            opened = decrypt(enveloped, self._ring)
+        except (Malformed, NotAuthentic) as error:
+            self._layers.append(EncryptedLayer(enveloped, None, str(error)))
+            raise
+        self._layers.append(EncryptedLayer(enveloped, opened))
+        return opened.content_type, opened.content
+
+    def _clear_signed(self, entity: Entity) -> bytes:
+        """Check a multipart/signed; returns the octets that were signed, which are what is read on."""
+        if len(entity.children) != 2:
+            raise Malformed(f"a multipart/signed of {len(entity.children)} parts", clause="RFC 1847 section 2.1")
+        first, second = entity.children
+        if second.content_type.full not in ("application/pkcs7-signature", "application/x-pkcs7-signature"):
+            raise Malformed("a multipart/signed whose second part is no CMS signature", clause="RFC 8551 section 3.5.3")
+        content_info_type, element = content.parse(_content_of(second))
+        if content_info_type != oids.SIGNED_DATA:
+            raise Malformed("a signature part that is no SignedData", clause="RFC 8551 section 3.5.3.1")
+        signed = SignedData.parse(element)
+        covered = with_crlf(first.raw)
+        checks = verify(signed, covered, self._known)
+        faults = list(_signer_faults(signed))
+        if not any(check.good for check in checks) and checks:
+            if covered != first.raw and any(check.good for check in verify(signed, first.raw, self._known)):
+                covered = first.raw
+                checks = verify(signed, covered, self._known)
+            elif _differs_in_white_space(signed, covered, self._known):
+                faults.append(WHITE_SPACE)
+        self._layers.append(SignedLayer(checks, signed, True, covered, tuple(faults)))
+        return covered
+
+    def _parts(self, octets: bytes) -> tuple[tuple[str, Unwrapped], ...]:
+        """Find S/MIME parts beside others, each taken apart on its own."""
+        found: list[tuple[str, Unwrapped]] = []
+        tree = parse(octets)
+        inside: list[Entity] = []
+        for number, entity in tree.walk():
+            if entity is tree or any(_contains(outer, entity) for outer in inside):
+                continue
+            if is_clear_signed(entity) or is_enveloping(entity):
+                inside.append(entity)
+                # keys stay out of it: what is decrypted inside a stranger's frame could be led out of it
+                found.append((number, _Unwrapping(KeyRing(), self._known).message(entity.raw)))
+                if len(found) >= MAX_PARTS:
+                    break
+        return tuple(found)
+
+
+def _contains(outer: Entity, inner: Entity) -> bool:
+    return outer.header_start <= inner.header_start and inner.end <= outer.end
+
+
+def _content_of(entity: Entity) -> bytes:
+    """Return the CMS object of a part; one that lost its transfer encoding's name is still recognised."""
+    octets = entity.content()
+    if octets[:1] != b"\x30":
+        try:
+            decoded = binascii.a2b_base64(octets)
+        except binascii.Error:
+            return octets
+        if decoded[:1] == b"\x30":
+            return decoded
+    return octets
+
+
+def _signer_faults(signed: SignedData) -> tuple[str, ...]:
+    if not signed.signers and (signed.content is not None or not signed.certificates):
+        return ("nobody signed this signed message",)
+    return ()
+
+
+def _differs_in_white_space(signed: SignedData, covered: bytes, known: tuple[Certificate, ...]) -> bool:
+    """Tell whether the signature would hold over the same text with other white space at its line ends."""
+    lines = covered.split(b"\r\n")
+    stripped = b"\r\n".join(line.rstrip(b" \t") for line in lines)
+    without_end = stripped.rstrip(b"\r\n")
+    for text in dict.fromkeys((stripped, without_end, without_end + b"\r\n", covered + b"\r\n")):
+        if text != covered and any(check.good for check in verify(signed, text, known)):
+            return True
+    return False
