@@ -10,6 +10,7 @@ import letterlock as package
 
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "account": ("account", "Add, list and remove accounts; change passwords."),
     "arc": ("arc", "Check and extend the chain of handlers of a message."),
     "config": ("config", "Show and check the settings."),
     "dane": ("dane", "Check what servers show against their TLSA records."),
