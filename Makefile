@@ -16,7 +16,7 @@ test: $(READY)  ## every test that needs no other program
 
 interop: $(READY)  ## tests against real programs; installs them when root
 	tools/install-interop-programs
-	$(BIN)/pytest -n $(WORKERS) -m interop tests/interop
+	$(BIN)/pytest -n $(WORKERS) -m "interop and not slow" tests/interop tests/faults
 
 check: $(READY)  ## style, types, import contracts, references, documentation
 	$(BIN)/ruff check .
