@@ -31,14 +31,14 @@ class _Spans:
 
     def add(self, key: _Key, record_set: RecordSet, expires: int) -> None:
         if key not in self.sets:
-            bisect.insort(self.order, key)  # type: ignore[type-var]  # the keys of one zone are all of one kind
+            bisect.insort(self.order, key)
         self.sets[key] = record_set, expires
 
     def before(self, key: _Key, now: int) -> tuple[RecordSet, int] | None:
         """Return the span whose owner is the key or comes before it, if it still holds."""
         if not self.order:
             return None
-        index = bisect.bisect_right(self.order, key)  # type: ignore[type-var]  # as above
+        index = bisect.bisect_right(self.order, key)
         found = self.sets[self.order[index - 1]]
         return found if found[1] > now else None
 
