@@ -13,6 +13,8 @@ import pytest
 
 from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
+from letterlock.host.backoff import Backoff
+from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SeededEntropy
 from letterlock.host.listen import Listener, bind
 from letterlock.host.logs import Log, send_to
@@ -123,7 +125,9 @@ async def serve(
     await store.prepare_account(ACCOUNT, {"Sent": "\\Sent", "Drafts": "\\Drafts", "Trash": "\\Trash"})
     settings = AccessSettings("mx.rosewood.test", plain_text_login=plain)
     log = Log("access")
-    service = AccessService(settings, store, accounts, tls=tls, entropy=SeededEntropy(), log=log)
+    service = AccessService(
+        settings, store, accounts, tls=tls, backoff=Backoff(SystemClock()), entropy=SeededEntropy(), log=log
+    )
     listeners = [Listener(service.imap, log=log), Listener(service.pop3, log=log)]
     if tls is not None:
         listeners.append(Listener(service.imap, log=log, tls=tls))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import ssl
@@ -88,6 +89,15 @@ async def test_wrong_passwords_end_the_connection_in_the_end(served: Any) -> Non
         assert (await client(f"LOGIN {user} x"))[-1] == b"NO [AUTHENTICATIONFAILED] wrong user or password"
     assert (await client("LOGIN anna x"))[-1].startswith(b"NO")
     assert (await client.line()).startswith(b"* BYE")
+
+
+async def test_a_network_that_guesses_has_to_wait(served: Any) -> None:
+    for _ in range(3):
+        client = await served.connect()
+        for _ in range(2):
+            assert (await client("LOGIN anna x"))[-1].startswith(b"NO [AUTHENTICATIONFAILED]")
+    client = await served.connect()
+    assert (await client('LOGIN anna "correct horse"'))[-1].startswith(b"NO [LIMIT] too many failures")
 
 
 async def test_mailboxes_are_made_listed_renamed_and_removed(served: Any) -> None:
@@ -218,6 +228,16 @@ async def test_a_large_message_comes_whole_and_in_parts(served: Any) -> None:
             b"BODY[HEADER.FIELDS (subject x-none)]",
             b"Subject: =?utf-8?b?R3LDvMOfZQ==?=\r\n\r\n",
         ),
+        (
+            b"BODY.PEEK[HEADER.FIELDS (FROM Subject)]<3.9>",
+            b"BODY[HEADER.FIELDS (FROM Subject)]<3>",
+            b"m: =?utf-",
+        ),
+        (
+            b"BODY.PEEK[HEADER.FIELDS.NOT (from date content-type)]",
+            b"BODY[HEADER.FIELDS.NOT (from date content-type)]",
+            b"Subject: =?utf-8?b?R3LDvMOfZQ==?=\r\n\r\n",
+        ),
         (b"BODY.PEEK[TEXT]", b"BODY[TEXT]", MIME[MIME.index(b"preamble") :]),
         (b"BODY.PEEK[HEADER]", b"BODY[HEADER]", MIME[: MIME.index(b"preamble")]),
     ],
@@ -344,12 +364,13 @@ async def test_wrong_numbers_and_states_are_bad(served: Any) -> None:
     await client.ok("SELECT INBOX")
     assert (await client("FETCH 1 (FLAGS)"))[-1].startswith(b"BAD a message number")
     assert await client.ok("UID FETCH 1:* (FLAGS)") == []
+    assert await client.ok("FETCH 1:* (FLAGS)") == []
+    assert await client.ok("SEARCH 1:5000") == [b"* SEARCH"]
     assert (await client("LOGIN a b"))[-1].startswith(b"BAD")
 
 
 async def test_a_stopping_service_takes_leave(served: Any) -> None:
     client = await served.login()
-    served.listeners[0]._stopping = True
-    for stream in list(served.listeners[0]._sessions):
-        stream.stop()
+    stopping = asyncio.create_task(served.listeners[0].stop(grace_seconds=5))
     assert (await client.line()).startswith(b"* BYE")
+    await stopping

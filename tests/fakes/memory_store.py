@@ -161,7 +161,8 @@ class MemoryStore:
         for content in set(self.octets) - used:
             del self.octets[content]
         for box in self.boxes.values():
-            box.cached = None if box.cached and box.cached.highest_modseq != box.modseq else box.cached
+            if box.cached is not None and box.cached.highest_modseq != box.modseq:
+                box.cached = None
         async with self.news:
             self.news.notify_all()
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
+from letterlock.host.backoff import Backoff
+from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.listen import Listener, bind
 from letterlock.host.logs import Log
@@ -31,7 +33,13 @@ async def serve(folder: Path, pair: KeyPair) -> None:
     await store.prepare_account(ACCOUNT, {"Sent": "\\Sent", "Drafts": "\\Drafts", "Trash": "\\Trash"})
     log, tls = Log("access"), ServerTls([pair])
     service = AccessService(
-        AccessSettings("mx.rosewood.test"), store, accounts, tls=tls, entropy=SystemEntropy(), log=log
+        AccessSettings("mx.rosewood.test"),
+        store,
+        accounts,
+        tls=tls,
+        backoff=Backoff(SystemClock()),
+        entropy=SystemEntropy(),
+        log=log,
     )
     listeners = {
         "imap": Listener(service.imap, log=log),

@@ -306,6 +306,13 @@ set header_cache = ""
 unset move
 push "<search>~s letter<enter><copy-message>{saved}<enter><delete-message><sync-mailbox><quit>"
 """)
-    run("script", "-qec", f"timeout 30 neomutt -n -F {configuration}", "/dev/null", TERM="xterm", HOME=str(server.folder))
+    run(
+        "script",
+        "-qec",
+        f"timeout 30 neomutt -n -F {configuration}",
+        "/dev/null",
+        TERM="xterm",
+        HOME=str(server.folder),
+    )
     assert b"Subject: Plain letter" in saved.read_bytes()
     assert set(server.contents()) == {b"<mime@harbor.test>"}

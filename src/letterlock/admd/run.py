@@ -9,29 +9,40 @@ opposite order: services let their sessions finish, the queue lets its transfers
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
 from letterlock.admd.accounts import opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
-from letterlock.admd.doorkeeper import Doorkeeper
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, split_endpoint
-from letterlock.errors import SettingsFault, Unavailable
+from letterlock.admd.signing import Signer
+from letterlock.errors import SettingsFault
+from letterlock.formats.outcome import Outcome
+from letterlock.host.backoff import Backoff
 from letterlock.host.clock import Clock
 from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy
+from letterlock.host.ledger import Ledger
 from letterlock.host.listen import ConnectionLimits, Listener, bind
 from letterlock.host.logs import Log
 from letterlock.host.resolver.system import Mode, ResolverSettings, SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import KeyPair, ServerTls
+from letterlock.mda.deliver import DeliveryAgent
+from letterlock.mda.resolve import Resolver, ResolveSettings
+from letterlock.msa.inbound import Submission, SubmissionSettings
+from letterlock.mta.assess import Assessor, AssessSettings
 from letterlock.mta.inbound import Inbound, InboundSettings
+from letterlock.mta.outbound import Outbound, OutboundSettings
+from letterlock.mta.queue.runner import Errand, Runner
+from letterlock.mta.queue.schedule import QueueSettings
+from letterlock.mta.route import RoutingSettings
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import LogStore, open_store
@@ -40,6 +51,17 @@ STORE_NAME = "store"
 _GRACE_SECONDS = 10.0
 # Every account begins with these (RFC 6154).
 FIRST_MAILBOXES = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Junk": "\\Junk", "Trash": "\\Trash", "Archive": "\\Archive"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What several services share."""
+
+    store: LogStore
+    accounts: Accounts
+    agent: DeliveryAgent
+    tls: ServerTls
+    assessor: Assessor
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +94,34 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
             await store.prepare_account(account.name, FIRST_MAILBOXES)
         resolver = await _resolver(settings, log)
         stack.push_async_callback(resolver.aclose)
-        sessions = _sessions(settings, store, accounts, tls, clock, entropy)
+        ledger = stack.enter_context(contextlib.closing(Ledger.open(data / "ledger.sqlite")))
+        parts = _Parts(
+            store,
+            accounts,
+            DeliveryAgent(
+                Resolver(ResolveSettings(settings.local_domains, settings.delivery.sub_address_separator), accounts),
+                accounts,
+                store,
+            ),
+            tls,
+            Assessor(
+                AssessSettings(
+                    settings.host_name,
+                    junk_mailbox=settings.assess.junk_mailbox,
+                    honours_reject=settings.assess.honour_reject,
+                ),
+                resolver.resolver,
+                ledger,
+            ),
+        )
+        outbound = _outbound(settings, resolver, clock, entropy)
+        stack.push_async_callback(outbound.close)
+        runner = _runner(settings, parts, outbound, clock, entropy)
+        transferring = asyncio.create_task(runner.run())
+        stack.push_async_callback(_end, transferring)
+        stack.push_async_callback(runner.stop, _GRACE_SECONDS)
         endpoints = {}
-        for service, session in sessions.items():
+        for service, session in _services(settings, parts, clock, entropy).items():
             listener = Listener(
                 session,
                 log=Log(service),
@@ -139,19 +186,101 @@ async def _resolver(settings: Settings, log: Log) -> SystemResolver:
     return resolver
 
 
-def _sessions(
-    settings: Settings, store: LogStore, accounts: Accounts, tls: ServerTls, clock: Clock, entropy: Entropy
-) -> dict[str, Session]:
+def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy) -> dict[str, Session]:
     """Return the session function of each service."""
+    limits = settings.limits
+    backoff = Backoff(clock)  # one for all doors: who guesses at one has to wait at the others
+    inbound = Inbound(
+        InboundSettings(
+            settings.host_name,
+            size_limit=limits.message_octets,
+            recipient_limit=limits.recipients,
+            expire_seconds=settings.transfer.expire_after_seconds,
+        ),
+        store=parts.store,
+        recipients=parts.agent,
+        clock=clock,
+        entropy=entropy,
+        log=Log("mta"),
+        tls=parts.tls,
+        assess=parts.assessor,
+        judge_sender=parts.assessor.sender,
+    )
+    submission = Submission(
+        SubmissionSettings(
+            settings.host_name,
+            size_limit=limits.message_octets,
+            recipient_limit=limits.recipients,
+            expire_seconds=settings.transfer.expire_after_seconds,
+        ),
+        store=parts.store,
+        accounts=parts.accounts,
+        recipients=parts.agent,
+        tls=parts.tls,
+        backoff=backoff,
+        clock=clock,
+        entropy=entropy,
+        log=Log("msa"),
+        sign=Signer(settings, clock),
+    )
     access = AccessService(
-        AccessSettings(settings.host_name, message_octets=settings.limits.message_octets),
-        store,
-        Doorkeeper(accounts),
-        tls=tls,
+        AccessSettings(settings.host_name, message_octets=limits.message_octets),
+        parts.store,
+        parts.accounts,
+        tls=parts.tls,
+        backoff=backoff,
         entropy=entropy,
         log=Log("access"),
     )
-    return {"imap": access.imap, "imaps": access.imap, "pop3": access.pop3, "pop3s": access.pop3}
+    return {
+        "smtp": inbound.session,
+        "submission": submission.session,
+        "submissions": submission.session,
+        "imap": access.imap,
+        "imaps": access.imap,
+        "pop3": access.pop3,
+        "pop3s": access.pop3,
+    }
 
 
-__all__ = ["Admd", "Inbound", "InboundSettings", "Path", "Unavailable", "running"]
+def _outbound(settings: Settings, resolver: SystemResolver, clock: Clock, entropy: Entropy) -> Outbound:
+    transfer = settings.transfer
+    routing = RoutingSettings(frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports)
+    return Outbound(
+        OutboundSettings(settings.host_name, routing, local_address=transfer.source_address or None),
+        resolver=resolver.resolver,
+        clock=clock,
+        entropy=entropy,
+        log=Log("mta"),
+    )
+
+
+def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock, entropy: Entropy) -> Runner:
+    transfer = settings.transfer
+
+    async def carry(errand: Errand) -> tuple[Outcome, ...]:
+        entry = errand.entry
+        content = await parts.store.read(entry.content)
+        return await outbound.deliver(entry.envelope, content, route=entry.route)
+
+    return Runner(
+        store=parts.store,
+        agent=parts.agent,
+        transfer=carry,
+        settings=QueueSettings(
+            settings.host_name,
+            retry_first_seconds=transfer.retry_first_seconds,
+            retry_longest_seconds=transfer.retry_longest_seconds,
+            warn_after_seconds=transfer.warn_after_seconds,
+            expire_after_seconds=transfer.expire_after_seconds,
+        ),
+        clock=clock,
+        entropy=entropy,
+        log=Log("queue"),
+    )
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -8,8 +8,8 @@
 
 A connection past a limit gets `refusal` (a whole reply such as b"421 4.7.0 ...") and is closed; it never reaches a
 session. Where connections begin with TLS, we accept them ourselves: event loops read before a protocol can keep them from
-it, and a handshake read as plain text never ends. Stopping closes the sockets, lets idle sessions take leave at once and busy ones finish, and cancels what is
-still there after the grace.
+it, and a handshake read as plain text never ends. Stopping closes the sockets, lets idle sessions take leave at once and
+busy ones finish, and cancels what is still there after the grace.
 
 Limits: connections in all and per network (an IPv4 address, an IPv6 /64 by default).
 See also: host/stream.py, host/drive_sessions.py.

@@ -22,9 +22,11 @@ from typing import Any
 
 from letterlock.admd.accounts import opened_accounts
 from letterlock.admd.create import create
+from letterlock.admd.facts import domain_facts
 from letterlock.errors import OurFault
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
+from letterlock.hostmaster.records import WantedRecord, wanted_records
 from letterlock.lab.names import signed_zones, start_name_server
 from letterlock.lab.plan import SERVICES, Organisation, Plan
 from letterlock.trust.primitives import server_certificates
@@ -49,9 +51,10 @@ class Internet:
         cls, plan: Plan, folder: Path, *, clock: Clock, entropy: Entropy, python: str = sys.executable
     ) -> AsyncIterator[Internet]:
         """Set everything up in `folder`, start it, and take it down again at the end. Raises OurFault, OSError."""
-        zones, anchor = signed_zones(plan, int(clock.now()))
         internet = cls(plan, folder, folder / "authority.pem")
-        await internet._found(anchor, clock, entropy)
+        published = internet._found(clock, entropy)
+        zones, anchor = signed_zones(plan, published, int(clock.now()))
+        (folder / "anchors.zone").write_text(anchor, encoding="ascii")
         name_server = await start_name_server(plan, zones)
         try:
             async with contextlib.AsyncExitStack() as servers:
@@ -64,13 +67,14 @@ class Internet:
         finally:
             await name_server.aclose()
 
-    async def _found(self, anchor: str, clock: Clock, entropy: Entropy) -> None:
+    def _found(self, clock: Clock, entropy: Entropy) -> dict[str, tuple[WantedRecord, ...]]:
+        """Set up both installations; return the records they want published, by domain."""
         now = datetime.datetime.fromtimestamp(clock.now(), datetime.UTC)
         validity = Validity(now - datetime.timedelta(hours=1), datetime.timedelta(days=_LAB_DAYS))
         issuer = server_certificates.authority("The lab's certification authority", validity, 1)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.authority.write_bytes(issuer.certificate)
-        (self.folder / "anchors.zone").write_text(anchor, encoding="ascii")
+        published = {}
         for organisation in self.plan.organisations:
             found = create(
                 self.folder / organisation.domain,
@@ -83,9 +87,11 @@ class Internet:
             with opened_accounts(found.settings) as accounts:
                 for person in organisation.people:
                     accounts.add(organisation.address_of(person), person.password)
+            published[organisation.domain] = wanted_records(domain_facts(found.settings, (organisation.address,)))
+        return published
 
     def _overrides(self, organisation: Organisation) -> dict[str, Any]:
-        peers = {**{peer.host_name: peer.ports["smtp"] for peer in self.plan.organisations}}
+        peers = {peer.host_name: peer.ports["smtp"] for peer in self.plan.organisations}
         peers |= {guest.host_name: guest.port for guest in self.plan.guests}
         return {
             "listen": {service: [organisation.endpoint(service)] for service in SERVICES},
@@ -96,7 +102,12 @@ class Internet:
                 "port": self.plan.name_server[1],
                 "anchors": "../anchors.zone",
             },
-            "transfer": {"ports": peers, "source_address": organisation.address, "retry_first_seconds": 5},
+            "transfer": {
+                "port": organisation.ports["smtp"],
+                "ports": peers,
+                "source_address": organisation.address,
+                "retry_first_seconds": 5,
+            },
             "log": {"file": "log.jsonl"},
         }
 

@@ -40,7 +40,7 @@ from letterlock.formats.mime.parameters import read_parameters, write_parameters
         ('a; name="unclosed', {"name": "unclosed"}),
         ("a; nothing; b=c", {"b": "c"}),
         ("a; name*0*=utf-8''%zz; name*1*=%", {"name": "%zz%"}),
-        ("a; *=x; **=y; =z", {}),
+        ("a; *=x; **=y; =z; \"\"=x", {}),
     ],
 )  # fmt: skip
 def test_reads(value: str, parameters: dict[str, str]) -> None:

@@ -59,7 +59,7 @@ class Site:
         for _ in range(2000):
             await asyncio.sleep(0.001)
             due = await self.store.next_due()
-            if not self.runner._open and (due is None or due > self.clock.now()):
+            if self.runner.is_idle and (due is None or due > self.clock.now()):
                 break
         await self.runner.stop()
         await task

@@ -99,6 +99,12 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._resting = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being taken or is under way."""
+        return self._resting and not self._open
 
     async def run(self) -> None:
         """Run until `stop` is called."""
@@ -138,9 +144,11 @@ class Runner:
             if due is not None:
                 seconds = min(max(due - self._clock.now(), 0.0), seconds)
         tasks = [asyncio.ensure_future(wait) for wait in waits]
+        self._resting = True
         try:
             await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._resting = False
             for task in tasks:
                 task.cancel()
 

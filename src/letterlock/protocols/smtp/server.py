@@ -88,6 +88,7 @@ class ServerConversation:
         self._faults = 0
         self._stray_chunk: tuple[State, Transaction] | None = None
         self._transaction = Transaction(settings.size_limit)
+        self._content_envelope = self._transaction.envelope
 
     # Octets in and out.
 
@@ -364,7 +365,7 @@ class ServerConversation:
             raise CommandRefused(reply(503, "5.5.1", "BODY=BINARYMIME is sent with BDAT"))  # RFC 3030 section 3
         self.state = State.CONTENT
         self._say(_GO_ON)
-        return ContentBegun(self._transaction.envelope)
+        return self._content_begun()
 
     def _bdat(self, rest: str) -> Event | None:
         count, last = read_bdat(rest)
@@ -382,7 +383,7 @@ class ServerConversation:
         if count == 0:
             self._next = self._read_chunk()
         if first and self._stray_chunk is None:
-            return ContentBegun(self._transaction.envelope)
+            return self._content_begun()
         following, self._next = self._next, None
         return following
 
@@ -484,12 +485,16 @@ class ServerConversation:
         self._say(self._transaction.verdict or reply(250, "2.0.0", received))
         return None
 
+    def _content_begun(self) -> ContentBegun:
+        self._content_envelope = self._transaction.envelope
+        return ContentBegun(self._content_envelope)
+
     def _content_whole(self) -> Event | None:
         if self._transaction.verdict is not None:
             self._say_for_content(self._transaction.verdict)
             return None
         self.state = State.RECIPIENTS
-        return ContentEnded(self._transaction.envelope, self._transaction.size)
+        return ContentEnded(self._content_envelope, self._transaction.size)
 
     # Inside.
 

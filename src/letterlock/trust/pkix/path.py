@@ -97,6 +97,10 @@ def find(
     by_name: dict[Name, list[Anchor]] = {}
     for anchor in anchors:
         by_name.setdefault(anchor.name, []).append(anchor)
+    for anchor in by_name.get(target.subject, ()):
+        if anchor.certificate == target:
+            check_current(target, when)
+            return Path(anchor, (target,), _ANY, (target.public_key,))
     fault: NotAuthentic | None = None
     for chain, anchor in itertools.islice(_chains(target, pool, by_name), MAX_PATHS):
         try:
@@ -111,9 +115,6 @@ def _chains(
     target: Certificate, pool: Pool, anchors: dict[Name, list[Anchor]]
 ) -> Iterator[tuple[tuple[Certificate, ...], Anchor]]:
     """Yield chains from an anchor's certificate down to `target`, the shortest of each branch first."""
-    for anchor in anchors.get(target.subject, ()):
-        if anchor.certificate == target:
-            yield (target,), anchor
     pending: list[tuple[Certificate, ...]] = [(target,)]
     steps = 0
     while pending:
@@ -183,13 +184,18 @@ def check_signed(key: PublicKeyInfo, certificate: Certificate) -> None:
         raise NotAuthentic(f"its issuer did not sign it: {error}") from None
 
 
-def _check_basics(certificate: Certificate, state: _State, when: datetime.datetime) -> None:
-    """RFC 5280 section 6.1.3 a."""
-    check_signed(state.key, certificate)
+def check_current(certificate: Certificate, when: datetime.datetime) -> None:
+    """Check that a certificate is valid at a time; raises NotAuthentic."""
     if when < certificate.not_before:
         raise NotAuthentic(f"not valid before {certificate.not_before:%Y-%m-%d %H:%M} UTC")
     if when > certificate.not_after:
         raise NotAuthentic(f"expired on {certificate.not_after:%Y-%m-%d %H:%M} UTC")
+
+
+def _check_basics(certificate: Certificate, state: _State, when: datetime.datetime) -> None:
+    """RFC 5280 section 6.1.3 a."""
+    check_signed(state.key, certificate)
+    check_current(certificate, when)
     if certificate.issuer != state.name:
         raise NotAuthentic(f"issued by {certificate.issuer}, not by {state.name}")
     if certificate.extensions.unknown_critical:

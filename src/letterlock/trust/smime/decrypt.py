@@ -52,6 +52,11 @@ class Opened:
 
 def decrypt(enveloped: EnvelopedData, ring: KeyRing) -> Opened:
     """Decrypt; raises NotAuthentic if no key fits or anything was changed, Malformed for what is not understood."""
+    return open_with_key(enveloped, ring)[0]
+
+
+def open_with_key(enveloped: EnvelopedData, ring: KeyRing) -> tuple[Opened, bytes]:
+    """Decrypt, and return the content key too, for a mail list that gives it to its members."""
     outer, bound = content_cipher(enveloped.algorithm)
     used: RecipientInfo | None = None
     for info, own, key in content_keys(enveloped, ring, outer):
@@ -62,7 +67,8 @@ def decrypt(enveloped: EnvelopedData, ring: KeyRing) -> Opened:
             continue
         certificate = None if own is None else own.certificate
         kind = describe(info)
-        return Opened(enveloped.content_type, content, outer.label, outer.is_authenticated, certificate, kind)
+        opened = Opened(enveloped.content_type, content, outer.label, outer.is_authenticated, certificate, kind)
+        return opened, key
     if used is not None:
         raise NotAuthentic(FAILED)
     raise NotAuthentic("none of the keys at hand is that of a recipient")

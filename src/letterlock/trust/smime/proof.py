@@ -29,6 +29,7 @@ from letterlock.trust.pkix.revocation import Evidence, Revocation, Status
 from letterlock.trust.policy import Standing
 from letterlock.trust.primitives import public_keys
 from letterlock.trust.smime.header_protection import protected_header
+from letterlock.trust.smime.multiple import missing_signatures
 from letterlock.trust.smime.unwrap import CompressedLayer, DigestLayer, EncryptedLayer, SignedLayer, Unwrapped
 from letterlock.trust.smime.verify import Check
 
@@ -115,6 +116,7 @@ def prove(header: Header, unwrapped: Unwrapped, trust: Trust) -> Proof:
     ]
     if unwrapped.fault:
         faults.append(unwrapped.fault)
+    faults += filter(None, (missing_signatures(layer.checks) for layer in signed))
     # the innermost signature is the author's; outer ones are of those who passed the message on (RFC 2634 section 1.1)
     for layer in reversed(signed):
         proofs += [_prove_signer(check, layer, claimed, trust) for check in layer.checks]

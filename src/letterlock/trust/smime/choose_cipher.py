@@ -1,0 +1,120 @@
+"""Choose the cipher for a message: by what each recipient can read, in the order of the standard's rules.
+
+1. Known capabilities: the first in the recipient's list that we can write.
+2. Unknown capabilities, but an encrypted message came: what the correspondent used.
+3. Nothing known: AES-256 in GCM mode for a key that says S/MIME 4 (an elliptic curve), else AES-128 in CBC mode.
+4. Weak encryption (RC2 with 40 bits, Triple-DES): never, unless the legacy setting says so and nothing better is there.
+
+Recipients with nothing in common get two messages, and only if the user accepts the named weaker copy.
+
+Standards: RFC 8551 sections 2.7.1 and 2.7.2, RFC 5751 section 2.7.1.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from letterlock.formats.asn1 import oids
+from letterlock.formats.cms.capabilities import Capability
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.trust.smime.capabilities import ciphers
+
+STRONG = (oids.AES256_GCM, oids.AES128_GCM, oids.AES192_GCM, oids.AES256_CBC, oids.AES192_CBC, oids.AES128_CBC)
+WEAK = (oids.DES3_CBC, f"{oids.RC2_CBC}/128", f"{oids.RC2_CBC}/64", f"{oids.RC2_CBC}/40")
+_ELLIPTIC = frozenset({oids.EC_PUBLIC_KEY, oids.X25519, oids.X448})
+
+
+class Rule(enum.Enum):
+    """Which rule chose."""
+
+    KNOWN_CAPABILITIES = 1
+    KNOWN_USE = 2
+    UNKNOWN = 3
+    WEAK = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Whom the message is for: the certificate, what is known of capabilities, and which cipher was last received."""
+
+    address: str
+    certificate: Certificate
+    capabilities: tuple[Capability, ...] | None = None
+    last_used: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Recipients who get the same message, and the cipher with its reason."""
+
+    cipher: str
+    addresses: tuple[str, ...]
+    rule: Rule
+    reason: str
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether the cipher is one of the past."""
+        return self.cipher in WEAK
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One group, or two of which the weaker needs the user's consent; `refused` are recipients nothing can reach."""
+
+    groups: tuple[Group, ...]
+    refused: tuple[str, ...] = ()
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether a weaker copy would go out, which would make the better one's secrecy vain."""
+        return len(self.groups) > 1 or any(group.is_weak for group in self.groups)
+
+
+def readable(recipient: Recipient, *, legacy: bool = False) -> tuple[tuple[str, ...], Rule, str]:
+    """Return the ciphers a recipient can read that we may write, the best first, with the rule and its reason."""
+    writable = (*STRONG, *WEAK) if legacy else STRONG
+    if recipient.capabilities is not None:
+        announced = ciphers(recipient.capabilities)
+        found = tuple(cipher for cipher in announced if cipher in writable)
+        return found, Rule.KNOWN_CAPABILITIES, f"{recipient.address} announced it"
+    if recipient.last_used in writable:
+        return (recipient.last_used,), Rule.KNOWN_USE, f"{recipient.address} used it last"
+    if recipient.certificate.public_key.algorithm.oid in _ELLIPTIC:
+        return STRONG, Rule.UNKNOWN, f"nothing is known of {recipient.address}, whose key is a modern one"
+    cbc = (oids.AES128_CBC, oids.AES256_CBC, oids.AES192_CBC)
+    return cbc, Rule.UNKNOWN, f"nothing is known of {recipient.address}: what RFC 5751 asks everybody to read"
+
+
+def choose(recipients: Sequence[Recipient], *, legacy: bool = False) -> Choice:
+    """Choose for all recipients of a message at once."""
+    offers = [(recipient, *readable(recipient, legacy=legacy)) for recipient in recipients]
+    refused = tuple(recipient.address for recipient, found, _rule, _reason in offers if not found)
+    offers = [offer for offer in offers if offer[1]]
+    if not offers:
+        return Choice((), refused)
+    strong = [offer for offer in offers if any(cipher in STRONG for cipher in offer[1])]
+    weak = [offer for offer in offers if offer not in strong]
+    groups = []
+    for members in (strong, weak):
+        while members:
+            cipher, rule, reason = _common(members)
+            served = [offer for offer in members if cipher in offer[1]]
+            groups.append(Group(cipher, tuple(offer[0].address for offer in served), rule, reason))
+            members = [offer for offer in members if cipher not in offer[1]]
+    return Choice(tuple(groups), refused)
+
+
+def _common(offers: list[tuple[Recipient, tuple[str, ...], Rule, str]]) -> tuple[str, Rule, str]:
+    """Return the cipher that serves most of `offers`; among equals the one preferred first."""
+    if len(offers) == 1:
+        _recipient, found, rule, reason = offers[0]
+        cipher = found[0]
+        return cipher, Rule.WEAK if cipher in WEAK else rule, reason
+    ranking = (*STRONG, *WEAK)
+    counts = {cipher: sum(cipher in offer[1] for offer in offers) for cipher in ranking}
+    cipher = max(ranking, key=lambda each: (counts[each], -ranking.index(each)))
+    rule = max((offer[2] for offer in offers if cipher in offer[1]), key=lambda each: each.value)
+    return cipher, Rule.WEAK if cipher in WEAK else rule, "all who get this copy can read it"
