@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mail": ("mail", "Send and read mail."),
     "message": ("message", "Read a message: what it says, how it is made, what it carries."),
     "queue": ("queue", "Show and steer the mail that waits for other domains."),
+    "report": ("report", "Read DMARC and TLS reports, and see who sends as you."),
     "serve": ("serve", "Serve the domain."),
     "smime": ("smime", "Sign, verify, encrypt and decrypt mail and files with S/MIME."),
     "spf": ("spf", "Check which addresses may send mail for a domain."),
