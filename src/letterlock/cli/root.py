@@ -11,7 +11,9 @@ import letterlock as package
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("config", "Show and check the settings."),
-    "smime": ("smime", "Sign, verify, encrypt and decrypt mail and files with S/MIME."),
+    "ca": ("ca", "Run a certification authority for a domain's own people."),
+    "keys": ("keys", "Keep keys and certificates."),
+    "smime": ("smime_services", "Sign, verify, encrypt and decrypt mail and files with S/MIME."),
     "queue": ("queue", "Show and steer the mail that waits for other domains."),
 }
 
