@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SECONDS_EACH ?= 20
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: run test interop check docs bench fuzz format lock clean
@@ -15,7 +16,7 @@ test: $(READY)  ## every test that needs no other program
 
 interop: $(READY)  ## tests against real programs; installs them when root
 	tools/install-interop-programs
-	$(BIN)/pytest -n $(WORKERS) -m interop tests/interop
+	$(BIN)/pytest -n $(WORKERS) -m "interop and not slow" tests/interop tests/faults
 
 check: $(READY)  ## style, types, import contracts, references, documentation
 	$(BIN)/ruff check .
@@ -31,7 +32,8 @@ bench: $(READY)  ## measurements beside peers
 	$(BIN)/python -m bench
 
 fuzz: $(READY)  ## time-boxed fuzzing of every parser
-	$(BIN)/python tools/fuzz.py
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tools/fuzz-requirements.lock
+	$(BIN)/python tools/fuzz.py --seconds $(SECONDS_EACH)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -46,6 +48,8 @@ $(READY): requirements.lock
 lock:  ## renew requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command "make lock" --group dev --upgrade pyproject.toml tools/build-requirements.in -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command "make lock" --group fuzz --upgrade -o tools/fuzz-requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

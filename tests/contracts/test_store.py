@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes.memory_store import MemoryStore
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Body, Envelope, Notify, Recipient, Return
 from letterlock.formats.outcome import Outcome, Result
@@ -34,9 +35,11 @@ NOW = 1_800_000_000.0
 ALL = ((1, 0xFFFFFFFF),)
 
 
-@pytest.fixture(params=["log"])
+@pytest.fixture(params=["log", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_store(StoreSettings(tmp_path / "store", reserve_octets=0), clock=SetClock(NOW))
+    opened: Store = MemoryStore(SetClock(NOW))
+    if request.param == "log":
+        opened = await open_store(StoreSettings(tmp_path / "store", reserve_octets=0), clock=SetClock(NOW))
     await opened.prepare_account(ANNA, {"Sent": "\\Sent", "Work": ""})
     yield opened
     await opened.close()
@@ -426,6 +429,15 @@ async def test_due_entries_come_by_priority_then_age_and_only_once(store: Store)
     assert await store.next_due() == NOW + 50
     await store.release("first")
     assert [entry.queue_id for entry in await store.take_due(NOW, 9)] == ["first"]
+
+
+async def test_an_entry_given_back_until_later_is_not_due_before(store: Store) -> None:
+    await store.commit(Transaction("t", NOW, (b"x",), (), (queued("q", "a@b.test"),)))
+    await store.take_due(NOW, 9)
+    await store.release("q", NOW + 7)
+    assert await store.take_due(NOW + 6, 9) == ()
+    assert await store.next_due() == NOW + 7
+    assert len(await store.take_due(NOW + 7, 9)) == 1
 
 
 async def test_an_entry_is_settled_in_parts_and_gone_when_nothing_is_owed(store: Store) -> None:

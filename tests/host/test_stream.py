@@ -132,7 +132,7 @@ def test_tls_from_the_first_octet_and_its_channel_bindings(run: Run, key_pair: K
     async def scenario() -> None:
         async with serving(session, tls=ServerTls([key_pair])) as listener:
             for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
-                client = await connect(listener.endpoints[0], within_seconds=5, begins_with_tls=True)
+                client = await connect(listener.endpoints[0], within_seconds=5)
                 context = opportunistic_client()
                 context.maximum_version = version
                 state = await client.start_tls(context, server_side=False, server_name="mx.rosewood.test")
@@ -149,7 +149,7 @@ def test_a_certificate_for_another_name_is_refused(run: Run, key_pair: KeyPair) 
 
     async def scenario() -> None:
         async with serving(shouting, tls=ServerTls([key_pair])) as listener:
-            client = await connect(listener.endpoints[0], within_seconds=5, begins_with_tls=True)
+            client = await connect(listener.endpoints[0], within_seconds=5)
             with pytest.raises(TlsFailed, match=r"[Hh]ostname mismatch"):
                 await client.start_tls(
                     authenticated_client(key_pair.chain), server_side=False, server_name="mx.harbor.test"

@@ -7,6 +7,7 @@ from letterlock.formats.dns.rdata import Mx
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.resolver.system import Mode, ResolverSettings, open_resolver
+from letterlock.hostmaster.records import DomainFacts, wanted_records
 from letterlock.lab import plan as plans
 from letterlock.lab.names import signed_zones, start_name_server
 
@@ -14,7 +15,13 @@ from letterlock.lab.names import signed_zones, start_name_server
 async def test_every_answer_is_secure_from_the_anchor_down(tmp_path: Path) -> None:
     """Iterating from the lab's root, presence and absence are both proved."""
     plan = plans.draw(lambda below: SystemEntropy().octets(1)[0] % below, lambda: "password")
-    zones, anchor = signed_zones(plan, int(SystemClock().now()))
+    published = {
+        organisation.domain: wanted_records(
+            DomainFacts(organisation.domain, organisation.host_name, (organisation.address,))
+        )
+        for organisation in plan.organisations
+    }
+    zones, anchor = signed_zones(plan, published, int(SystemClock().now()))
     (tmp_path / "anchors").write_text(anchor)
     server = await start_name_server(plan, zones)
     settings = ResolverSettings(

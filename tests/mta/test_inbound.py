@@ -7,7 +7,7 @@ import contextlib
 import json
 import smtplib
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from letterlock.errors import Unavailable
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Recipient
+from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import SetClock
 from letterlock.host.connect import connect
 from letterlock.host.entropy import SeededEntropy
@@ -25,7 +26,7 @@ from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mta.arrival import Arrival, Assessment, Destination
 from letterlock.mta.inbound import Inbound, InboundSettings
 from letterlock.mta.session import Patience
-from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.protocols.smtp.reply import reply
 from letterlock.store.interface import Delivery, Receipt, Store, Transaction
 
 SETTINGS = InboundSettings("mx.rosewood.test", size_limit=200_000)
@@ -46,17 +47,31 @@ class Ledger:
         return Receipt(len(self.transactions))
 
 
-async def resolve(_sender: Address | None, recipient: Recipient) -> Destination | Reply:
-    """rosewood.test is here, with ada and bob; list@ goes on to two domains; any other is not ours."""
-    address = recipient.forward_path
-    if address.domain != "rosewood.test" and address.local_part != "postmaster":
-        return reply(550, "5.7.1", "We do not relay")
-    match address.local_part:
-        case "ada" | "bob" | "postmaster":
-            return Destination((Delivery(address.local_part, prefix=b"Return-Path: <>\r\n"),))
-        case "list":
-            return Destination(relays=tuple(Recipient(Address("x", name)) for name in ("a.test", "b.test", "a.test")))
-    return reply(550, "5.1.1", "No such user here")
+class People:
+    """rosewood.test is here, with ada and bob; list@ goes on to two domains."""
+
+    def is_ours(self, domain: str) -> bool:
+        return domain in ("rosewood.test", "mx.rosewood.test")
+
+    async def accept(self, _reverse_path: Address | None, recipient: Recipient) -> Destination | Outcome:
+        address = recipient.forward_path
+        match address.local_part:
+            case "ada" | "bob" | "postmaster":
+                return Becomes(deliveries=(Delivery(address.local_part, prefix=b"Return-Path: <>\r\n"),))
+            case "list":
+                names = ("a.test", "b.test", "a.test")
+                return Becomes(relays=tuple(Recipient(Address("x", name)) for name in names))
+            case "full":
+                return Outcome(address, Result.DEFERRED, "4.2.2", "The mailbox is full")
+        return Outcome(address, Result.FAILED, "5.1.1", "No such user here")
+
+
+@dataclass(frozen=True)
+class Becomes:
+    """A destination."""
+
+    deliveries: tuple[Delivery, ...] = ()
+    relays: tuple[Recipient, ...] = ()
 
 
 @contextlib.asynccontextmanager
@@ -67,7 +82,7 @@ async def inbound(
     lines: list[str] = []
     before = send_to(lines.append)
     ledger = Ledger()
-    service = Inbound(settings, store=cast(Store, ledger), resolve=resolve, clock=SetClock(), entropy=SeededEntropy(),
+    service = Inbound(settings, store=cast(Store, ledger), recipients=People(), clock=SetClock(), entropy=SeededEntropy(),
                       log=Log("mta"), tls=tls, **options)  # fmt: skip
     listener = Listener(service.session, log=Log("mta"), refusal=b"421 4.7.0 Too many connections\r\n")
     await listener.start([bind("127.0.0.1", 0)])
@@ -142,9 +157,11 @@ async def test_unknown_users_and_foreign_domains_are_refused_in_the_session() ->
     """No bounce is owed for what was never taken (RFC 5321 section 6.1)."""
     async with inbound() as (endpoint, ledger, _):
         answer = await converse(
-            endpoint, OPENING + b"RCPT TO:<eve@rosewood.test>\r\nRCPT TO:<a@b.test>\r\nDATA\r\nQUIT\r\n"
+            endpoint,
+            OPENING + b"RCPT TO:<eve@rosewood.test>\r\nRCPT TO:<a@b.test>\r\n"
+            b"RCPT TO:<full@rosewood.test>\r\nDATA\r\nQUIT\r\n",
         )
-    assert codes(answer) == ["220", "250", "250", "550", "550", "554", "221"]
+    assert codes(answer) == ["220", "250", "250", "550", "550", "450", "554", "221"]
     assert not ledger.transactions
 
 

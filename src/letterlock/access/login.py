@@ -1,7 +1,8 @@
 """The door that IMAP and POP3 share: passwords and SASL exchanges, offered only where they are safe.
 
 Nothing that gives a password away is offered or taken before TLS, unless the settings say so for tests. A client that
-fails too often is sent away; what failed is logged with its reason, while the client only learns that it did.
+fails too often is sent away, and its network has to wait before the next try (host/backoff.py); what failed is logged
+with its reason, while the client only learns that it did.
 
 Standards: RFC 9051 section 6.2.2, section 6.2.3 and section 11.7; RFC 1939 section 7 and RFC 5034 (POP3);
 RFC 4422 section 3; RFC 5802 section 6 (channel binding).
@@ -10,11 +11,12 @@ RFC 4422 section 3; RFC 5802 section 6 (channel binding).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from letterlock.access.settings import AccessSettings
 from letterlock.errors import LetterlockError, Malformed
+from letterlock.host.backoff import Backoff
 from letterlock.host.entropy import Entropy
+from letterlock.host.listen import ConnectionLimits
 from letterlock.host.logs import Log
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
@@ -26,30 +28,16 @@ from letterlock.protocols.sasl.step import (
     KeysWanted,
     PasswordGiven,
     Rejected,
-    ScramKeys,
     Step,
     TokenGiven,
 )
+from letterlock.store.accounts import Accounts
+from letterlock.store.interface import Mailbox, Store
 
 Respond = Callable[[bytes], Awaitable[bytes | None]]
 _MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN")
 _WITHOUT_TLS = ("SCRAM-SHA-256",)
-
-
-class Accounts(Protocol):
-    """What the door asks of the accounts (store/accounts.py keeps them)."""
-
-    async def check_password(self, user: str, password: str, *, network: str = "") -> str | None:
-        """Return the account that `user` with this password is, or None, in equal time for users who are not there."""
-        ...
-
-    async def scram_keys(self, user: str, digest: str) -> ScramKeys:
-        """Return the keys of a user, false ones for a user who is not there."""
-        ...
-
-    async def account(self, user: str) -> str | None:
-        """Return the account of a user who has proved to be it."""
-        ...
+_NETWORKS = ConnectionLimits(ipv4_prefix=24, ipv6_prefix=64)  # who guesses rarely has one address only
 
 
 class LoginFailed(LetterlockError):
@@ -67,13 +55,21 @@ class Gate:
     """The door of one service. `tls` is what STARTTLS and STLS begin, None where there is none."""
 
     def __init__(
-        self, accounts: Accounts, settings: AccessSettings, *, tls: ServerTls | None, entropy: Entropy, log: Log
+        self,
+        accounts: Accounts,
+        settings: AccessSettings,
+        *,
+        tls: ServerTls | None,
+        backoff: Backoff,
+        entropy: Entropy,
+        log: Log,
     ) -> None:
+        self.accounts = accounts
+        self.settings = settings
         self.tls = tls
-        self._accounts = accounts
-        self._settings = settings
-        self._entropy = entropy
-        self._log = log
+        self.backoff = backoff
+        self.entropy = entropy
+        self.log = log
 
     def attempts(self, stream: Stream) -> Attempts:
         """Return the door as one connection sees it."""
@@ -86,6 +82,7 @@ class Attempts:
     def __init__(self, gate: Gate, stream: Stream) -> None:
         self._gate = gate
         self._stream = stream
+        self._network = _NETWORKS.network(stream.peer.host)
         self._failures = 0
 
     @property
@@ -102,7 +99,7 @@ class Attempts:
     def mechanisms(self) -> tuple[str, ...]:
         """The SASL mechanisms that are safe on this connection as it is now."""
         tls = self._stream.tls
-        if tls is None and not self._gate._settings.plain_text_login:
+        if tls is None and not self._gate.settings.plain_text_login:
             return _WITHOUT_TLS
         return offered_mechanisms(_MECHANISMS, {} if tls is None else tls.bindings)
 
@@ -131,14 +128,25 @@ class Attempts:
         tls = self._stream.tls
         exchange = server_exchange(
             mechanism,
-            nonce=self._gate._entropy.octets(18),
+            nonce=self._gate.entropy.octets(18),
             bindings={} if tls is None else tls.bindings,
             offered=self.mechanisms,
         )
         return await self._conclude(exchange, exchange.begin(initial), respond)
 
+    async def inbox(self, store: Store, account: str) -> Mailbox:
+        """Return the account's INBOX; where there is none yet, the usual mailboxes are made first."""
+        mailbox = await store.mailbox(account, "INBOX")
+        if mailbox is None:
+            await store.prepare_account(account, dict(self._gate.settings.mailboxes))
+            mailbox = await store.mailbox(account, "INBOX")
+        assert mailbox is not None
+        return mailbox
+
     async def _conclude(self, exchange: ServerExchange, step: Step, respond: Respond | None) -> str:
-        accounts = self._gate._accounts
+        accounts = self._gate.accounts
+        if wait := self._gate.backoff.wait_seconds(self._network):
+            raise LoginFailed(f"too many failures from your network: wait {int(wait) + 1} seconds", "LIMIT")
         while True:
             match step:
                 case Challenge(octets):
@@ -147,23 +155,23 @@ class Attempts:
                         raise LoginFailed("the exchange was cancelled", understood=False)
                     step = exchange.respond(answer)
                 case PasswordGiven(user, password):
-                    network = self._stream.peer.host
-                    step = exchange.decide(await accounts.check_password(user, password, network=network) is not None)
+                    step = exchange.decide(await accounts.verify(user, password) is not None)
                 case KeysWanted(user, digest):
-                    step = exchange.supply(await accounts.scram_keys(user, digest))
+                    step = exchange.supply(accounts.keys(user, digest))
                 case TokenGiven() | IdentityClaimed():
                     step = exchange.decide(False)  # not offered
                 case Authenticated(user, authorization):
-                    account = await accounts.account(user)
-                    if account is None or (authorization and await accounts.account(authorization) != account):
-                        step = Rejected("acting as another account is not allowed", user)
-                        continue
-                    return account
+                    account = accounts.authenticated(user)
+                    if account is not None and (not authorization or accounts.authenticated(authorization) == account):
+                        self._gate.backoff.succeeded(self._network)
+                        return account.name
+                    step = Rejected("acting as another account is not allowed", user)
                 case Rejected(reason, user):
                     self._fail(reason, user)
 
     def _fail(self, reason: str, user: str) -> None:
         self._failures += 1
-        self._gate._log.warning("login failed", peer=str(self._stream.peer), user=user, reason=reason)
-        closes = self._failures >= self._gate._settings.login_attempts
+        self._gate.backoff.failed(self._network)
+        self._gate.log.warning("login failed", peer=str(self._stream.peer), user=user, reason=reason)
+        closes = self._failures >= self._gate.settings.login_attempts
         raise LoginFailed("wrong user or password", "AUTHENTICATIONFAILED", closes=closes)

@@ -91,7 +91,7 @@ class Pop3Session:
                 return False
             await _HANDLERS[command.verb](self, command)
         except LoginFailed as failed:
-            code = {"AUTHENTICATIONFAILED": "AUTH"}.get(failed.code, "")  # RFC 3206 section 4
+            code = {"AUTHENTICATIONFAILED": "AUTH", "LIMIT": "LOGIN-DELAY"}.get(failed.code, "")  # RFC 2449, RFC 3206
             self._output += pop3.negative(failed.text, code)
             return not failed.closes
         except Malformed as fault:
@@ -163,10 +163,7 @@ class Pop3Session:
         return None
 
     async def _open(self, account: str) -> None:
-        mailbox = await self._store.mailbox(account, "INBOX")
-        if mailbox is None:
-            self._output += pop3.negative("this account has no INBOX", "SYS/PERM")
-            return
+        mailbox = await self._door.inbox(self._store, account)
         opened = await self._store.open(mailbox.id)
         self._maildrop = opened.snapshot()
         opened.close()

@@ -1,6 +1,8 @@
 """IMAP and POP3 as services: what a listener is given to run for each connection.
 
-    service = AccessService(settings, store, accounts, tls=tls, entropy=SystemEntropy(), log=Log("access"))
+    service = AccessService(
+        settings, store, accounts, tls=tls, backoff=Backoff(SystemClock()), entropy=SystemEntropy(), log=Log("access")
+    )
     listener = Listener(service.imap, log=log)              # port 143, STARTTLS
     listener = Listener(service.imap, log=log, tls=tls)     # port 993, TLS from the start
     listener = Listener(service.pop3, log=log)              # port 110, STLS; 995 likewise
@@ -11,13 +13,15 @@ See also: admd/, which builds one from the settings of a domain.
 from __future__ import annotations
 
 from letterlock.access.imap.session import ImapSession
-from letterlock.access.login import Accounts, Gate
+from letterlock.access.login import Gate
 from letterlock.access.pop3 import Pop3Session
 from letterlock.access.settings import AccessSettings
+from letterlock.host.backoff import Backoff
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
+from letterlock.store.accounts import Accounts
 from letterlock.store.interface import Store
 
 
@@ -31,6 +35,7 @@ class AccessService:
         accounts: Accounts,
         *,
         tls: ServerTls | None,
+        backoff: Backoff,
         entropy: Entropy,
         log: Log,
     ) -> None:
@@ -38,7 +43,7 @@ class AccessService:
         self._store = store
         self._entropy = entropy
         self._log = log
-        self._gate = Gate(accounts, settings, tls=tls, entropy=entropy, log=log)
+        self._gate = Gate(accounts, settings, tls=tls, backoff=backoff, entropy=entropy, log=log)
 
     async def imap(self, stream: Stream) -> None:
         """Serve one IMAP connection."""

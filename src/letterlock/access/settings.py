@@ -9,15 +9,23 @@ from letterlock.errors import SettingsFault
 
 @dataclass(frozen=True, slots=True)
 class AccessSettings:
-    """How IMAP and POP3 are served.
+    r"""How IMAP and POP3 are served.
 
     `host_name` greets. `plain_text_login` allows passwords without TLS and is for tests on loopback only.
+    `mailboxes` (name and special use) are made with INBOX at the first login of an account that has none.
     `idle_seconds` is how long a client that showed who it is may be silent (RFC 9051 section 5.4: at least 30 minutes),
     `login_seconds` how long it may take to do so.
     """
 
     host_name: str
     plain_text_login: bool = False
+    mailboxes: tuple[tuple[str, str], ...] = (
+        ("Archive", "\\Archive"),
+        ("Drafts", "\\Drafts"),
+        ("Junk", "\\Junk"),
+        ("Sent", "\\Sent"),
+        ("Trash", "\\Trash"),
+    )
     message_octets: int = 50 * 1024 * 1024
     login_seconds: float = 60
     login_attempts: int = 5

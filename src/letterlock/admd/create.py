@@ -1,4 +1,4 @@
-"""Found an installation: its settings file, its TLS identity, and nothing that is there already is touched.
+"""Found an installation: its settings file, its TLS identity, its DKIM keys. Nothing that is there already is touched.
 
 `letterlock init` and the lab both begin here. Private keys are readable by their owner only (mode 0600).
 """
@@ -16,6 +16,7 @@ import tomlkit
 
 from letterlock.admd import settings as settings_file
 from letterlock.admd.settings import Settings
+from letterlock.admd.signing import new_keys
 from letterlock.errors import SettingsFault
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
@@ -53,7 +54,7 @@ def create(
     entropy: Entropy,
     issuer: Identity | None = None,
 ) -> Found:
-    """Write letterlock.toml with `overrides` (tables as dicts) and a TLS identity into `folder`, which is made.
+    """Write letterlock.toml with `overrides` (tables as dicts) and keys into `folder`, which is made.
 
     The certificate is signed by `issuer`, or by itself. Raises SettingsFault where a setting is wrong or the file exists.
     """
@@ -72,6 +73,8 @@ def create(
     identity = server_certificates.server(names, validity, int.from_bytes(entropy.octets(15)), issuer)
     for path, octets in ((settings.tls.key, identity.key), (settings.tls.certificate, identity.certificate)):
         _write_new(settings.path(path), octets)
+    for selector, octets in new_keys(validity.start).items():
+        _write_new(settings.path(settings.dkim.folder) / f"{selector}.pem", octets)
     _write_new(file, _text(table, domain).encode(), mode=0o644)
     return Found(settings, file, identity.certificate)
 

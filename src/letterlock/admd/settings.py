@@ -118,6 +118,19 @@ class Delivery(Section):
     sub_address_separator: str = Field("+", max_length=1, description="What parts user and detail; empty: nothing.")
 
 
+class Dkim(Section):
+    """How submitted mail is signed."""
+
+    folder: Path = Field(Path("dkim"), description="The folder of the keys, SELECTOR.pem each; all of them sign.")
+
+
+class Assess(Section):
+    """What happens to mail from outside, by what its domains vouch for."""
+
+    honour_reject: bool = Field(True, description="Refuse mail that fails DMARC where its domain asks for it.")
+    junk_mailbox: str = Field("Junk", description="Where mail goes that its domain asks to be quarantined.")
+
+
 class Log(Section):
     """Where events are written, one JSON line each."""
 
@@ -139,6 +152,8 @@ class Settings(Section):
     limits: Limits = Limits()
     transfer: Transfer = Transfer()
     delivery: Delivery = Delivery()
+    dkim: Dkim = Dkim()
+    assess: Assess = Assess()
     log: Log = Log()
     folder: Annotated[Path, Field(exclude=True)] = Path()
 

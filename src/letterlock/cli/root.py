@@ -10,11 +10,23 @@ import letterlock as package
 
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "config": ("config", "Show and check the settings."),
+    "arc": ("arc", "Check and extend the chain of handlers of a message."),
     "ca": ("ca", "Run a certification authority for a domain's own people."),
+    "config": ("config", "Show and check the settings."),
+    "dane": ("dane", "Check what servers show against their TLSA records."),
+    "dkim": ("dkim", "Sign messages and verify signatures."),
+    "dmarc": ("dmarc", "Check what the domain in From vouches for."),
+    "dns": ("dns", "Look up names with proof; the records a domain needs; zones."),
+    "explain": ("explain", "Tell who vouches for a message, and why."),
+    "init": ("init", "Set up a new installation for a domain."),
     "keys": ("keys", "Keep keys and certificates."),
-    "smime": ("smime_services", "Sign, verify, encrypt and decrypt mail and files with S/MIME."),
+    "lab": ("lab", "Run a miniature Internet on this machine."),
+    "mail": ("mail", "Send and read mail."),
+    "message": ("message", "Read a message: what it says, how it is made, what it carries."),
     "queue": ("queue", "Show and steer the mail that waits for other domains."),
+    "serve": ("serve", "Serve the domain."),
+    "smime": ("smime", "Sign, verify, encrypt and decrypt mail and files with S/MIME."),
+    "spf": ("spf", "Check which addresses may send mail for a domain."),
 }
 
 

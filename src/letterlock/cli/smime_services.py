@@ -1,4 +1,4 @@
-"""More of `letterlock smime`: requests, certificates, capabilities, receipts and labels."""
+"""The rest of `letterlock smime`: requests, certificates, capabilities, receipts and labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from letterlock.cli import smime_files as files
 from letterlock.cli.output import Exit, answer, json_option, safe
-from letterlock.cli.smime import out_option, password_option, smime
+from letterlock.cli.smime_messages import out_option, password_option, smime
 from letterlock.errors import Malformed, NotAuthentic, SettingsFault
 from letterlock.formats.asn1 import oids, reader
 from letterlock.formats.cms import capabilities as capability_format

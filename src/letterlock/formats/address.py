@@ -19,6 +19,11 @@ from letterlock.formats import domain as domains
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]"
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"')
+# What nearly every address is: an ASCII dot-string, and a domain of which nothing but the case is to be changed.
+_USUAL = re.compile(
+    r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
+    r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)"
+)
 _CLAUSE = "RFC 5321 section 4.1.2"
 
 
@@ -35,6 +40,9 @@ class Address:
 
         Raises Malformed. The postmaster without a domain (RFC 5321 section 4.1.1.3) is the caller's business.
         """
+        usual = _USUAL.fullmatch(text)
+        if usual is not None and usual.end(1) <= 64 and len(text) - usual.end(1) <= 254:
+            return cls(usual[1], usual[2].lower())
         quoted = _QUOTED.match(text)
         dotted = None if quoted else _DOT_STRING.match(text)
         match = quoted or dotted

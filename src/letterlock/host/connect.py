@@ -22,7 +22,6 @@ async def connect(
     *,
     within_seconds: float,
     bounds: Bounds | None = None,
-    begins_with_tls: bool = False,
     local_address: str | None = None,
 ) -> Stream:
     """Open a TCP connection to an IP address and port. Raises ConnectionFailed."""
@@ -30,9 +29,7 @@ async def connect(
     local = (local_address, 0) if local_address is not None else None
     try:
         async with asyncio.timeout(within_seconds):
-            _, stream = await loop.create_connection(
-                _maker(bounds, begins_with_tls), endpoint.host, endpoint.port, local_addr=local
-            )
+            _, stream = await loop.create_connection(_maker(bounds), endpoint.host, endpoint.port, local_addr=local)
     except TimeoutError:
         raise ConnectionFailed(f"{endpoint} did not answer within {within_seconds:g} s") from None
     except OSError as error:
@@ -45,7 +42,7 @@ async def connect_unix(path: Path, *, within_seconds: float, bounds: Bounds | No
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(within_seconds):
-            _, stream = await loop.create_unix_connection(_maker(bounds, False), str(path))
+            _, stream = await loop.create_unix_connection(_maker(bounds), str(path))
     except TimeoutError:
         raise ConnectionFailed(f"{path} did not answer within {within_seconds:g} s") from None
     except OSError as error:
@@ -53,5 +50,5 @@ async def connect_unix(path: Path, *, within_seconds: float, bounds: Bounds | No
     return stream
 
 
-def _maker(bounds: Bounds | None, begins_with_tls: bool) -> Callable[[], Stream]:
-    return lambda: Stream(bounds, begins_with_tls=begins_with_tls)
+def _maker(bounds: Bounds | None) -> Callable[[], Stream]:
+    return lambda: Stream(bounds)

@@ -12,16 +12,13 @@ from collections.abc import Awaitable, Callable
 from letterlock.errors import PeerFault
 from letterlock.host.logs import Log
 from letterlock.host.stream import Stopping, Stream
-from letterlock.host.tls import ServerTls
 
 Session = Callable[[Stream], Awaitable[None]]
 
 
-async def drive(session: Session, stream: Stream, *, tls: ServerTls | None, log: Log) -> None:
-    """Run `session` over `stream`, after a TLS handshake if `tls` is given, and see that the connection is closed."""
+async def drive(session: Session, stream: Stream, *, log: Log) -> None:
+    """Run `session` over `stream`, and see that the connection is closed."""
     try:
-        if tls is not None:
-            await stream.start_tls(tls.context)
         await session(stream)
     except PeerFault as fault:
         log.event("connection ended", peer=str(stream.peer), problem=fault.problem)

@@ -7,8 +7,9 @@
     await listener.stop(grace_seconds=30)
 
 A connection past a limit gets `refusal` (a whole reply such as b"421 4.7.0 ...") and is closed; it never reaches a
-session. Stopping closes the sockets, lets idle sessions take leave at once and busy ones finish, and cancels what is
-still there after the grace.
+session. Where connections begin with TLS, we accept them ourselves: event loops read before a protocol can keep them from
+it, and a handshake read as plain text never ends. Stopping closes the sockets, lets idle sessions take leave at once and
+busy ones finish, and cancels what is still there after the grace.
 
 Limits: connections in all and per network (an IPv4 address, an IPv6 /64 by default).
 See also: host/stream.py, host/drive_sessions.py.
@@ -22,17 +23,18 @@ import ipaddress
 import socket
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from letterlock.errors import OurFault
 from letterlock.host.drive_sessions import Session, drive
 from letterlock.host.logs import Log
-from letterlock.host.stream import Bounds, Endpoint, Stream
+from letterlock.host.stream import Bounds, Endpoint, Stream, handshake_problem
 from letterlock.host.tls import ServerTls
 
 _BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +117,26 @@ class Listener:
         self._bounds = bounds or Bounds()
         self._refusal = refusal
         self._servers: list[asyncio.Server] = []
-        self._sessions: dict[Stream, asyncio.Task[None]] = {}
+        self._accepting: list[socket.socket] = []
+        self._sessions: dict[asyncio.Task[None], Stream | None] = {}  # None while a handshake is under way
         self._networks: Counter[str] = Counter()
         self._stopping = False
         self.endpoints: tuple[Endpoint, ...] = ()
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Begin to accept on `sockets`, which belong to the listener from now on."""
-        if self._servers:
+        if self.endpoints:
             raise OurFault("a listener starts once")
         loop = asyncio.get_running_loop()
         endpoints = []
         for bound in sockets:
             name = bound.getsockname()
+            if self._tls is not None:
+                bound.listen(_BACKLOG)
+                loop.add_reader(bound, self._accept_all, bound)
+                self._accepting.append(bound)
+                endpoints.append(Endpoint(name[0], name[1]))
+                continue
             if bound.family == socket.AF_UNIX:
                 server: asyncio.Server = await loop.create_unix_server(self._accept, sock=bound, backlog=_BACKLOG)
                 endpoints.append(Endpoint(str(name), 0))
@@ -147,55 +156,103 @@ class Listener:
         self._stopping = True
         for server in self._servers:
             server.close()
-        for stream in self._sessions:
-            stream.stop()
+        for bound in self._accepting:
+            asyncio.get_running_loop().remove_reader(bound)
+            bound.close()
+        self._accepting.clear()
+        for task, stream in self._sessions.items():
+            if stream is None:
+                task.cancel()
+            else:
+                stream.stop()
         if self._sessions:
-            await asyncio.wait(self._sessions.values(), timeout=grace_seconds)
-        rest = list(self._sessions.items())
-        for _, task in rest:
+            await asyncio.wait(self._sessions, timeout=grace_seconds)
+        rest = dict(self._sessions)
+        for task in rest:
             task.cancel()
         if rest:
-            await asyncio.wait([task for _, task in rest])
-            for stream, _ in rest:
+            await asyncio.wait(rest)
+            for stream in filter(None, rest.values()):
                 stream.abort()
 
     def _accept(self) -> Stream:
         return _Accepted(self)
 
     def _begin(self, stream: Stream) -> None:
-        network = self._limits.network(stream.peer.host)
-        if (
-            self._stopping
-            or len(self._sessions) >= self._limits.total
-            or self._networks[network] >= self._limits.per_network
-        ):
-            self._log.warning("connection refused", peer=str(stream.peer), connections=len(self._sessions))
-            self._refuse(stream)
+        if not self._may_enter(stream.peer):
+            if self._refusal:
+                stream.write(self._refusal)
+            stream.hang_up()
             return
-        self._networks[network] += 1
-        task = asyncio.get_running_loop().create_task(drive(self._session, stream, tls=self._tls, log=self._log))
-        self._sessions[stream] = task
-        task.add_done_callback(lambda _: self._end(stream, network))
+        self._enter(drive(self._session, stream, log=self._log), stream.peer, stream)
 
-    def _end(self, stream: Stream, network: str) -> None:
-        del self._sessions[stream]
+    def _accept_all(self, bound: socket.socket) -> None:
+        """Accept what waits on a socket whose connections begin with TLS."""
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                connection, address = bound.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # no more descriptors, or the peer is gone already
+                self._log.warning("accepting failed", problem=str(error))
+                return
+            connection.setblocking(False)
+            peer = Endpoint(address[0], address[1])
+            if self._may_enter(peer):
+                self._enter(self._shake_hands(connection, peer), peer, None)
+            else:
+                connection.close()
+
+    async def _shake_hands(self, connection: socket.socket, peer: Endpoint) -> None:
+        """Do the TLS handshake and run the session."""
+        assert self._tls is not None
+        try:
+            # What uvloop returns is not our protocol, so we keep it ourselves.
+            stream = Stream(self._bounds)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: stream,
+                connection,
+                ssl=self._tls.context,
+                ssl_handshake_timeout=self._bounds.handshake_seconds,
+            )
+        except OSError as error:  # ssl.SSLError, TimeoutError and ConnectionError are OSErrors
+            connection.close()
+            self._log.event("connection ended", peer=str(peer), problem=handshake_problem(error))
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._sessions[task] = stream
+        await drive(self._session, stream, log=self._log)
+
+    def _may_enter(self, peer: Endpoint) -> bool:
+        within = (
+            not self._stopping
+            and len(self._sessions) < self._limits.total
+            and self._networks[self._limits.network(peer.host)] < self._limits.per_network
+        )
+        if not within:
+            self._log.warning("connection refused", peer=str(peer), connections=len(self._sessions))
+        return within
+
+    def _enter(self, work: Coroutine[None, None, None], peer: Endpoint, stream: Stream | None) -> None:
+        network = self._limits.network(peer.host)
+        self._networks[network] += 1
+        task = asyncio.get_running_loop().create_task(work)
+        self._sessions[task] = stream
+        task.add_done_callback(lambda task: self._end(task, network))
+
+    def _end(self, task: asyncio.Task[None], network: str) -> None:
+        del self._sessions[task]
         self._networks[network] -= 1
         if not self._networks[network]:
             del self._networks[network]
-
-    def _refuse(self, stream: Stream) -> None:
-        if not self._networks[self._limits.network(stream.peer.host)]:
-            del self._networks[self._limits.network(stream.peer.host)]
-        if self._tls is None and self._refusal:
-            stream.write(self._refusal)
-        stream.hang_up()
 
 
 class _Accepted(Stream):
     """A stream that tells its listener when the connection is there."""
 
     def __init__(self, listener: Listener) -> None:
-        super().__init__(listener._bounds, begins_with_tls=listener._tls is not None)
+        super().__init__(listener._bounds)
         self._listener = listener
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import datetime
 import enum
+import functools
 import sys
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -74,9 +76,9 @@ class Log:
         self._write(Severity.ERROR, name, fields)
 
     def _write(self, severity: Severity, name: str, fields: dict[str, Field]) -> None:
-        now = datetime.datetime.now(datetime.UTC)
+        now = time.time()
         line: dict[str, object] = {
-            "time": now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z",
+            "time": f"{_second(int(now))}.{int(now % 1 * 1000):03d}Z",
             "severity": severity.name.lower(),
             "role": self.role,
             "event": name,
@@ -88,7 +90,14 @@ class Log:
         _sink(_one_line(line))
 
 
+@functools.lru_cache(maxsize=4)
+def _second(instant: int) -> str:
+    return datetime.datetime.fromtimestamp(instant, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def _plain(value: Field) -> object:
+    if type(value) is int or (type(value) is str and len(value) <= _LONGEST_TEXT and value.isascii()):
+        return value
     if isinstance(value, bytes):
         value = value.decode("latin-1")
     if isinstance(value, str) and not value.isascii():

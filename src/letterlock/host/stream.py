@@ -71,16 +71,14 @@ class Endpoint:
 class Stream(asyncio.Protocol):
     """A connection as a session sees it. Made by host/listen.py and host/connect.py.
 
-    `peer` and `local` are the two ends; `tls` is None until a handshake is done. One that `begins_with_tls` reads
-    nothing before `start_tls`.
+    `peer` and `local` are the two ends; `tls` is None until a handshake is done.
     """
 
     peer: Endpoint
     local: Endpoint
     tls: TlsState | None = None
 
-    def __init__(self, bounds: Bounds | None = None, *, begins_with_tls: bool = False) -> None:
-        self._begins_with_tls = begins_with_tls
+    def __init__(self, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -183,7 +181,7 @@ class Stream(asyncio.Protocol):
         except (ssl.SSLError, OSError) as error:  # TimeoutError and ConnectionError are OSErrors
             self._lost = True
             transport.abort()
-            raise TlsFailed(_handshake_problem(error)) from error
+            raise TlsFailed(handshake_problem(error)) from error
         if protected is None or self._lost:
             self._lost = True
             transport.abort()
@@ -258,8 +256,8 @@ class Stream(asyncio.Protocol):
         self.peer = _endpoint(transport.get_extra_info("peername"))
         self.local = _endpoint(transport.get_extra_info("sockname"))
         self._transport.set_write_buffer_limits(high=self._bounds.unsent_octets)
-        if self._begins_with_tls:  # the first octets are the handshake's, not ours
-            self._pause_reading()
+        if (protected := transport.get_extra_info("ssl_object")) is not None:
+            self.tls = inspect(protected, transport.get_extra_info("sslcontext"))
 
     def data_received(self, data: bytes) -> None:
         """Keep what came; past the bound, stop reading."""
@@ -347,7 +345,8 @@ def _endpoint(name: object) -> Endpoint:
     return Endpoint(name if isinstance(name, str) else "", 0)
 
 
-def _handshake_problem(error: Exception) -> str:
+def handshake_problem(error: Exception) -> str:
+    """Return what went wrong in a TLS handshake, for people."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 
 from letterlock.formats.dns.zone import Zone
 from letterlock.protocols.dns import client
-from letterlock.protocols.dns.server import Catalog, respond
+from letterlock.protocols.dns.server import Access, Catalog, respond
 
 _MAX_CONNECTIONS = 200
 _SILENT_SECONDS = 30.0
@@ -26,8 +27,11 @@ _SILENT_SECONDS = 30.0
 class NameServer:
     """Answers for its zones. `put` changes a zone while it runs."""
 
-    def __init__(self, zones: Iterable[Zone] = ()) -> None:
-        self.catalog = Catalog(zones)
+    def __init__(
+        self, zones: Iterable[Zone] = (), access: Access | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.catalog = Catalog(zones, access)
+        self.clock = clock
         self._transports: list[asyncio.DatagramTransport] = []
         self._servers: list[asyncio.Server] = []
         self.connections: set[_Stream] = set()
@@ -35,6 +39,10 @@ class NameServer:
     def put(self, zone: Zone) -> None:
         """Serve a zone from now on, or a new version of one."""
         self.catalog.put(zone)
+
+    def respond(self, octets: bytes, address: str, *, tcp: bool) -> Iterator[bytes]:
+        """Return the messages that answer what came from an address."""
+        return respond(self.catalog, octets, tcp=tcp, address=address, now=int(self.clock()))
 
     async def listen(self, address: str, port: int = 0) -> int:
         """Listen at an address over UDP and TCP; return the port, which the system chooses for 0. Raises OSError."""
@@ -85,9 +93,9 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport = transport  # type: ignore[assignment]  # uvloop's datagram transports derive from none of asyncio's
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        octets = respond(self._server.catalog, data, tcp=False)
-        if octets is not None and self._transport is not None:
-            self._transport.sendto(octets, addr)
+        for octets in self._server.respond(data, addr[0], tcp=False):
+            if self._transport is not None:
+                self._transport.sendto(octets, addr)
 
 
 class _Stream(asyncio.Protocol):
@@ -115,11 +123,10 @@ class _Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._wait()
         for query in self._frames.receive(data):
-            octets = respond(self._server.catalog, query, tcp=True)
-            if octets is None:
-                self.close()
+            if self._transport is None:
                 return
-            if self._transport is not None:
+            address = self._transport.get_extra_info("peername")[0]
+            for octets in self._server.respond(query, address, tcp=True):
                 self._transport.write(client.frame(octets))
 
     def pause_writing(self) -> None:

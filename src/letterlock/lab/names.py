@@ -5,11 +5,14 @@ See also: lab/zones.py for what stands in the zones, hostmaster/tree.py for how 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from letterlock.formats.dns import zone_text
 from letterlock.formats.dns.message import Record
 from letterlock.formats.dns.types import IN
 from letterlock.formats.dns.zone import DS, Zone
 from letterlock.hostmaster.name_server import NameServer
+from letterlock.hostmaster.records import WantedRecord
 from letterlock.hostmaster.tree import ZonePlan, sign_tree
 from letterlock.lab.plan import Plan
 from letterlock.lab.zones import zone_texts
@@ -18,9 +21,10 @@ from letterlock.trust.dnssec.sign import SigningKey
 _ROOT = b"\x00"
 
 
-def signed_zones(plan: Plan, now: int) -> tuple[list[Zone], str]:
+def signed_zones(plan: Plan, published: Mapping[str, tuple[WantedRecord, ...]], now: int) -> tuple[list[Zone], str]:
     """Return the signed zones, and the trust anchor of the root as a line of zone text; `now` in seconds since 1970."""
-    trees = [ZonePlan(Zone.parse(text, origin), (SigningKey.generate(),)) for origin, text in zone_texts(plan).items()]
+    texts = zone_texts(plan, published)
+    trees = [ZonePlan(Zone.parse(text, origin), (SigningKey.generate(),)) for origin, text in texts.items()]
     root = next(tree for tree in trees if tree.zone.origin == _ROOT)
     anchor = "".join(zone_text.line(Record(_ROOT, DS, IN, 3600, ds)) + "\n" for ds in root.ds())
     return sign_tree(trees, now), anchor

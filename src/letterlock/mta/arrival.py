@@ -1,17 +1,19 @@
 """A message at the border: what is known of it when its last octet has come, and what is made of it before 250.
 
 `Assess` is the place of authentication and policy (mta/assess.py): it sees the `Arrival` and answers with the fields to
-put before the message, and whether to take it at all. `Resolve` is the place of the delivery agent: it says what becomes
-of one recipient.
+put before the message, and whether to take it at all. `Recipients` is the place of the delivery agent: it says what
+becomes of one recipient.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.outcome import Outcome
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import TlsState
 from letterlock.protocols.smtp.reply import Reply
@@ -45,27 +47,53 @@ class Arrival:
 class Assessment:
     """What was found: whole header `fields` to put before the message, or a `refusal` (a 4xx or 5xx reply).
 
-    `mailbox`, if any, takes the place of INBOX for local recipients ("Junk"). `remarks` go into the log line.
+    `mailbox`, if any, takes the place of INBOX for local recipients ("Junk"). `remarks` go into the log line. `content`
+    stands in place of the octets that came where forged trace fields had to go (RFC 8601 section 5).
     """
 
     fields: bytes = b""
     refusal: Reply | None = None
     mailbox: str = ""
     remarks: tuple[tuple[str, str], ...] = ()
+    content: tuple[bytes, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Protocol):
     """What becomes of one recipient: copies for mailboxes here, and recipients it goes on to elsewhere."""
 
-    deliveries: tuple[Delivery, ...] = ()
-    relays: tuple[Recipient, ...] = ()
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """The copies."""
+        ...
+
+    @property
+    def relays(self) -> tuple[Recipient, ...]:
+        """The recipients elsewhere."""
+        ...
+
+
+class Recipients(Protocol):
+    """The delivery agent (mda/deliver.py) as a server asks it."""
+
+    def is_ours(self, domain: str) -> bool:
+        """Tell whether mail for a domain is delivered here."""
+        ...
+
+    async def accept(self, reverse_path: Address | None, recipient: Recipient) -> Destination | Outcome:
+        """Return what becomes of a recipient of ours, or an outcome that says why nothing."""
+        ...
 
 
 Assess = Callable[[Arrival], Awaitable[Assessment]]
-Resolve = Callable[[Address | None, Recipient], Awaitable[Destination | Reply]]
+# Judges a sender before DATA: the client's address, its EHLO name, the reverse path, the time; a refusal or None.
+JudgeSender = Callable[[str, str, Address | None, float], Awaitable[Reply | None]]
 
 
 async def take_as_it_is(_arrival: Arrival) -> Assessment:
     """Assess nothing."""
     return Assessment()
+
+
+async def take_any_sender(_address: str, _client_name: str, _reverse_path: Address | None, _now: float) -> Reply | None:
+    """Judge no sender."""
+    return None

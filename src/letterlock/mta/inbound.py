@@ -11,17 +11,28 @@ See also: mta/session.py (the session), mta/arrival.py (what assessing and resol
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from letterlock.errors import OurFault
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
-from letterlock.mta.arrival import Arrival, Assess, Assessment, Destination, Resolve, take_as_it_is
+from letterlock.mta.arrival import (
+    Arrival,
+    Assess,
+    Assessment,
+    Destination,
+    JudgeSender,
+    Recipients,
+    take_any_sender,
+    take_as_it_is,
+)
 from letterlock.mta.identifier import transaction_id
 from letterlock.mta.session import ContentBudget, Patience, Session
 from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
@@ -52,17 +63,19 @@ class Inbound:
         settings: InboundSettings,
         *,
         store: Store,
-        resolve: Resolve,
+        recipients: Recipients,
         clock: Clock,
         entropy: Entropy,
         log: Log,
         tls: ServerTls | None = None,
         assess: Assess = take_as_it_is,
+        judge_sender: JudgeSender = take_any_sender,
     ) -> None:
         self.settings = settings
         self.store = store
-        self.resolve = resolve
+        self.recipients = recipients
         self.assess = assess
+        self.judge_sender = judge_sender
         self.clock = clock
         self.entropy = entropy
         self._log = log
@@ -96,17 +109,24 @@ class InboundPolicy:
         return None
 
     async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
-        """Take any sender; what it is worth is assessed with the message."""
+        """Judge SPF while the client waits; what the message is worth is assessed with its content."""
         self._destinations.clear()
-        return None
+        service = self._service
+        name = session.conversation.name
+        return await service.judge_sender(session.peer_address, name, sender.reverse_path, service.clock.now())
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
         """Take what the delivery agent takes."""
-        resolved = await self._service.resolve(sender.reverse_path, recipient)
-        if isinstance(resolved, Reply):
-            self._log.event("recipient refused", recipient=str(recipient.forward_path), reply=str(resolved))
-            return resolved
-        self._destinations.append(resolved)
+        recipients = self._service.recipients
+        if not recipients.is_ours(recipient.forward_path.domain):
+            return self._declined(
+                recipient, reply(550, "5.7.1", f"Mail for {recipient.forward_path.domain} is not taken here")
+            )
+        destination = await recipients.accept(sender.reverse_path, recipient)
+        if isinstance(destination, Outcome):
+            code = 450 if destination.result is Result.DEFERRED else 550
+            return self._declined(recipient, reply(code, destination.status, destination.reply))
+        self._destinations.append(destination)
         return None
 
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
@@ -157,6 +177,10 @@ class InboundPolicy:
         """Forget the recipients."""
         self._destinations.clear()
 
+    def _declined(self, recipient: Recipient, answer: Reply) -> Reply:
+        self._log.event("recipient refused", recipient=str(recipient.forward_path), reply=str(answer))
+        return answer
+
     def _refused(self, arrival: Arrival, answer: Reply, assessment: Assessment | None = None) -> Reply:
         self._log.event(
             "refused",
@@ -184,8 +208,8 @@ class InboundPolicy:
         return Transaction(
             arrival.id,
             arrival.received_at,
-            octets=(assessment.fields + trace, *arrival.content),
-            deliveries=_once(deliveries, assessment.mailbox),
+            octets=(assessment.fields + trace, *(assessment.content or arrival.content)),
+            deliveries=once(deliveries, assessment.mailbox),
             queued=queue_entries(
                 arrival.id,
                 arrival.envelope,
@@ -219,11 +243,10 @@ def queue_entries(
     return tuple(entries)
 
 
-def _once(deliveries: list[Delivery], mailbox: str) -> tuple[Delivery, ...]:
-    # One copy a mailbox, however many of its addresses were named; an assessment may choose another than INBOX.
+def once(deliveries: Iterable[Delivery], mailbox: str = "") -> tuple[Delivery, ...]:
+    """Return one copy a mailbox, however many of its addresses were named; `mailbox` takes the place of INBOX."""
     chosen: dict[tuple[str, str], Delivery] = {}
     for delivery in deliveries:
-        if mailbox and delivery.mailbox == "INBOX":
-            delivery = replace(delivery, mailbox=mailbox)
-        chosen.setdefault((delivery.account, delivery.mailbox), delivery)
+        moved = replace(delivery, mailbox=mailbox) if mailbox and delivery.mailbox == "INBOX" else delivery
+        chosen.setdefault((moved.account, moved.mailbox), moved)
     return tuple(chosen.values())

@@ -110,6 +110,11 @@ class Session:
         """The client's IP address."""
         return self.stream.peer.host
 
+    def finish(self, answer: Reply) -> None:
+        """Say last words (421) after what was said, and end the session."""
+        self.conversation.end(answer)
+        self._ended = True
+
     async def run(self) -> None:
         """Hold the whole session; returns when it is over."""
         refusal = await self.policy.connected(self)

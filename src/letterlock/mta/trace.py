@@ -7,6 +7,7 @@ Standards: RFC 5321 section 4.4 (trace information), section 6.3 (loops), RFC 38
 from __future__ import annotations
 
 import datetime
+import functools
 import ipaddress
 import re
 
@@ -44,8 +45,7 @@ def received_field(
     recipients = envelope.recipients
     if len(recipients) == 1 and not recipients[0].forward_path.needs_smtputf8:
         lines.append(f"\tfor <{recipients[0].forward_path}>")
-    moment = write_date(datetime.datetime.fromtimestamp(int(now), datetime.UTC))
-    return ("\r\n".join(lines) + f";\r\n\t{moment}\r\n").encode()
+    return ("\r\n".join(lines) + f";\r\n\t{_moment(int(now))}\r\n").encode()
 
 
 def cipher_suite(name: str) -> str:
@@ -68,6 +68,12 @@ def count_hops(content: bytes) -> int:
     return header.count(b"\nreceived:")
 
 
+@functools.lru_cache(maxsize=16)
+def _moment(second: int) -> str:
+    return write_date(datetime.datetime.fromtimestamp(second, datetime.UTC))
+
+
+@functools.lru_cache(maxsize=4096)
 def _literal(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address)

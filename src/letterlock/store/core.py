@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,14 +21,25 @@ import apsw
 from letterlock.errors import Unavailable
 from letterlock.host.clock import Clock
 from letterlock.store.committer import Committer, Ticket
-from letterlock.store.entries import AnyEntry, pack
+from letterlock.store.entries import AnyEntry, ContentsMoved, pack
 from letterlock.store.index import Batch, Indexer
 from letterlock.store.interface import Refused
 from letterlock.store.live import Handle, LiveMailbox
+from letterlock.store.reclaim import (
+    Reclaimed,
+    Sealed,
+    copy_index,
+    living,
+    nothing_lives,
+    remove_segment,
+    sealed_segments,
+)
 from letterlock.store.recover import Recovered, read_mailbox, read_rows
 
 T = TypeVar("T")
 
+_MAINTENANCE_SECONDS = 300.0
+_LOOK_SECONDS = 0.1  # between looks at the room on the disk; far less than the reserve is written meanwhile
 _MOST_BATCHES_WAITING = 2000
 _MOST_IDLE_MESSAGES = 500_000
 _MOST_IDLE_MAILBOXES = 200
@@ -75,7 +89,9 @@ class Core:
         self._queue_news = asyncio.Event()
         self._queue_news.set()
         self._loads: dict[int, asyncio.Task[LiveMailbox]] = {}
+        self._looked = float("-inf")  # when the disk was last seen to have room
         self._closed = False
+        self._maintenance = asyncio.create_task(self._maintain(), name="store maintenance")
 
     @property
     def stopped(self) -> asyncio.Event:
@@ -87,6 +103,8 @@ class Core:
         if self._closed:
             return
         self._closed = True
+        self._maintenance.cancel()
+        await asyncio.gather(self._maintenance, return_exceptions=True)
         await self._committer.close()
         await self._indexer.close()
         self._contents.close()
@@ -119,9 +137,13 @@ class Core:
     def _demand_room(self) -> None:
         if self._indexer.trouble:
             raise Unavailable(self._indexer.trouble.problem, full=self._indexer.trouble.full)
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return  # a look a message would cost more than the rest: the call gives up the interpreter to the writers
         disk = os.statvfs(self._settings.folder)
         if disk.f_bavail * disk.f_frsize < self._settings.reserve_octets or (disk.f_files and not disk.f_favail):
             raise Unavailable("the disk is nearly full", full=True)
+        self._looked = now
 
     def _visible(self, tickets: list[Ticket], failure: Unavailable | None) -> None:
         """Apply a group that is durable, or fail it."""
@@ -170,6 +192,56 @@ class Core:
         if self._closed:
             raise Unavailable("the store is closed")
         return await self._indexer.ask(question)
+
+    # room
+
+    async def reclaim(self, *, most_octets: int = 64 << 20, least_dead: float = 0.5) -> Reclaimed:
+        """Write again what lives in mostly dead segments, and remove those that hold nothing. Raises Unavailable."""
+        active = self._committer.active_segments()
+        sealed = await self._ask(lambda connection: sealed_segments(connection, active))
+        moved = 0
+        for segment in sealed:
+            if segment.live > segment.end * (1 - least_dead):
+                break
+            while moved < most_octets and (some := await self._ask(partial(living, segment=segment.number))):
+                moved += await self._write_again(some)
+        freed = await self._remove([segment for segment in sealed if segment.live <= segment.end * (1 - least_dead)])
+        return Reclaimed(len(freed), sum(segment.end for segment in freed), moved)
+
+    async def _write_again(self, contents: list[tuple[int, int]]) -> int:
+        """Write contents behind the log; return how many octets."""
+        kept: list[tuple[int, int]] = []
+        octets: list[bytes] = []
+        for content, length in contents:
+            with suppress(Refused):  # it died meanwhile
+                reading = self._contents.reading(content, 0, length)
+                octets.append(await asyncio.get_running_loop().run_in_executor(self._contents.pool, reading))
+                kept.append((content, length))
+        if kept:
+            await self._change(ContentsMoved(tuple(kept)), tuple(octets), frees=True)
+        return max(sum(map(len, octets)), 1)
+
+    async def _remove(self, candidates: list[Sealed]) -> list[Sealed]:
+        empty = [one for one in candidates if await self._ask(partial(nothing_lives, segment=one.number))]
+        if not empty:
+            return []
+        durable = min(await self._indexer.make_durable(), await asyncio.to_thread(copy_index, self._settings.folder))
+        removed: list[Sealed] = []
+        for segment in empty:
+            log = self._settings.folder / "log"
+            if segment.last_sequence <= durable and await asyncio.to_thread(remove_segment, log, segment):
+                self._contents.retire(segment.number)
+                self._state.batch.add("DELETE FROM segments WHERE id = ?", segment.number)
+                removed.append(segment)
+        self._hand_over()
+        return removed
+
+    async def _maintain(self) -> None:
+        """Reclaim now and then."""
+        while True:
+            await asyncio.sleep(_MAINTENANCE_SECONDS)
+            with suppress(Unavailable):
+                await self.reclaim()
 
     # mailboxes in memory
 

@@ -288,13 +288,15 @@ class LogStore(Core):
             octets += chunks
         await self._change(Settled(queue_id, now, packed, tuple(entries)), tuple(octets), frees=not octets)
 
-    async def release(self, queue_id: str) -> None:
+    async def release(self, queue_id: str, until: Instant | None = None) -> None:
         """Give back a taken entry."""
-        self._release(queue_id)
+        self._release(queue_id, until)
 
-    def _release(self, queue_id: str) -> None:
+    def _release(self, queue_id: str, until: Instant | None = None) -> None:
         if self._state.taken.pop(queue_id, None) is not None:
             queue_rows.again(self._state.batch, [queue_id], release=True)
+            if until is not None:
+                queue_rows.postpone(self._state.batch, queue_id, until)
             self._hand_over()
             self._queue_news.set()
 

@@ -32,6 +32,10 @@ T = TypeVar("T")
 SQLiteValue = None | int | float | bytes | str  # what a column holds
 Statement = tuple[str, tuple[SQLiteValue, ...]]
 
+INDEX_NAME = "index.sqlite"
+BACKUP_NAME = "index.copy"
+SUSPECT_NAME = "index.suspect"
+
 _VERSION = 1
 _MOST_BATCHES = 200
 _CHECKPOINT_PAGES = 4000  # 16 MB of write-ahead log
@@ -121,7 +125,7 @@ class Batch:
 
 
 def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
-    """Open the index database. Raises Unavailable."""
+    """Open the index database. Raises Unavailable, and apsw's errors for a file that is damaged."""
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     try:
         connection = apsw.Connection(str(path), flags=flags)
@@ -132,6 +136,8 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute("PRAGMA recursive_triggers = ON")
             connection.execute("PRAGMA cache_size = -16000")
+    except (apsw.CorruptError, apsw.NotADBError):
+        raise
     except apsw.Error as error:
         raise Unavailable(f"opening the index {path} failed: {error}", full=isinstance(error, apsw.FullError)) from None
     return connection
@@ -146,12 +152,12 @@ def value(connection: apsw.Connection, sql: str, *values: SQLiteValue) -> SQLite
 def write_batch(connection: apsw.Connection, batch: Batch) -> None:
     """Apply a batch; the caller holds the SQLite transaction."""
     execute = connection.execute
-    for sql, values in batch.statements:
-        execute(sql, values)
     for segment, (end, checksum, sequence) in batch.ends.items():
         execute(_SEGMENT_END, (segment, end, checksum, sequence, batch.live.pop(segment, 0)))
     for segment, added in batch.live.items():
         execute("UPDATE segments SET live = live + ? WHERE id = ?", (added, segment))
+    for sql, values in batch.statements:  # after the segments, whose liveness triggers adjust
+        execute(sql, values)
     execute("UPDATE meta SET value = ? WHERE key = 'sequence'", (batch.sequence,))
 
 
@@ -192,7 +198,12 @@ class _Question(Generic[T]):
             self._answer.set_result(result)
 
 
-Job = Batch | _Question[Any]  # Any: each question has its own answer's type
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    done: Future[int]
+
+
+Job = Batch | _Question[Any] | _Checkpoint  # Any: each question has its own answer's type
 
 
 class Indexer:
@@ -203,6 +214,7 @@ class Indexer:
         self.durable_sequence = 0
         self.waiting = 0  # batches handed over and not yet applied
         self._connection = connection
+        self._path = Path(connection.filename)
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -220,6 +232,13 @@ class Indexer:
         answer: Future[T] = Future()
         self._jobs.put(_Question(question, answer))
         return await asyncio.wrap_future(answer)
+
+    async def make_durable(self) -> int:
+        """Checkpoint behind everything handed over; return the sequence number up to which the index is durable."""
+        await self.ask(lambda _: None)
+        checkpoint: Future[int] = Future()
+        self._jobs.put(_Checkpoint(checkpoint))
+        return await asyncio.wrap_future(checkpoint)
 
     async def close(self) -> None:
         """Apply what waits, checkpoint, and end the thread."""
@@ -253,6 +272,10 @@ class Indexer:
                 case None:
                     ending = True
                     break
+                case _Checkpoint():
+                    self._write_unwritten()
+                    self._checkpoint()
+                    job.done.set_result(self.durable_sequence)
                 case Batch():
                     self._unwritten.append(job)
                 case _:
@@ -282,6 +305,11 @@ class Indexer:
             with self._connection:
                 for batch in self._unwritten:
                     write_batch(self._connection, Batch(batch.sequence, batch.statements, batch.ends, dict(batch.live)))
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            (self._path.parent / SUSPECT_NAME).touch()  # the next start makes the index anew
+            self.trouble = Unavailable(f"the index is damaged: {error}")
+            self._tell(partial(self._failed, self.trouble))
+            return
         except (apsw.FullError, apsw.BusyError) as error:
             self.trouble = Unavailable(f"the index cannot grow: {error}", full=True)
             return

@@ -391,8 +391,11 @@ class Queue(Protocol):
         """
         ...
 
-    async def release(self, queue_id: str) -> None:
-        """Give back what was taken of an entry and not settled, as it was."""
+    async def release(self, queue_id: str, until: Instant | None = None) -> None:
+        """Give back what was taken of an entry and not settled, as it was; with `until` it is not due before.
+
+        `until` is not durable: after a crash the entry is due as it was before.
+        """
         ...
 
     async def queue_entry(self, queue_id: str) -> QueueEntry | None:

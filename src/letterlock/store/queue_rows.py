@@ -115,6 +115,15 @@ def again(batch: Batch, queue_ids: Iterable[str], *, release: bool = False) -> N
         batch.add(_AGAIN, 0 if release else 1, queue_id)
 
 
+def postpone(batch: Batch, queue_id: str, until: Instant) -> None:
+    """Let an entry not be due before `until`; its recipients keep their own times."""
+    batch.add(
+        "UPDATE queue_entries SET next_attempt = max(next_attempt, ?) WHERE queue_id = ? AND next_attempt IS NOT NULL",
+        until,
+        queue_id,
+    )
+
+
 def hold(batch: Batch, chosen: Sequence[tuple[str, int]], held: bool) -> None:
     """Hold recipients, or let them go."""
     for queue_id, number in chosen:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from letterlock.store import queue_rows
 from letterlock.store.contents import Contents
 from letterlock.store.directory import Directory, Entry
 from letterlock.store.entries import unpack
-from letterlock.store.index import Batch, connect, prepare, value, write_batch
+from letterlock.store.index import BACKUP_NAME, INDEX_NAME, SUSPECT_NAME, Batch, connect, prepare, value, write_batch
 from letterlock.store.interface import Placed, Receipt, Refused
 from letterlock.store.live import LiveMailbox, Row
 from letterlock.store.segments import (
@@ -86,24 +87,37 @@ def lock_folder(folder: Path) -> int:
 def recover(folder: Path, segment_octets: int) -> Recovered:
     """Open the store in `folder`, made if it does not exist. Blocks; raises Unavailable."""
     started = time.monotonic()
+    report = Report()
     try:
-        log = folder / "log"
-        log.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "log").mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = lock_folder(folder)
-        connection = connect(folder / "index.sqlite")
-        prepare(connection)
-        sync_directory(folder)
-        report = Report()
-        reader = connect(folder / "index.sqlite", read_only=True)
-        state = _state(connection, Contents(log, reader))
-        found, ends = _read_ends(folder, connection, report)
-        _replay(connection, state, found, ends)
+        try:
+            recovered = _open(folder, segment_octets, lock, report)
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            report.strange.append(f"the index is damaged and was made again from the log: {error}")
+            (folder / SUSPECT_NAME).touch()
+            recovered = _open(folder, segment_octets, lock, report)
     except OSError as error:
         raise Unavailable(f"opening the store {folder} failed: {error.strerror or error}") from None
     except apsw.Error as error:
         raise Unavailable(f"opening the index of {folder} failed: {error}") from None
-    report.replayed = len(found)
     report.seconds = time.monotonic() - started
+    return recovered
+
+
+def _open(folder: Path, segment_octets: int, lock: int, report: Report) -> Recovered:
+    log = folder / "log"
+    lost = not (folder / INDEX_NAME).exists() and (folder / BACKUP_NAME).exists()
+    if lost or (folder / SUSPECT_NAME).exists():
+        _restore_index(folder)
+    connection = connect(folder / INDEX_NAME)
+    prepare(connection)
+    sync_directory(folder)
+    reader = connect(folder / INDEX_NAME, read_only=True)
+    state = _state(connection, Contents(log, reader))
+    found, ends = _read_ends(folder, connection, report)
+    _replay(connection, state, found, ends)
+    report.replayed = len(found)
     numbers = segments_in(log)
     open_ends = [number for number in numbers if number in ends and ends[number][0] < segment_octets]
     segments = [Segment.resume(log, number, *ends[number]) for number in open_ends[-8:]]
@@ -119,6 +133,16 @@ def recover(folder: Path, segment_octets: int) -> Recovered:
         lock,
         report,
     )
+
+
+def _restore_index(folder: Path) -> None:
+    """Put a damaged index aside; its last copy takes its place, or nothing, and the log is replayed from there."""
+    for name in (INDEX_NAME, INDEX_NAME + "-wal", INDEX_NAME + "-shm"):
+        with suppress(FileNotFoundError):
+            (folder / name).rename(folder / (name + ".damaged"))
+    if (folder / BACKUP_NAME).exists():
+        shutil.copyfile(folder / BACKUP_NAME, folder / INDEX_NAME)
+    (folder / SUSPECT_NAME).unlink(missing_ok=True)
 
 
 def _state(connection: apsw.Connection, contents: Contents) -> State:
@@ -213,8 +237,12 @@ def _replay(connection: apsw.Connection, state: State, found: list[Found], ends:
         return queue_rows.owed_numbers(connection, queue_id)
 
     state.load, state.owed = load, owed
-    state.batch.sequence = int(value(connection, "SELECT value FROM meta WHERE key = 'sequence'") or 0)
+    applied_sequence = state.batch.sequence = int(
+        value(connection, "SELECT value FROM meta WHERE key = 'sequence'") or 0
+    )
     for count, record in enumerate(found, 1):
+        if record.sequence <= applied_sequence:  # entries are applied in order, so this one was, or failed
+            continue
         with suppress(Refused):  # it was refused the first time too
             state.apply(record.sequence, unpack(record.description), record.octets)
         state.batch.sequence = record.sequence

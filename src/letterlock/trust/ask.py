@@ -11,7 +11,7 @@ up one after the other or all at once. It never learns which. The drivers stand 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Protocol, TypeVar
 
 from letterlock.errors import OurFault
@@ -33,6 +33,33 @@ def ask_all(questions: tuple[Question, ...]) -> Decision[tuple[Answer, ...]]:
         return ()
     answers = yield questions
     return answers
+
+
+def together(decisions: Sequence[Decision[T]]) -> Decision[tuple[T, ...]]:
+    """Take several decisions step by step at the same time; their questions are asked together, equal ones once."""
+    results: dict[int, T] = {}
+    waiting: dict[int, tuple[Question, ...]] = {}
+
+    def advance(place: int, answers: tuple[Answer, ...] | None) -> None:
+        try:
+            decision = decisions[place]
+            waiting[place] = next(decision) if answers is None else decision.send(answers)
+        except StopIteration as stop:
+            waiting.pop(place, None)
+            results[place] = stop.value
+
+    try:
+        for place in range(len(decisions)):
+            advance(place, None)
+        while waiting:
+            questions = tuple(dict.fromkeys(question for asked in waiting.values() for question in asked))
+            answers = dict(zip(questions, (yield questions), strict=True))
+            for place, asked in list(waiting.items()):
+                advance(place, tuple(answers[question] for question in asked))
+    finally:
+        for decision in decisions:
+            decision.close()
+    return tuple(results[place] for place in range(len(decisions)))
 
 
 def decide(decision: Decision[T], answer: Callable[[Question], Answer]) -> T:

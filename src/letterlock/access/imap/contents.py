@@ -22,8 +22,17 @@ READS = 16
 
 async def read_each(store: Contents, contents: Sequence[int], length: int | None = None) -> list[bytes | None]:
     """Return the first `length` octets (or all) of each content, None where it is gone."""
-    found = [store.read_now(content, 0, length) for content in contents]
-    missing = [at for at, octets in enumerate(found) if octets is None]
+    found: list[bytes | None] = []
+    missing: list[int] = []
+    for at, content in enumerate(contents):
+        try:
+            octets = store.read_now(content, 0, length)
+        except Refused:
+            found.append(None)
+            continue
+        found.append(octets)
+        if octets is None:
+            missing.append(at)
     for start in range(0, len(missing), READS):
         ats = missing[start : start + READS]
         for at, octets in zip(

@@ -11,17 +11,19 @@ Limits: CHUNK_OCTETS of message octets in a chunk, STREAMED_OCTETS at a time of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
+from letterlock.access.imap import header_fields
 from letterlock.access.imap.contents import Derivation, chunks, read_each, read_heads
-from letterlock.access.imap.sections import Sections, is_of_header, is_whole
+from letterlock.access.imap.sections import Sections, as_literal, is_of_header, is_whole
 from letterlock.access.imap.view import Slots, View, flag_words, pick
 from letterlock.errors import OurFault
 from letterlock.protocols.imap import response
 from letterlock.protocols.imap.bodystructure import encode_body, encode_bodystructure
 from letterlock.protocols.imap.envelope import encode_envelope
-from letterlock.protocols.imap.fetch_item import Attribute, FetchItem, Section
+from letterlock.protocols.imap.fetch_item import Attribute, Extract, FetchItem, Section
 from letterlock.store.interface import Contents, Refused
 from letterlock.store.snapshot import Snapshot
 
@@ -31,6 +33,7 @@ Send = Callable[[bytes], Awaitable[None]]
 
 ENVELOPES = Derivation("imap-envelope", encode_envelope, of_header=True)
 BODIES = Derivation("imap-body", encode_body, of_header=False)
+LISTED_FIELDS = Derivation("imap-fields", header_fields.record, of_header=True)
 BODYSTRUCTURES = Derivation("imap-bodystructure", encode_bodystructure, of_header=False)
 _DERIVED = {
     Attribute.ENVELOPE: ENVELOPES,
@@ -103,14 +106,25 @@ class Fetch:
 
     async def _cut(self, section: Section, contents: Sequence[int]) -> list[bytes | None]:
         if is_of_header(section):
-            heads = await read_heads(self._store, contents)
-            return [None if head is None else self._sections.of_header(section, head) for head in heads]
+            return await self._cut_header(section, contents)
         read = await read_each(self._store, contents)
         of_message = self._sections.of_message
         return [
             None if octets is None else of_message(section, content, octets)
             for content, octets in zip(contents, read, strict=True)
         ]
+
+    async def _cut_header(self, section: Section, contents: Sequence[int]) -> list[bytes | None]:
+        found: list[bytes | None] = [None] * len(contents)
+        if section.extract is Extract.HEADER_FIELDS and header_fields.is_listed(section.fields):
+            kept = await LISTED_FIELDS.each(self._store, contents)
+            found = [None if one is None else header_fields.select(one, section.fields) for one in kept]
+            found = [None if fields is None else as_literal(fields, section) for fields in found]
+        missing = [at for at, value in enumerate(found) if value is None]
+        heads = await read_heads(self._store, [contents[at] for at in missing])
+        for at, head in zip(missing, heads, strict=True):
+            found[at] = None if head is None else self._sections.of_header(section, head)
+        return found
 
     async def _send_large(self, snapshot: Snapshot, slot: int) -> None:
         """Send one row whose message goes out in pieces."""
@@ -152,4 +166,13 @@ def _form(item: FetchItem) -> bytes:
 
 
 def _internal_date(instant: int) -> bytes:
-    return response.date_time(datetime.fromtimestamp(instant, UTC))
+    minutes, second = divmod(instant, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return b'"%b %02d:%02d:%02d +0000"' % (_day(days), hour, minute, second)
+
+
+@functools.lru_cache(maxsize=4096)
+def _day(days: int) -> bytes:
+    """Return a day since 1970 as INTERNALDATE writes it."""
+    return response.date_time(datetime.fromtimestamp(days * 86400, UTC))[1:12]

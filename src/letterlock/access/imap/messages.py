@@ -12,7 +12,7 @@ from letterlock.access.imap.answer import No
 from letterlock.access.imap.context import Context, Done, flag_names
 from letterlock.access.imap.fetch import Fetch, sets_seen
 from letterlock.access.imap.search import Search
-from letterlock.access.imap.view import Slots, View, flag_words, pick, slots_in
+from letterlock.access.imap.view import Slots, View, flag_words, keeps_all, pick, slots_in
 from letterlock.protocols.imap import command as c
 from letterlock.protocols.imap import response
 from letterlock.protocols.imap.fetch_item import Attribute
@@ -139,7 +139,7 @@ async def store(context: Context, _tag: bytes, command: c.Store) -> Done:
 def _stored_rows(context: Context, view: View, now: Snapshot, slots: Slots, command: c.Store) -> bytes:
     """Return a FETCH response for each message named, with its number as told and its flags as they are now."""
     numbers, places = [slot + 1 for slot in slots], slots
-    if now.uids[: len(view.told)] != view.told.uids:
+    if not keeps_all(view.told, now):
         found = [(slot + 1, now.slot(view.told.uids[slot])) for slot in slots]
         numbers, places = [number for number, place in found if place >= 0], [place for _, place in found if place >= 0]
     columns: list[object] = [numbers]

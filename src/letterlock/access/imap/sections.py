@@ -38,12 +38,12 @@ class Sections:
 
     def of_header(self, section: Section, head: bytes) -> bytes:
         """Return the value of a section that `is_of_header`."""
-        return _literal(_from_header(section, read_header(head)), section)
+        return as_literal(_from_header(section, read_header(head)), section)
 
     def of_message(self, section: Section, content: int, octets: bytes) -> bytes:
         """Return the value of any section of the message that has the content id `content`."""
         if is_whole(section):
-            return _literal(octets, section)
+            return as_literal(octets, section)
         if section.coding is Coding.DECODED_SIZE and not section.part:
             return b"%d" % len(octets)
         if self._content != content or self._tree is None:
@@ -52,10 +52,11 @@ class Sections:
         cut = _cut(self._tree, section)
         if section.coding is Coding.DECODED_SIZE:
             return b"%d" % len(cut or b"")
-        return b"NIL" if cut is None else _literal(cut, section)
+        return b"NIL" if cut is None else as_literal(cut, section)
 
 
-def _literal(octets: bytes, section: Section) -> bytes:
+def as_literal(octets: bytes, section: Section) -> bytes:
+    """Return the octets, or the range of them that the section asks for, as a literal."""
     if section.partial is not None:
         first, count = section.partial
         octets = octets[first : first + count]

@@ -261,6 +261,7 @@ class ImapSession:
             account = await self._door.password(command.user, command.password)
         else:
             account = await self._door.exchange(command.mechanism, command.initial_response, self._respond_to)
+        await self._door.inbox(context.store, account)
         context.account = account
         context.log = context.log.bind(account=account)
         context.conversation.authenticated()

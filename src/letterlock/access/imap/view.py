@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, count
 
 from letterlock.errors import Malformed
-from letterlock.protocols.imap.sequence_set import SequenceSet, ranges_of
+from letterlock.protocols.imap.sequence_set import LARGEST, SequenceSet, ranges_of
 from letterlock.store.interface import OpenMailbox
 from letterlock.store.snapshot import SYSTEM_FLAGS, Snapshot, UidRanges
 
@@ -62,18 +62,21 @@ class View:
             self._flag_table = FlagTable(snapshot.flag_names)
         return self._flag_table
 
-    def slots(self, numbers: SequenceSet, *, uid: bool) -> Slots:
-        """Return the slots a command names. Raises Malformed for sequence numbers that nobody has."""
+    def slots(self, numbers: SequenceSet, *, uid: bool, strict: bool = True) -> Slots:
+        """Return the slots a command names. If `strict`, raises Malformed for sequence numbers that nobody has."""
         told = self.told
         if numbers.saved:
             runs = list(told.slots(self.saved))
         elif uid:
             runs = list(told.slots(tuple(numbers.resolved(told.uids[-1] if told.uids else 0))))
         else:
-            ranges = numbers.resolved(len(told))
-            if ranges and not 1 <= ranges[0][0] <= ranges[-1][1] <= len(told):
-                raise Malformed(f"a message number that is not in 1:{len(told)}", clause="RFC 9051 section 9")
-            runs = [range(low - 1, high) for low, high in ranges]
+            count = len(told)
+            ranges = numbers.resolved(count)
+            if not count and all(LARGEST in pair for pair in numbers.ranges):
+                return []  # 1:* of nothing is nothing
+            if strict and not 1 <= ranges[0][0] <= ranges[-1][1] <= count:
+                raise Malformed(f"a message number that is not in 1:{count}", clause="RFC 9051 section 9")
+            runs = [range(low - 1, min(high, count)) for low, high in ranges if 1 <= low <= count]
         if len(runs) == 1:
             return runs[0]
         return [slot for run in runs for slot in run]
@@ -100,7 +103,7 @@ class View:
         told, now = self.told, self.opened.snapshot()
         if now is told or not now.exists:
             return []
-        grown = now.uids[: len(told)] == told.uids
+        grown = keeps_all(told, now)
         if not grown and not may_expunge:
             return []
         lines = [] if grown else list(_expunged(told, now))
@@ -144,6 +147,11 @@ class View:
         names = " ".join(dict.fromkeys((*SYSTEM_FLAGS, *snapshot.flag_names))).encode("ascii")
         permanent = b"()] Read-only" if self.read_only else b"(" + names + b" \\*)] Keywords may be made"
         return [b"* FLAGS (" + names + b")\r\n", b"* OK [PERMANENTFLAGS " + permanent + b"\r\n"]
+
+
+def keeps_all(told: Snapshot, now: Snapshot) -> bool:
+    """Whether every message told is still there, in its place."""
+    return now.uids is told.uids or now.uids[: len(told)] == told.uids
 
 
 def _expunged(told: Snapshot, now: Snapshot) -> Iterator[bytes]:

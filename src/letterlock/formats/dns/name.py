@@ -5,7 +5,7 @@ comparing, hashing and putting into canonical order need no conversion. Text is 
 root an empty string; octets outside the printable ASCII range, dots inside labels and backslashes are escaped.
 
 Standards: RFC 1035 section 3.1 (wire form), section 5.1 (escapes), RFC 4034 section 6.1 (order), RFC 4343 (case).
-Limits: labels of 63 octets, names of 255.
+Limits: labels of 63 octets, names of 255, 127 pointers a name.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import lru_cache
 from letterlock.errors import Malformed
 
 ROOT = b"\x00"
+_MAX_HOPS = 127  # a name has no more labels than that; without a bound, pointers to pointers cost quadratic time
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_*/+=:@!#$%&'?[]^`{|}~<>,")
 
 
@@ -161,7 +162,7 @@ def read(octets: bytes, offset: int, known: dict[int, bytes] | None = None) -> t
     limit = offset
     after = 0
     rest = ROOT
-    total = 0
+    total = hops = 0
     try:
         while length := octets[position]:
             if length < 64:
@@ -185,6 +186,9 @@ def read(octets: bytes, offset: int, known: dict[int, bytes] | None = None) -> t
             if known is not None and target in known:
                 rest = known[target]
                 break
+            hops += 1
+            if hops > _MAX_HOPS:
+                raise Malformed("a name of more than 127 pointers", offset=offset, clause="RFC 1035 section 4.1.4")
             position = limit = target
         else:
             after = after or position + 1

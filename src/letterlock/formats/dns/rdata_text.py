@@ -55,7 +55,7 @@ def read_octets(mnemonic: str, text: str, origin: str = "") -> bytes:
     """Return the canonical wire octets of record data in presentation form; raises Malformed."""
     try:
         number = dns.rdatatype.RdataType.make(types.number(mnemonic))
-        parsed = dns.rdata.from_text(_IN, number, text, origin=dns.name.from_text(origin + "."))
+        parsed = dns.rdata.from_text(_IN, number, text, origin=dns.name.from_text(origin + "."), relativize=False)
         return canonical(parsed)
     except (dns.exception.DNSException, ValueError) as error:
         raise Malformed(f"{text!r} is no {mnemonic} data: {error}", clause="RFC 1035 section 5.1") from None

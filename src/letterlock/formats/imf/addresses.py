@@ -157,7 +157,7 @@ class _Reader:
         self._angle: list[Token] | None = None  # tokens inside angle brackets once they are seen
 
     def read(self) -> AddressList:
-        inside = False
+        inside = after_comment = False
         for token in self._tokens:
             if self._full:
                 break
@@ -165,8 +165,12 @@ class _Reader:
                 self._comments.append(token.text)
                 if inside or (self._phrase and self._phrase[-1].text in {"@", "."}):
                     self._defects.append(Defect(Kind.COMMENT_IN_ADDRESS, token.start))
+                after_comment = not inside
                 continue
             mark = token.text if token.sort is Sort.SPECIAL else ""
+            if after_comment and mark in {"@", "."} and self._phrase:
+                self._defects.append(Defect(Kind.COMMENT_IN_ADDRESS, token.start))
+            after_comment = False
             if inside:
                 # An unclosed "<" ends at the next separator that no address holds.
                 if mark in {">", ";"} or (mark == "," and self._angle and self._angle[0].text != "@"):

@@ -21,7 +21,7 @@ _NAME = frozenset(range(33, 127)) - {58}
 def write_field(name: str, value: str) -> bytes:
     """Return `Name: value` folded at its spaces, with its line end. Raises Malformed for what no field may hold."""
     encoded_name = name.encode("ascii", "replace")
-    if not encoded_name or len(encoded_name) > 77 or not _NAME.issuperset(encoded_name):
+    if not name.isascii() or not encoded_name or len(encoded_name) > 77 or not _NAME.issuperset(encoded_name):
         raise Malformed(f"{name!r} is no field name", clause="RFC 5322 section 2.2")
     if "\r" in value or "\n" in value or "\0" in value:
         raise Malformed(f"a line end or NUL in the value of {name}", clause="RFC 5322 section 2.2")

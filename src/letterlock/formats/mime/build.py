@@ -20,6 +20,7 @@ from letterlock.errors import Malformed
 from letterlock.formats.imf.addresses import Group, Mailbox, write_addresses
 from letterlock.formats.imf.dates import write_date
 from letterlock.formats.imf.write import unstructured, write_field, write_message_ids
+from letterlock.formats.mime.entity import Entity
 from letterlock.formats.mime.parameters import write_parameters
 from letterlock.formats.mime.transfer import encode_base64, encode_quoted_printable
 
@@ -126,6 +127,17 @@ def compose(
     if attachments:
         body = Multipart("mixed", (body, *attachments))
     return build(body, [*fields, *more_fields], token=token, eight_bit=eight_bit)
+
+
+def rebuild(tree: Entity) -> bytes:
+    """Return a parsed message written from its tree, span by span: the same octets, for any input whatever."""
+    pieces: list[bytes] = []
+    at = tree.header_start
+    for entity in tree.entities():
+        pieces += (entity.octets[at : entity.header_start], entity.header.raw)
+        at = entity.body_start
+    pieces.append(tree.octets[at : tree.end])
+    return b"".join(pieces)
 
 
 class _Builder:

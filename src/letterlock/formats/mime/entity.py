@@ -151,10 +151,18 @@ class Entity:
                 inner = entity.children[0]
                 pending.append((number if inner.is_multipart else f"{number}.1", inner))
 
+    def entities(self) -> Iterator[Entity]:
+        """Yield every entity in the order of the octets, this one first."""
+        pending = [self]
+        while pending:
+            entity = pending.pop()
+            yield entity
+            pending += entity.children[::-1]
+
     def all_defects(self) -> list[Defect]:
         """Return the defects of this entity and all below it that finding the structure showed."""
         found: list[Defect] = []
-        for _, entity in self.walk():
+        for entity in self.entities():
             found += entity.header.defects
             found += entity.content_type.defects
             found += entity.defects

@@ -61,10 +61,10 @@ def _read_one(
     """Read `name=value` into `plain` or, for an RFC 2231 section, into `sections`."""
     start = group[0].start
     equals = next((at for at, token in enumerate(group) if token.text == "=" and token.sort is Sort.ATOM), None)
-    if not equals:
+    name = "".join(token.text for token in group[:equals]).lower()
+    if not equals or not name:
         defects.append(Defect(Kind.BAD_PARAMETER, start))
         return
-    name = "".join(token.text for token in group[:equals]).lower()
     value, quoted = _value(group[equals + 1 :], defects, start)
     form = _SECTION.fullmatch(name)
     assert form is not None  # the pattern takes any non-empty name

@@ -172,6 +172,8 @@ def _quoted_line(line: bytes) -> bytes:
     at = 0
     while len(line) - at > 76:
         cut = at + 75
+        if line.startswith(b"From ", cut):
+            cut -= 1
         if line[cut - 1] == 61:
             cut -= 1
         elif line[cut - 2] == 61:

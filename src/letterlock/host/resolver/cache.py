@@ -33,6 +33,7 @@ class CachingResolver:
         self._size = size
         self._clock = clock
         self._kept: dict[Question, tuple[float, float, Answer]] = {}
+        self._stale_until: dict[Question, float] = {}
         self._asking: dict[Question, asyncio.Task[Answer]] = {}
 
     async def ask(self, question: Question) -> Answer:
@@ -44,6 +45,8 @@ class CachingResolver:
             if now < expires:
                 elapsed = int(now - learned)
                 return replace(answer, ttl_seconds=max(answer.ttl_seconds - elapsed, 0)) if elapsed else answer
+            if now < self._stale_until.get(question, 0.0):
+                return _stale(answer, now - expires, "the servers failed a moment ago")
         task = self._asking.get(question)
         if task is None:
             task = asyncio.create_task(self._look_up(question))
@@ -62,17 +65,27 @@ class CachingResolver:
         if kept is not None and answer.security is not Security.BOGUS:
             _, expires, old = kept
             if old.outcome is not Outcome.FAILED and now < expires + _STALE_SECONDS:
-                reason = f"{answer.reason}; the answer of {now - expires:.0f} s ago still serves"
-                return replace(old, ttl_seconds=_STALE_TTL, reason=reason, extended_error=ExtendedError.STALE_ANSWER)
+                # RFC 8767 section 5: the servers are left in peace for a while.
+                self._stale_until[question] = now + _STALE_TTL
+                return _stale(old, now - expires, answer.reason)
         self._keep(question, answer, now, _FAILURE_SECONDS)
         return answer
 
     def _keep(self, question: Question, answer: Answer, now: float, seconds: float) -> None:
         self._kept.pop(question, None)
+        self._stale_until.pop(question, None)
         self._kept[question] = now, now + seconds, answer
         while len(self._kept) > self._size:
-            del self._kept[next(iter(self._kept))]
+            oldest = next(iter(self._kept))
+            del self._kept[oldest]
+            self._stale_until.pop(oldest, None)
 
     def forget(self) -> None:
         """Forget everything."""
         self._kept.clear()
+        self._stale_until.clear()
+
+
+def _stale(answer: Answer, age: float, problem: str) -> Answer:
+    reason = f"{problem}; the answer that ran out {age:.0f} s ago still serves"
+    return replace(answer, ttl_seconds=_STALE_TTL, reason=reason, extended_error=ExtendedError.STALE_ANSWER)

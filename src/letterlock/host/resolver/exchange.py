@@ -19,8 +19,10 @@ from dataclasses import dataclass, replace
 
 from letterlock.errors import Malformed, PeerFault
 from letterlock.formats.dns import message as messages
+from letterlock.formats.dns import types
 from letterlock.formats.dns.message import Message
-from letterlock.protocols.dns import client
+from letterlock.protocols.dns import client, tsig
+from letterlock.protocols.dns.tsig import TsigKey
 
 _IDLE_SECONDS = 10.0
 
@@ -76,12 +78,36 @@ class Exchange:
         except OSError as error:
             raise PeerFault(f"{server}: {error.strerror or error}") from None
 
+    async def ask_signed(
+        self, server: Server, query: Message, key: TsigKey, now: int, timeout_seconds: float
+    ) -> Message:
+        """Return the response to a query signed with a shared key, over TCP; raises PeerFault, also if it is not signed.
+
+        `now` is the time in seconds since 1970.
+        """
+        query = replace(query, id=secrets.randbits(16))
+        octets, mac = tsig.sign(messages.write(query), key, now)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                response, raw = await (await self._connection(server)).ask(query, octets)
+            if not tsig.is_signed(response):
+                raise PeerFault(f"{server} answered {types.rcode_text(response.rcode)} without a signature")
+            tsig.verify(raw, response, {key.name: key}, now, previous=mac)
+        except TimeoutError:
+            raise PeerFault(f"{server} did not answer within {timeout_seconds:g} s") from None
+        except OSError as error:
+            raise PeerFault(f"{server}: {error.strerror or error}") from None
+        except (tsig.TsigFault, Malformed) as error:
+            raise PeerFault(f"{server} answered with a signature that is not good: {error}") from None
+        return response
+
     async def _over_tcp(self, server: Server, query: Message) -> Message:
         # RFC 7766 section 6.2.4: a server may close an idle connection just as we use it; try a new one once.
         try:
-            return await (await self._connection(server)).ask(query)
+            response, _ = await (await self._connection(server)).ask(query)
         except ConnectionError:
-            return await (await self._connection(server)).ask(query)
+            response, _ = await (await self._connection(server)).ask(query)
+        return response
 
     async def _connection(self, server: Server) -> _Connection:
         connection = self._connections.get(server)
@@ -154,7 +180,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._frames = client.Frames()
-        self._waiting: dict[int, tuple[Message, asyncio.Future[Message]]] = {}
+        self._waiting: dict[int, tuple[Message, asyncio.Future[tuple[Message, bytes]]]] = {}
         self._transport: asyncio.Transport | None = None
         self._idle: asyncio.TimerHandle | None = None
 
@@ -176,7 +202,7 @@ class _Connection(asyncio.Protocol):
                 return
             query, future = self._waiting.get(response.id, (None, None))
             if query is not None and future is not None and client.is_answer_to(query, response) and not future.done():
-                future.set_result(response)
+                future.set_result((response, octets))
 
     def connection_lost(self, _: Exception | None) -> None:
         if self._idle is not None:
@@ -189,23 +215,23 @@ class _Connection(asyncio.Protocol):
             if not future.done():
                 future.set_exception(error)
 
-    async def ask(self, query: Message) -> Message:
-        """Send a query and wait for its response."""
+    async def ask(self, query: Message, octets: bytes | None = None) -> tuple[Message, bytes]:
+        """Send a query, as `octets` if they are given, and return its response and that one's octets."""
         if self._transport is None:
             raise ConnectionResetError("the server closed the connection")
-        while query.id in self._waiting:
+        while query.id in self._waiting and octets is None:
             query = replace(query, id=secrets.randbits(16))
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Message] = loop.create_future()
+        future: asyncio.Future[tuple[Message, bytes]] = loop.create_future()
         self._waiting[query.id] = query, future
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        self._transport.write(client.frame(messages.write(query)))
+        self._transport.write(client.frame(octets or messages.write(query)))
         try:
             return await future
         finally:
-            del self._waiting[query.id]
+            self._waiting.pop(query.id, None)
             if not self._waiting and self._transport is not None:
                 self._idle = loop.call_later(_IDLE_SECONDS, self.close)
 

@@ -12,6 +12,7 @@ Standards: RFC 4035 section 4.9, RFC 6840 section 5.9, RFC 7766 section 5 (TCP i
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from letterlock.host.resolver.cache import CachingResolver
 from letterlock.host.resolver.exchange import Exchange, Server
 from letterlock.host.resolver.forward import ForwardingResolver
 from letterlock.host.resolver.iterate import ROOT_SERVERS, IterativeSource
-from letterlock.host.resolver.source import ForwardSource
+from letterlock.host.resolver.keep_anchors import AnchorKeeper
+from letterlock.host.resolver.source import ForwardSource, Source
 from letterlock.host.resolver.upstream import Upstream
 from letterlock.host.resolver.validate import ValidatingResolver
 from letterlock.protocols.dns import client
@@ -45,7 +47,7 @@ class ResolverSettings:
 
     `servers` are forwarders as `Server.parse` reads them; without any, those of `resolv_conf`. `anchors` is a file of
     DS or DNSKEY records, by default the root's. `root_servers` and `port` say where iteration begins, and on which port
-    all authoritative servers listen.
+    all authoritative servers listen. With `anchor_state`, a file, the anchors follow their zones' keys (RFC 5011).
     """
 
     mode: Mode = Mode.VALIDATE
@@ -53,6 +55,7 @@ class ResolverSettings:
     anchors: Path | None = None
     root_servers: tuple[str, ...] = ()
     port: int = 53
+    anchor_state: Path | None = None
     resolv_conf: Path = Path("/etc/resolv.conf")
 
 
@@ -64,9 +67,13 @@ class SystemResolver:
     mode: Mode
     exchange: Exchange
     findings: tuple[str, ...] = ()
+    keeper: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
         """Close its connections."""
+        if self.keeper is not None:
+            self.keeper.cancel()
+            await asyncio.gather(self.keeper, return_exceptions=True)
         await self.exchange.aclose()
 
 
@@ -83,11 +90,26 @@ async def open_resolver(settings: ResolverSettings, exchange: Exchange | None = 
             return SystemResolver(CachingResolver(ForwardingResolver(upstream, trust_ad=True)), mode, exchange)
         findings = await probe(servers, next(iter(anchors)), exchange)
         if not findings:
-            resolver = CachingResolver(ValidatingResolver(ForwardSource(upstream), anchors))
-            return SystemResolver(resolver, mode, exchange)
+            return _validating(ForwardSource(upstream), anchors, settings, mode, exchange, findings)
     hints = tuple(Server.parse(text) for text in settings.root_servers) or ROOT_SERVERS
     source = IterativeSource(exchange, hints, port=settings.port)
-    return SystemResolver(CachingResolver(ValidatingResolver(source, anchors)), Mode.ITERATE, exchange, findings)
+    return _validating(source, anchors, settings, Mode.ITERATE, exchange, findings)
+
+
+def _validating(
+    source: Source,
+    anchors: trust_anchors.Anchors,
+    settings: ResolverSettings,
+    mode: Mode,
+    exchange: Exchange,
+    findings: tuple[str, ...],
+) -> SystemResolver:
+    task = None
+    if settings.anchor_state is not None:
+        keeper = AnchorKeeper(source, anchors, settings.anchor_state)
+        anchors = keeper.anchors
+        task = asyncio.create_task(keeper.run())
+    return SystemResolver(CachingResolver(ValidatingResolver(source, anchors)), mode, exchange, findings, task)
 
 
 def _servers(settings: ResolverSettings) -> tuple[Server, ...]:

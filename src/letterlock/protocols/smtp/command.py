@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypedDict
 
 from letterlock.errors import Malformed, PeerFault
 from letterlock.formats.address import Address
@@ -66,15 +67,14 @@ class Extensions:
 def read_mail(rest: str, extensions: Extensions) -> Sender:
     """Return what `MAIL FROM:` says; `rest` is what follows the colon."""
     path, parameters = _split(rest, "1.7", "MAIL FROM:<local@domain>")
-    sender = Sender(None)
+    given: _Given = {}
     for name, value in parameters.items():
         offered, read = _MAIL_PARAMETERS.get(name, (None, None))
         if offered is None or read is None or not getattr(extensions, offered):
             raise CommandRefused(reply(555, "5.5.4", f"MAIL parameter {name} is not offered here: leave it out"))
-        sender = read(sender, value)
-    if path:
-        sender = replace(sender, reverse_path=_address(path, sender.smtputf8, "5.1.7"))
-    return sender
+        given |= read(value)
+    reverse_path = _address(path, given.get("smtputf8", False), "5.1.7") if path else None
+    return Sender(reverse_path, **given)
 
 
 def read_rcpt(rest: str, extensions: Extensions, *, smtputf8: bool, postmaster_domain: str) -> Recipient:
@@ -153,56 +153,68 @@ def _address(path: str, smtputf8: bool, status: str) -> Address:
         raise CommandRefused(reply(501, status, f"The address is not understood: {error.problem}")) from None
 
 
-def _size(sender: Sender, value: str) -> Sender:
+class _Given(TypedDict, total=False):
+    """What parameters of MAIL say, by the fields of Sender."""
+
+    size: int
+    body: Body
+    smtputf8: bool
+    require_tls: bool
+    return_content: Return
+    envelope_id: str
+    submitter: str
+
+
+def _size(value: str) -> _Given:
     if not _DIGITS.fullmatch(value):
         raise CommandRefused(reply(501, "5.5.4", "SIZE is a number of octets: SIZE=12345"))
-    return replace(sender, size=int(value))
+    return {"size": int(value)}
 
 
-def _body(sender: Sender, value: str) -> Sender:
+def _body(value: str) -> _Given:
     try:
-        return replace(sender, body=Body(value.upper()))
+        return {"body": Body(value.upper())}
     except ValueError:
         raise CommandRefused(reply(501, "5.5.4", "BODY is 7BIT, 8BITMIME or BINARYMIME")) from None
 
 
-def _smtputf8(sender: Sender, value: str) -> Sender:
+def _smtputf8(value: str) -> _Given:
     if value:
         raise CommandRefused(reply(501, "5.5.4", "SMTPUTF8 has no value"))
-    return replace(sender, smtputf8=True)
+    return {"smtputf8": True}
 
 
-def _require_tls(sender: Sender, value: str) -> Sender:
+def _require_tls(value: str) -> _Given:
     if value:
         raise CommandRefused(reply(501, "5.5.4", "REQUIRETLS has no value"))
-    return replace(sender, require_tls=True)
+    return {"require_tls": True}
 
 
-def _ret(sender: Sender, value: str) -> Sender:
+def _ret(value: str) -> _Given:
     try:
-        return replace(sender, return_content=Return(value.upper()))
+        return {"return_content": Return(value.upper())}
     except ValueError:
         raise CommandRefused(reply(501, "5.5.4", "RET is FULL or HDRS")) from None
 
 
-def _envid(sender: Sender, value: str) -> Sender:
+def _envid(value: str) -> _Given:
     try:
         decoded = decode_xtext(value)
     except Malformed:
-        raise CommandRefused(reply(501, "5.5.4", "ENVID is up to 100 octets of xtext (RFC 3461)")) from None
+        decoded = ""
     if not decoded or len(value) > 100:  # RFC 3461 section 4.4
         raise CommandRefused(reply(501, "5.5.4", "ENVID is up to 100 octets of xtext (RFC 3461)"))
-    return replace(sender, envelope_id=decoded)
+    return {"envelope_id": decoded}
 
 
-def _auth(sender: Sender, value: str) -> Sender:
+def _auth(value: str) -> _Given:
     try:
-        return replace(sender, submitter=decode_xtext(value))
+        return {"submitter": decode_xtext(value)}
     except Malformed:
         raise CommandRefused(reply(501, "5.5.4", "AUTH= is an address in xtext, or <>")) from None
 
 
-_MAIL_PARAMETERS: dict[str, tuple[str, Callable[[Sender, str], Sender]]] = {
+_MAIL_PARAMETERS: dict[str, tuple[str, Callable[[str], _Given]]] = {
     "SIZE": ("size", _size),
     "BODY": ("eight_bit", _body),
     "SMTPUTF8": ("smtputf8", _smtputf8),

@@ -11,6 +11,10 @@ class BareLineFeed(Exception):
     """A line ended in LF alone: nobody can know where this client's commands end."""
 
 
+class LineTooLong(Exception):
+    """A line was longer than allowed; it was read over."""
+
+
 class Input:
     """What came and was not used yet. It remembers where it is, so that a group of commands is read in one pass."""
 
@@ -41,7 +45,7 @@ class Input:
         return octets
 
     def take_line(self, longest: int) -> bytes | None:
-        """Return the next line without its CRLF, b"" for one that was too long, or None. Raises BareLineFeed."""
+        """Return the next line without its CRLF, or None before its end. Raises BareLineFeed, LineTooLong."""
         end = self._buffer.find(b"\n", self._at)
         if end < 0:
             if len(self._buffer) - self._at > longest:
@@ -52,4 +56,6 @@ class Input:
         skipped, self._skipping = self._skipping, False
         if not line.endswith(b"\r") and not (skipped and not line):
             raise BareLineFeed
-        return b"" if skipped or len(line) > longest else line[:-1]
+        if skipped or len(line) > longest:
+            raise LineTooLong
+        return line[:-1]

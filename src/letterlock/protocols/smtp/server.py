@@ -42,7 +42,7 @@ from letterlock.protocols.smtp.event import (
     TlsRequested,
     TransactionDropped,
 )
-from letterlock.protocols.smtp.line import BareLineFeed, Input
+from letterlock.protocols.smtp.line import BareLineFeed, Input, LineTooLong
 from letterlock.protocols.smtp.offer import Dialect, ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.protocols.smtp.transaction import Transaction, too_big
@@ -88,6 +88,7 @@ class ServerConversation:
         self._faults = 0
         self._stray_chunk: tuple[State, Transaction] | None = None
         self._transaction = Transaction(settings.size_limit)
+        self._content_envelope = self._transaction.envelope
 
     # Octets in and out.
 
@@ -125,9 +126,12 @@ class ServerConversation:
                     except BareLineFeed:
                         answer = reply(500, "5.5.2", "A bare LF ended that line; lines end in CRLF (RFC 5321). Closing")
                         return self._break_off(answer, "a bare LF")
-                    if line is None:
-                        return None
-                    event = self._obey(line)
+                    except LineTooLong:
+                        event = self._mistaken(reply(500, "5.5.2", "That line is longer than allowed"))
+                    else:
+                        if line is None:
+                            return None
+                        event = self._obey(line)
             if event is not None:
                 if type(event) in _AWAITING_ANSWER:
                     self._pending = event
@@ -246,22 +250,20 @@ class ServerConversation:
             if line.translate(None, _PLAIN_OCTETS):
                 name = "NUL" if b"\0" in line else "bare CR" if b"\r" in line else "control character"
                 raise CommandRefused(reply(500, "5.5.2", f"A {name} stands in that line: send the command without it"))
-            if not line:
-                raise CommandRefused(reply(500, "5.5.2", "That line is empty, or longer than allowed"))
-            if self.state is State.AUTHENTICATING:
-                return self._response(line)
-            return self._command(line)
+            return self._response(line) if self.state is State.AUTHENTICATING else self._command(line)
         except CommandRefused as refused:
-            self._faults += 1
-            if self.state is State.AUTHENTICATING:
-                self.state = State.GREETED
-                self._next = AuthenticationCancelled()
-            if self._faults > self._settings.fault_limit:
-                return self._break_off(
-                    reply(421, "4.7.0", "Too many wrong commands. Closing"), "too many wrong commands"
-                )
-            self._say(refused.answer)
-            return None
+            return self._mistaken(refused.answer)
+
+    def _mistaken(self, answer: Reply) -> Event | None:
+        self._faults += 1
+        if self._faults > self._settings.fault_limit:
+            last = reply(421, "4.7.0", "Too many wrong commands. Closing")
+            return self._break_off(last, "too many wrong commands")
+        self._say(answer)
+        if self.state is State.AUTHENTICATING:
+            self.state = State.GREETED
+            return AuthenticationCancelled()
+        return None
 
     def _command(self, line: bytes) -> Event | None:
         try:
@@ -363,7 +365,7 @@ class ServerConversation:
             raise CommandRefused(reply(503, "5.5.1", "BODY=BINARYMIME is sent with BDAT"))  # RFC 3030 section 3
         self.state = State.CONTENT
         self._say(_GO_ON)
-        return ContentBegun(self._transaction.envelope)
+        return self._content_begun()
 
     def _bdat(self, rest: str) -> Event | None:
         count, last = read_bdat(rest)
@@ -381,7 +383,7 @@ class ServerConversation:
         if count == 0:
             self._next = self._read_chunk()
         if first and self._stray_chunk is None:
-            return ContentBegun(self._transaction.envelope)
+            return self._content_begun()
         following, self._next = self._next, None
         return following
 
@@ -483,12 +485,16 @@ class ServerConversation:
         self._say(self._transaction.verdict or reply(250, "2.0.0", received))
         return None
 
+    def _content_begun(self) -> ContentBegun:
+        self._content_envelope = self._transaction.envelope
+        return ContentBegun(self._content_envelope)
+
     def _content_whole(self) -> Event | None:
         if self._transaction.verdict is not None:
             self._say_for_content(self._transaction.verdict)
             return None
         self.state = State.RECIPIENTS
-        return ContentEnded(self._transaction.envelope, self._transaction.size)
+        return ContentEnded(self._content_envelope, self._transaction.size)
 
     # Inside.
 

@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 from letterlock.formats.dns.question import Answer, Question
 from letterlock.trust.ask import Asker, decide, decide_with
-from letterlock.trust.dmarc.evaluation import author_domains, judge
+from letterlock.trust.dmarc.evaluation import MOST_AUTHORS, author_domains, judge
 from letterlock.trust.dmarc.record import Mode, Policy, Record
 from letterlock.trust.dmarc.verdict import Identifier, Override, OverrideType, Result, Verdict
 
 __all__ = [
+    "MOST_AUTHORS",
     "Identifier",
     "Mode",
     "Override",

@@ -9,6 +9,8 @@ Limits: `MOST_AUTHORS` author domains; ten identifiers of DKIM.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from letterlock.errors import Malformed
 from letterlock.formats import domain as domains
 from letterlock.formats.dns.question import Outcome, Question
@@ -52,18 +54,22 @@ def author_domains(header: Header) -> tuple[str, ...]:
 
 
 def judge(
-    authors: tuple[str, ...], spf: Identifier | None = None, dkim: tuple[Identifier, ...] = ()
+    authors: tuple[str, ...],
+    spf: Identifier | None = None,
+    dkim: tuple[Identifier, ...] = (),
+    walks: Mapping[str, Walk] | None = None,
 ) -> Decision[Verdict]:
     """Judge a message by its author domains and what SPF (MAIL FROM only) and DKIM found.
 
-    With several domains each is judged, and the worst verdict is the message's (RFC 9989 section 11.5).
+    `walks` are tree walks made before, while SPF and DKIM were being checked. With several domains each is
+    judged, and the worst verdict is the message's (RFC 9989 section 11.5).
     """
     if not authors or len(authors) > MOST_AUTHORS:
         reason = f"{len(authors)} author domains cannot be judged"
         return Verdict(Result.PERMERROR, authors[0] if authors else "", reason)
     verdicts = []
     for author in authors:
-        verdicts.append((yield from _judge_one(author, spf, dkim)))  # noqa: PERF401 - no comprehension yields
+        verdicts.append((yield from _judge_one(author, spf, dkim, walks or {})))  # noqa: PERF401 - no comprehension yields
     return max(verdicts, key=_severity)
 
 
@@ -72,8 +78,10 @@ def _severity(verdict: Verdict) -> tuple[int, int]:
     return (verdict.disposition.strictness, order.index(verdict.result))
 
 
-def _judge_one(author: str, spf: Identifier | None, dkim: tuple[Identifier, ...]) -> Decision[Verdict]:
-    walk = (yield from walk_all((author,)))[author]
+def _judge_one(
+    author: str, spf: Identifier | None, dkim: tuple[Identifier, ...], walks: Mapping[str, Walk]
+) -> Decision[Verdict]:
+    walk = walks.get(author) or (yield from walk_all((author,)))[author]
     discovered = _discover(walk)
     if discovered is None:
         if walk.failed:

@@ -20,6 +20,7 @@ from letterlock.formats.dns.zone import CNAME, DNSKEY, DS, NSEC, NSEC3, RecordSe
 from letterlock.trust.dnssec import denial
 from letterlock.trust.dnssec.denial import Proof
 from letterlock.trust.dnssec.fetch import Fetch, NoResponse, Validation
+from letterlock.trust.dnssec.known_denials import KnownDenials
 from letterlock.trust.dnssec.signatures import (
     SUPPORTED_DIGESTS,
     Bogus,
@@ -67,6 +68,7 @@ class Memory:
     anchors: Mapping[bytes, tuple[RecordSet, ...]]
     zones: dict[bytes, ZoneState] = field(default_factory=dict)
     not_cuts: dict[bytes, int] = field(default_factory=dict)
+    denials: KnownDenials = field(default_factory=KnownDenials)
     size: int = 20_000
 
     def remember(self, state: ZoneState) -> None:
@@ -125,6 +127,19 @@ class Chain:
         if state.security is Security.BOGUS:
             raise Bogus(state.reason, state.code or ExtendedError.DNSSEC_BOGUS)
         return state
+
+    def denied(self, name: bytes, number: int) -> tuple[ZoneState, Proof, int] | None:
+        """Return the secure zone and what denials known already prove about a name there (RFC 8198), if anything."""
+        for above in names.ancestors(name)[1:]:
+            zone = self.memory.zones.get(above)
+            if zone is None or zone.expires <= self.now:
+                continue
+            known = self.memory.denials.prove(above, name, number, self.now)
+            if zone.security is not Security.SECURE or known is None:
+                return None
+            self.steps += zone.steps
+            return zone, *known
+        return None
 
     def _start(self, name: bytes) -> Validation[ZoneState]:
         for above in names.ancestors(name):
@@ -240,8 +255,10 @@ class Chain:
                 problem = error
                 continue
             if signature.labels == names.count_labels(owner):  # a denial is never made by a wildcard
+                seconds = min(trusted_ttl(record_set, signature, self.now), _MAX_ZONE_SECONDS)
                 verified.append(record_set)
-                ttls.append(trusted_ttl(record_set, signature, self.now))
+                ttls.append(seconds)
+                self.memory.denials.add(zone.name, record_set, self.now + seconds)
         if problem is not None and not verified:
             raise problem
         return verified, min(ttls)

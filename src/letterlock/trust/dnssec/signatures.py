@@ -195,10 +195,10 @@ def verify_set(record_set: RecordSet, zone: bytes, keys: Iterable[Key], now: int
         if not fitting:
             what = f"{describe(record_set)} is signed by key {signature.key_tag}, which its zone does not have"
             problem = Bogus(what, ExtendedError.DNSKEY_MISSING)
+        octets = signed_octets(record_set, signature) if fitting else b""
         for key in fitting[: budget.keys_a_tag]:
             budget.spend_operation()
             try:
-                octets = signed_octets(record_set, signature)
                 zone_keys.verify(key.algorithm, key.public_key, signature.signature, octets)
             except NotAuthentic as error:
                 problem = Bogus(f"{describe(record_set)}, signature by key {key.tag}: {error}")

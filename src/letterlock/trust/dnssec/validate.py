@@ -80,6 +80,12 @@ def _failure(question: Question, reason: str, code: int | None) -> Answer:
 
 
 def _resolve(question: Question, owner: bytes, state: _State) -> Validation[Answer]:
+    known = state.chain.denied(owner, state.number)
+    if known is not None:
+        zone, proof, state.ttl = known
+        subject, place = f"{names.to_text(owner)}. {types.mnemonic(state.number)}", names.to_text(zone.name)
+        state.chain.note(subject, f"{proof.value}, as a denial of {place}. known already shows", "RFC 8198 section 5")
+        return _nothing(question, owner, proof, state)
     response = yield from state.chain.fetch(owner, state.number)
     sets = gather(response.answer)
     passed = {owner}

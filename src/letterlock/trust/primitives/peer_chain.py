@@ -73,6 +73,14 @@ def read(der: bytes) -> PeerCertificate:
         raise Malformed(f"no certificate: {error}", clause="RFC 5280 section 4.1") from None
 
 
+def read_pem(pem: bytes) -> tuple[bytes, ...]:
+    """Return the certificates of a PEM text as DER; raises Malformed when there is none."""
+    try:
+        return tuple(found.public_bytes(Encoding.DER) for found in x509.load_pem_x509_certificates(pem))
+    except ValueError as error:
+        raise Malformed(f"no PEM certificate: {error}", clause="RFC 7468 section 5") from None
+
+
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
     try:
         return certificate.extensions.get_extension_for_class(kind).value

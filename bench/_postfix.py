@@ -1,0 +1,99 @@
+"""A private Postfix for measurements: own configuration, own queue, on a port of the system's choice. Needs root."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_MAIN = """
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = postfix.test
+mydestination = rosewood.test
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+alias_database =
+local_recipient_maps =
+in_flow_delay = 0
+maillog_file = {folder}/maillog
+maillog_file_prefixes = {folder}
+smtputf8_enable = no
+{more}
+"""
+_MASTER = """
+127.0.0.1:{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+local unix - n n - - local
+virtual unix - n n - - virtual
+lmtp unix - - n - - lmtp
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+tlsmgr unix - - n 1000? 1 tlsmgr
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def postfix(folder: Path, more: str = "") -> Iterator[int]:
+    """Run Postfix with its files below `folder` and `more` lines of main.cf; yield its port."""
+    port = free_port()
+    configuration = folder / "etc"
+    configuration.mkdir(parents=True)
+    (folder / "data").mkdir()
+    (folder / "queue").mkdir()
+    for path in (folder, *folder.parents):
+        if path != Path("/") and path.stat().st_uid == 0:
+            path.chmod(path.stat().st_mode | 0o755)
+    shutil.chown(folder / "data", "postfix")
+    (configuration / "main.cf").write_text(_MAIN.format(folder=folder, more=more))
+    (configuration / "master.cf").write_text(_MASTER.format(port=port))
+    command = ["/usr/sbin/postfix", "-c", str(configuration)]
+    subprocess.run([*command, "start"], check=True, capture_output=True)
+    try:
+        wait_for(port)
+        yield port
+    finally:
+        subprocess.run([*command, "stop"], check=False, capture_output=True)
+
+
+def wait_for(port: int) -> None:
+    """Return when something greets on a port of this machine."""
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            if connection.recv(100):
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"nothing greets on port {port}")

@@ -1,0 +1,72 @@
+"""Our server on one port for measurements: port 25's policy over the real store. Arguments: folder, port.
+
+On SIGUSR1 it prints the CPU seconds used so far, and ends on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from letterlock.formats.address import Address
+from letterlock.formats.envelope import Recipient
+from letterlock.host.clock import SystemClock
+from letterlock.host.entropy import SystemEntropy
+from letterlock.host.listen import ConnectionLimits, Listener, bind
+from letterlock.host.logs import Log, send_to
+from letterlock.mta.inbound import Inbound, InboundSettings
+from letterlock.store.engine import StoreSettings, open_store
+from letterlock.store.interface import Delivery
+
+
+class Anybody:
+    """Every address of rosewood.test has a mailbox here."""
+
+    def is_ours(self, domain: str) -> bool:
+        return domain == "rosewood.test"
+
+    async def accept(self, reverse_path: Address | None, recipient: Recipient) -> Copy:
+        prefix = f"Return-Path: <{reverse_path or ''}>\r\nDelivered-To: {recipient.forward_path}\r\n".encode()
+        return Copy((Delivery(str(recipient.forward_path), prefix=prefix),))
+
+
+class Copy:
+    """One copy here."""
+
+    relays: tuple[Recipient, ...] = ()
+
+    def __init__(self, deliveries: tuple[Delivery, ...]) -> None:
+        self.deliveries = deliveries
+
+
+async def serve(folder: Path, port: int) -> None:
+    log = (folder / "log").open("a", buffering=64 * 1024)
+    send_to(lambda line: log.write(line + "\n") and None)
+    store = await open_store(StoreSettings(folder / "store"))
+    service = Inbound(
+        InboundSettings("mx.rosewood.test"), store=store, recipients=Anybody(), clock=SystemClock(),
+        entropy=SystemEntropy(), log=Log("mta"),
+    )  # fmt: skip
+    listener = Listener(service.session, log=Log("mta"), limits=ConnectionLimits(per_network=5000))
+    await listener.start([bind("127.0.0.1", port)])
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    loop.add_signal_handler(signal.SIGUSR1, _print_cpu)
+    await stopped.wait()
+    await listener.stop(grace_seconds=5)
+    await store.close()
+
+
+def _print_cpu() -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(used.ru_utime + used.ru_stime, used.ru_maxrss, flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(Path(sys.argv[1]), int(sys.argv[2])))

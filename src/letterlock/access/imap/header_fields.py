@@ -1,0 +1,47 @@
+"""The header fields that mail programs ask for in their lists, kept by the store so that a list needs no message read.
+
+For each message the fields of `LISTED` are kept, byte for byte and in their order. HEADER.FIELDS for names among them
+is answered from there with one regular expression; any other name goes to the message itself.
+
+Limits: RECORD_OCTETS are kept of a message; one whose listed fields are longer is read each time.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from letterlock.formats.imf.header import read_header
+
+# What neomutt, Thunderbird, Apple's and Google's programs, K-9 and mbsync ask for.
+LISTED = frozenset(
+    b"bcc cc chat-version content-class content-description content-transfer-encoding content-type date from importance"
+    b" in-reply-to lines list-id list-post list-subscribe list-unsubscribe message-id mime-version newsgroups priority"
+    b" references reply-to sender subject to user-agent x-label x-original-to x-priority".split()
+)
+RECORD_OCTETS = 16 * 1024
+_TOO_LONG = b"\0"
+
+
+def record(octets: bytes) -> bytes:
+    """Return what is kept of a message."""
+    kept = b"".join([field.raw for field in read_header(octets) if field.name.lower().encode("ascii") in LISTED])
+    return kept if len(kept) <= RECORD_OCTETS else _TOO_LONG
+
+
+def is_listed(names: tuple[bytes, ...]) -> bool:
+    """Whether records hold all these fields."""
+    return all(name.lower() in LISTED for name in names)
+
+
+def select(kept: bytes, names: tuple[bytes, ...]) -> bytes | None:
+    """Return the fields of these names and the empty line that follows them, None where the record cannot tell."""
+    if kept == _TOO_LONG:
+        return None
+    return b"".join(_pattern(names).findall(kept)) + b"\r\n"
+
+
+@functools.lru_cache(maxsize=256)
+def _pattern(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    alternatives = b"|".join(re.escape(name) for name in names)
+    return re.compile(rb"(?im)^(?:" + alternatives + rb")[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")

@@ -1,0 +1,61 @@
+"""The domain's DKIM keys: made by `init`, one RSA and one Ed25519, and used for every message submitted here.
+
+A key stands in the folder of `dkim.folder` as SELECTOR.pem; all keys there sign (RFC 8463 section 3 asks for both
+algorithms side by side).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+
+from letterlock.admd.settings import Settings
+from letterlock.errors import Malformed, SettingsFault
+from letterlock.host.clock import Clock
+from letterlock.trust.dkim.signing import SigningKey, sign
+from letterlock.trust.primitives import eddsa, private_keys, rsa
+
+_LARGE_OCTETS = 256 * 1024  # hashing this much takes longer than other sessions should wait
+
+
+def new_keys(now: datetime.datetime) -> dict[str, bytes]:
+    """Return fresh keys by selector, as PEM; selectors carry the month, so that the next ones differ."""
+    month = now.strftime("%Y%m")
+    return {
+        f"r{month}": private_keys.write_pem(rsa.generate()),
+        f"e{month}": private_keys.write_pem(eddsa.generate_ed25519()),
+    }
+
+
+def load_keys(settings: Settings, domain: str) -> tuple[SigningKey, ...]:
+    """Return the keys that sign for `domain`. Raises SettingsFault for a file that is no key."""
+    keys = []
+    for path in sorted(settings.path(settings.dkim.folder).glob("*.pem"), reverse=True):
+        try:
+            keys.append(SigningKey(domain, path.stem, private_keys.read_pem(path.read_bytes())))
+        except (Malformed, OSError) as error:
+            raise SettingsFault((f"{path}: not a DKIM key ({error}); replace or remove the file",)) from error
+    return tuple(keys)
+
+
+class Signer:
+    """Signs what the domain's people submit."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._keys = {domain: load_keys(settings, domain) for domain in settings.local_domains}
+        self._clock = clock
+
+    async def __call__(self, author_domain: str, content: tuple[bytes, ...]) -> bytes:
+        """Return the DKIM-Signature fields for a message of one of our domains, nothing for others'."""
+        keys = self._keys.get(author_domain, ())
+        if not keys:
+            return b""
+        octets = b"".join(content)
+        now = int(self._clock.now())
+        try:
+            if len(octets) < _LARGE_OCTETS:
+                return sign(octets, keys, now)
+            return await asyncio.to_thread(sign, octets, keys, now)
+        except Malformed:
+            # Such a message cannot be signed soundly; it goes out as it is, and others judge it by SPF alone.
+            return b""

@@ -1,0 +1,118 @@
+"""`letterlock explain FILE`: the whole story of a message's authenticity, with its evidence."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from letterlock.cli.look_ups import at_option, moment, read_message, run, zone_option
+from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.cli.verdicts import (
+    arc_json,
+    arc_lines,
+    dkim_json,
+    dkim_lines,
+    dmarc_json,
+    dmarc_lines,
+    exit_code,
+    spf_json,
+    spf_lines,
+)
+from letterlock.formats import authentication_results
+from letterlock.formats.imf.header import read_header
+from letterlock.trust import authenticate, dmarc
+from letterlock.trust.authenticate import Client, Findings
+
+
+@click.command()
+@click.argument("file", default="-")
+@click.option("--ip", "address", help="The address of the client that handed the message over.")
+@click.option("--helo", default="", help="The name it gave with EHLO.")
+@click.option("--mail-from", help="The reverse path; without it, Return-Path of the message.")
+@click.option("--authserv-id", default="localhost", help="The name of this verifier.")
+@zone_option
+@at_option
+@json_option
+def explain(
+    file: str,
+    address: str | None,
+    helo: str,
+    mail_from: str | None,
+    authserv_id: str,
+    zone: Path | None,
+    server: str | None,
+    at: int | None,
+    as_json: bool,
+) -> None:
+    """Tell who vouches for a message (FILE or standard input), and why: SPF, DKIM, ARC and DMARC.
+
+    Without --ip, SPF is left out. Exit as DMARC ends: 0 for pass, 2 where a look-up failed, 1 otherwise.
+    """
+    octets = read_message(file, as_json=as_json)
+    header = read_header(octets)
+    client = None
+    if address is not None:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError as error:
+            fail(f"--ip: {error}", Exit.USAGE, as_json=as_json)
+        reverse_path = header.text("Return-Path") if mail_from is None else mail_from
+        client = Client(address, helo, reverse_path.strip().removeprefix("<").removesuffix(">"))
+    checks = authenticate.Authentication(header, client, receiver=authserv_id)
+    checks.feed(octets[header.body_start :])
+    findings = run(checks.judge(moment(at)), zone, server, as_json=as_json)
+    results = authenticate.authentication_results(findings, authserv_id, client)
+    field = authentication_results.write(results).decode()
+    value = {
+        "spf": spf_json(findings.spf) if findings.spf else None,
+        "helo": spf_json(findings.helo) if findings.helo else None,
+        "dkim": dkim_json(findings.dkim),
+        "arc": arc_json(findings.arc),
+        "dmarc": dmarc_json(findings.dmarc),
+        "authentication_results": field.partition(":")[2].strip().replace("\r\n", "\n"),
+    }
+    answer(value, as_json=as_json, lines=_lines(findings, field))
+    raise SystemExit(exit_code(findings.dmarc.result.value))
+
+
+def _lines(findings: Findings, field: str) -> Iterable[str]:
+    yield _summary(findings)
+    yield ""
+    if findings.spf is not None:
+        yield from spf_lines(findings.spf)
+    if findings.helo is not None:
+        yield f"SPF of the EHLO name {findings.helo.result.value}: {safe(findings.helo.reason)}"
+    yield from dkim_lines(findings.dkim)
+    yield from arc_lines(findings.arc)
+    yield from dmarc_lines(findings.dmarc)
+    yield ""
+    yield from (safe(line) for line in field.rstrip().splitlines())
+
+
+def _summary(findings: Findings) -> str:
+    verdict = findings.dmarc
+    who = safe(verdict.author_domain)
+    match verdict.result:
+        case dmarc.Result.PASS:
+            return f"{who} vouches for this message."
+        case dmarc.Result.FAIL:
+            return f"{who} does not vouch for this message, and asks receivers to {_request(verdict)}."
+        case dmarc.Result.NONE:
+            return f"{who} does not say whether its mail can be recognised."
+        case dmarc.Result.TEMPERROR:
+            return "It could not be told who vouches for this message; a look-up failed. Try again."
+        case dmarc.Result.PERMERROR:
+            return "Nobody can vouch for this message as it is."
+
+
+def _request(verdict: dmarc.Verdict) -> str:
+    match verdict.applied_policy:
+        case dmarc.Policy.REJECT:
+            return "refuse it"
+        case dmarc.Policy.QUARANTINE:
+            return "treat it as suspicious"
+        case _:
+            return "do nothing about it"

@@ -1,0 +1,218 @@
+"""`letterlock mail send|list|show`: a small user agent over submission and IMAP.
+
+Where to find the servers comes from options, from the environment (LETTERLOCK_USER, LETTERLOCK_PASSWORD, LETTERLOCK_IMAP,
+LETTERLOCK_SUBMISSION, LETTERLOCK_CA, LETTERLOCK_SERVER_NAME), or from the section [user-agent] of a profile (`--profile`,
+LETTERLOCK_PROFILE).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
+from letterlock.errors import LetterlockError, Malformed, PeerFault, SettingsFault
+from letterlock.formats.imf.encoded_words import decode
+from letterlock.formats.mime.entity import Entity, parse
+from letterlock.host.clock import SystemClock
+from letterlock.host.connect import ConnectionFailed
+from letterlock.host.entropy import SystemEntropy
+from letterlock.host.stream import DeadlinePassed
+from letterlock.mua.compose import Attachment, Composed, Draft, compose, compose_raw
+from letterlock.mua.profile import load_profile
+from letterlock.mua.read import MailReader, Summary
+from letterlock.mua.settings import UserAgentSettings
+from letterlock.mua.submit import submit
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _server_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the options of a profile; `_settings` reads them."""
+    options = (
+        click.option("--profile", type=click.Path(path_type=Path), envvar="LETTERLOCK_PROFILE", help="A profile."),
+        click.option("--user", envvar="LETTERLOCK_USER", help="The account, such as anna@rosewood.test."),
+        click.option("--password", envvar="LETTERLOCK_PASSWORD", help="Its password; better in the environment."),
+        click.option("--password-file", help="A file that holds the password."),
+        click.option("--imap", envvar="LETTERLOCK_IMAP", help="imaps://HOST[:PORT], or imap:// for STARTTLS."),
+        click.option("--submission", envvar="LETTERLOCK_SUBMISSION", help="submissions://HOST[:PORT]."),
+        click.option("--ca", envvar="LETTERLOCK_CA", help="A PEM file of authorities to trust."),
+        click.option("--server-name", envvar="LETTERLOCK_SERVER_NAME", help="The name the certificate must show."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _settings(options: dict[str, Any], *, as_json: bool) -> UserAgentSettings:
+    profile = options.pop("profile")
+    try:
+        return load_profile(profile, {name.replace("_", "-"): value for name, value in options.items()})
+    except SettingsFault as fault:
+        fail("\n".join(fault.problems), Exit.SETTINGS, as_json=as_json)
+
+
+def _run(work: Awaitable[R], *, as_json: bool) -> R:
+    """Carry out work, or say what went wrong and exit."""
+
+    async def whole() -> R:
+        return await work
+
+    try:
+        return asyncio.run(whole())
+    except (ConnectionFailed, DeadlinePassed) as failed:
+        fail(failed.problem, Exit.UNAVAILABLE, as_json=as_json)
+    except PeerFault as fault:
+        fail(safe(fault.problem), Exit.WRONG, as_json=as_json)
+    except LetterlockError as fault:
+        fail(str(fault), Exit.WRONG, as_json=as_json)
+
+
+@click.group()
+def mail() -> None:
+    """Send and read mail."""
+
+
+@mail.command("send")
+@click.argument("recipients", nargs=-1)
+@click.option("--from", "author", default="", help="The author; the account without this.")
+@click.option("--cc", multiple=True, help="Also to, visibly.")
+@click.option("--bcc", multiple=True, help="Also to, unseen by the others.")
+@click.option("--subject", default="", help="The subject.")
+@click.option("--text", help="The text; standard input without this.")
+@click.option("--attach", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file.")
+@click.option("--raw", type=click.File("rb"), help="A whole message, sent as it stands but for its line ends.")
+@_server_options
+@json_option
+def send(
+    recipients: tuple[str, ...],
+    author: str,
+    cc: tuple[str, ...],
+    bcc: tuple[str, ...],
+    subject: str,
+    text: str | None,
+    attach: tuple[Path, ...],
+    raw: Any,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Send a message to RECIPIENTS: text with attachments, or a whole message with --raw."""
+    settings = _settings(options, as_json=as_json)
+    try:
+        if raw is not None:
+            content = raw.read().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+            composed = compose_raw(content, author=author or settings.user, recipients=recipients)
+        else:
+            files = tuple(Attachment(path.name, path.read_bytes()) for path in attach)
+            body = sys.stdin.read() if text is None else text
+            draft = Draft(author or settings.user, recipients, subject, body, cc, bcc, files)
+            composed = compose(draft, clock=SystemClock(), entropy=SystemEntropy())
+    except Malformed as fault:
+        fail(fault.problem, Exit.USAGE, as_json=as_json)
+    _tell_sent(composed, settings, as_json=as_json)
+
+
+def _tell_sent(composed: Composed, settings: UserAgentSettings, *, as_json: bool) -> None:
+    outcomes = _run(submit(composed, settings, SystemEntropy()), as_json=as_json)
+    accepted = all(outcome.accepted for outcome in outcomes)
+    value = {
+        "message_id": composed.message_id,
+        "recipients": [
+            {"address": str(one.recipient), "accepted": one.accepted, "reply": one.reply} for one in outcomes
+        ],
+    }
+    lines = [f"{one.recipient}: {'sent' if one.accepted else 'refused'} ({safe(one.reply)})" for one in outcomes]
+    answer(value, as_json=as_json, lines=lines)
+    if not accepted:
+        raise SystemExit(Exit.WRONG)
+
+
+@mail.command("list")
+@click.argument("mailbox", default="INBOX")
+@click.option("--newest", default=20, show_default=True, type=click.IntRange(0), help="So many; 0 is all.")
+@click.option("--mailboxes", is_flag=True, help="List the mailboxes instead of messages.")
+@_server_options
+@json_option
+def list_messages(mailbox: str, newest: int, mailboxes: bool, as_json: bool, **options: Any) -> None:
+    """List the newest messages of MAILBOX."""
+    settings = _settings(options, as_json=as_json)
+
+    async def names() -> tuple[dict[str, Any], ...]:
+        async with MailReader(settings, SystemEntropy()) as reader:
+            return tuple({"name": one.name, "attributes": one.attributes} for one in await reader.mailboxes())
+
+    async def summaries() -> tuple[Summary, ...]:
+        async with MailReader(settings, SystemEntropy()) as reader:
+            return await reader.summaries(mailbox, newest=newest)
+
+    if mailboxes:
+        listed = _run(names(), as_json=as_json)
+        rows = [(safe(one["name"]), " ".join(one["attributes"])) for one in listed]
+        answer(listed, as_json=as_json, lines=table(("mailbox", "attributes"), rows))
+        return
+    found = _run(summaries(), as_json=as_json)
+    headings = ("uid", "date", "from", "subject", "octets", "flags")
+    answer(found, as_json=as_json, lines=table(headings, [_row(one) for one in found]))
+
+
+def _row(one: Summary) -> tuple[str, ...]:
+    date = one.date.strftime("%Y-%m-%d %H:%M") if one.date else ""
+    return str(one.uid), date, safe(one.sender)[:40], safe(one.subject)[:60], str(one.size_octets), " ".join(one.flags)
+
+
+@mail.command("show")
+@click.argument("uid", type=click.IntRange(1))
+@click.option("--mailbox", default="INBOX", show_default=True, help="Where the message lies.")
+@click.option("--raw", is_flag=True, help="Write the octets as they are stored.")
+@click.option("--seen", is_flag=True, help="Mark the message as seen.")
+@_server_options
+@json_option
+def show(uid: int, mailbox: str, raw: bool, seen: bool, as_json: bool, **options: Any) -> None:
+    """Show the message with this UID: its header fields, its text, and what is attached."""
+    settings = _settings(options, as_json=as_json)
+
+    async def read() -> bytes:
+        async with MailReader(settings, SystemEntropy()) as reader:
+            return await reader.message(mailbox, uid, mark_seen=seen)
+
+    octets = _run(read(), as_json=as_json)
+    if raw:
+        sys.stdout.buffer.write(octets)
+        return
+    tree = parse(octets)
+    fields = {name: tree.header.text(name) for name in ("from", "to", "cc", "date", "subject") if name in tree.header}
+    text, attached = _text_of(tree), _attached(tree)
+    lines = [f"{name.capitalize()}: {safe(decode(value))}" for name, value in fields.items()]
+    lines += ["", *(safe(line) for line in text.splitlines())]
+    if attached:
+        lines += ["", *(f"[{one['part']}] {one['type']} {safe(one['filename'])}" for one in attached)]
+    value = {name: decode(value) for name, value in fields.items()} | {"text": text, "attachments": attached}
+    answer(value, as_json=as_json, lines=lines)
+
+
+def _text_of(tree: Entity) -> str:
+    for _, entity in tree.walk():
+        if entity.content_type.full == "text/plain" and not _is_attached(entity):
+            return entity.text()
+    return ""
+
+
+def _attached(tree: Entity) -> list[dict[str, str]]:
+    found = []
+    for number, entity in tree.walk():
+        if entity.children or not number or not (_is_attached(entity) or entity.content_type.type != "text"):
+            continue
+        disposition = entity.disposition
+        name = disposition.filename if disposition else entity.content_type.parameters.get("name", "")
+        found.append({"part": number, "type": entity.content_type.full, "filename": name})
+    return found
+
+
+def _is_attached(entity: Entity) -> bool:
+    return entity.disposition is not None and entity.disposition.is_attachment

@@ -1,0 +1,225 @@
+"""`letterlock message show|structure|extract|rebuild FILE`: what a message says, how it is made, what it carries.
+
+FILE is a message as it stands on disk, or `-` for standard input. Nothing in it is trusted: names become safe file
+names, no file is ever overwritten, and no control character reaches the terminal.
+
+See also: formats/mime/view for what is shown and why a defect is called ambiguous.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
+from letterlock.formats.defect import Defect
+from letterlock.formats.imf.dates import write_date
+from letterlock.formats.mime.build import rebuild as rebuild_entity
+from letterlock.formats.mime.entity import Entity, parse
+from letterlock.formats.mime.filenames import distinct_names
+from letterlock.formats.mime.partial import join, read_fragment
+from letterlock.formats.mime.view import Attachment, View, view
+
+
+@click.group()
+def message() -> None:
+    """Read a message: what it says, how it is made, what it carries."""
+
+
+_FILE = click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+
+
+@message.command()
+@_FILE
+@click.option("--html", is_flag=True, help="Prefer HTML to plain text where both are there.")
+@json_option
+def show(file: Path, html: bool, as_json: bool) -> None:
+    """Show a message as a person may safely see it, with every defect by name."""
+    seen = view(_read(file, as_json=as_json), prefer="html" if html else "plain")
+    document = {
+        "from": seen.authors,
+        "to": seen.recipients,
+        "cc": seen.copies,
+        "subject": seen.subject,
+        "date": seen.date.isoformat() if seen.date else None,
+        "texts": [{"part": one.number, "text": one.text, "html": one.html} for one in seen.texts],
+        "attachments": [_attachment(one) for one in seen.attachments],
+        "defects": [_defect(one) for one in seen.defects],
+        "ambiguous": bool(seen.ambiguities),
+    }
+    answer(document, as_json=as_json, lines=_shown_lines(seen))
+
+
+def _shown_lines(seen: View) -> list[str]:
+    lines: list[str] = []
+    pairs = [("From", one) for one in seen.authors] + [("To", one) for one in seen.recipients]
+    pairs += [("Cc", one) for one in seen.copies] + [("Subject", seen.subject)]
+    pairs.append(("Date", write_date(seen.date) if seen.date else ""))
+    for name, value in pairs:
+        if value:
+            lines.append(click.style(f"{name}: ", bold=True) + safe(value))
+    for text in seen.texts:
+        lines += ["", *map(safe, text.text.rstrip("\n").split("\n"))]
+    if seen.attachments:
+        rows = [(one.number, one.type, str(one.entity.size), one.name + _note(one)) for one in seen.attachments]
+        lines += ["", *table(("part", "type", "octets", "name"), [tuple(map(safe, row)) for row in rows])]
+    if seen.defects:
+        lines += ["", click.style("Defects", bold=True)]
+        lines += [_defect_line(one) for one in seen.defects]
+    return lines
+
+
+def _note(attachment: Attachment) -> str:
+    return f" ({attachment.note})" if attachment.note else ""
+
+
+def _defect_line(defect: Defect) -> str:
+    mark = click.style("ambiguous", fg="red") if defect.kind.ambiguous else "harmless "
+    detail = f" ({safe(defect.detail)})" if defect.detail else ""
+    return f"  {mark}  {defect.kind.label} at octet {defect.offset}: {defect.kind.sentence}{detail}"
+
+
+def _defect(defect: Defect) -> dict[str, Any]:
+    return {
+        "name": defect.kind.label,
+        "ambiguous": defect.kind.ambiguous,
+        "offset": defect.offset,
+        "sentence": defect.kind.sentence,
+        "detail": defect.detail,
+    }
+
+
+def _attachment(one: Attachment) -> dict[str, Any]:
+    return {
+        "part": one.number,
+        "type": one.type,
+        "name": one.name,
+        "given_name": one.given_name,
+        "encoded_octets": one.entity.size,
+        "note": one.note,
+    }
+
+
+@message.command()
+@_FILE
+@json_option
+def structure(file: Path, as_json: bool) -> None:
+    """Show the tree of parts: numbers as IMAP counts them, types, encodings, offsets into the file."""
+    tree = parse(_read(file, as_json=as_json))
+    document = [_structure_of(number, entity) for number, entity in tree.walk()]
+    rows = [
+        (
+            number or "whole",
+            safe(entity.content_type.full),
+            safe(entity.encoding),
+            f"{entity.header_start}..{entity.body_start}..{entity.end}",
+            str(entity.lines),
+            safe(", ".join(dict.fromkeys(str(defect.kind) for defect in _own_defects(entity)))),
+        )
+        for number, entity in tree.walk()
+    ]
+    answer(document, as_json=as_json, lines=table(("part", "type", "encoding", "octets", "lines", "defects"), rows))
+
+
+def _structure_of(number: str, entity: Entity) -> dict[str, Any]:
+    disposition = entity.disposition
+    return {
+        "part": number,
+        "type": entity.content_type.full,
+        "parameters": dict(entity.content_type.parameters),
+        "encoding": entity.encoding,
+        "disposition": disposition.value if disposition else None,
+        "header_start": entity.header_start,
+        "body_start": entity.body_start,
+        "end": entity.end,
+        "lines": entity.lines,
+        "fields": len(entity.header),
+        "defects": [_defect(one) for one in _own_defects(entity)],
+    }
+
+
+def _own_defects(entity: Entity) -> list[Defect]:
+    return [*entity.header.defects, *entity.content_type.defects, *entity.defects]
+
+
+@message.command()
+@_FILE
+@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default="here",
+              help="The folder to write to.")  # fmt: skip
+@click.option("--part", "wanted", multiple=True, help="Only this part number; may be given several times.")
+@json_option
+def extract(file: Path, folder: Path, wanted: tuple[str, ...], as_json: bool) -> None:
+    """Write attachments, decoded, under safe names; no file is overwritten."""
+    seen = view(_read(file, as_json=as_json))
+    chosen = [one for one in seen.attachments if not wanted or one.number in wanted]
+    unknown = set(wanted) - {one.number for one in seen.attachments}
+    if unknown:
+        fail(f"No attachment has the part number {', '.join(sorted(unknown))}.", Exit.WRONG, as_json=as_json)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = [entry.name for entry in folder.iterdir()]
+        names = distinct_names([*taken, *(one.name for one in chosen)])[len(taken) :]
+        written = [_write(folder / name, one) for name, one in zip(names, chosen, strict=True)]
+    except OSError as error:
+        fail(f"Cannot write to {folder}: {error.strerror}.", Exit.WRONG, as_json=as_json)
+    lines = [f"{entry['part']}  {safe(str(entry['file']))}  {entry['octets']} octets" for entry in written]
+    answer(written, as_json=as_json, lines=lines or ["The message has no attachments."])
+
+
+def _write(path: Path, attachment: Attachment) -> dict[str, Any]:
+    defects: list[Defect] = []
+    content = attachment.entity.content(defects)
+    # O_EXCL follows no link and overwrites nothing, whatever appeared since the names were chosen.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(content)
+    return {
+        "part": attachment.number,
+        "file": str(path),
+        "octets": len(content),
+        "defects": [_defect(one) for one in defects],
+    }
+
+
+@message.command()
+@click.argument("files", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the message here, not to standard output."
+)
+@json_option
+def rebuild(files: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
+    """Write a message from its parsed tree and say whether every octet is the same; or join message/partial fragments."""
+    trees = [parse(_read(file, as_json=as_json)) for file in files]
+    if len(trees) > 1 or read_fragment(trees[0]) is not None:
+        joined = join(trees)
+        if joined.octets is None:
+            missing = ", ".join(map(str, joined.missing))
+            problem = (
+                f"fragments {missing} are missing" if missing else "; ".join(map(str, joined.defects)) or "no total"
+            )
+            fail(f"The fragments cannot be joined: {problem}.", Exit.WRONG, as_json=as_json)
+        octets, same = joined.octets, None
+    else:
+        octets = rebuild_entity(trees[0])
+        same = octets == trees[0].octets
+    if output is not None:
+        output.write_bytes(octets)
+    elif not as_json:
+        sys.stdout.buffer.write(octets)
+        return
+    answer(
+        {"octets": len(octets), "identical": same},
+        as_json=as_json,
+        lines=[f"{len(octets)} octets, {'joined' if same is None else 'identical' if same else 'DIFFERENT'}"],
+    )
+
+
+def _read(file: Path, *, as_json: bool) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        fail(f"Cannot read {file}: {error.strerror}.", Exit.WRONG, as_json=as_json)

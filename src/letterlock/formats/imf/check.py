@@ -1,0 +1,96 @@
+"""What a header section must hold and may not: counts of fields, authors, octets that do not belong there.
+
+Standards: RFC 5322 section 3.6 (the table of counts), section 3.6.2 (Sender with several authors), RFC 6532 section 3,
+RFC 2045 section 4 (MIME-Version).
+"""
+
+from __future__ import annotations
+
+from letterlock.formats.defect import Defect, Kind
+from letterlock.formats.imf.addresses import parse_addresses
+from letterlock.formats.imf.dates import parse_date
+from letterlock.formats.imf.header import Field, Header
+
+ONCE = frozenset(("date", "from", "sender", "reply-to", "to", "cc", "bcc", "message-id", "in-reply-to", "references",
+                  "subject", "mime-version", "content-type", "content-transfer-encoding", "content-disposition",
+                  "content-id", "content-description", "return-path"))  # fmt: skip
+_NAMED_APART = {
+    "content-type": Kind.DUPLICATE_CONTENT_TYPE,
+    "content-transfer-encoding": Kind.DUPLICATE_ENCODING,
+    "content-disposition": Kind.DUPLICATE_DISPOSITION,
+}
+
+
+def check_message_header(header: Header) -> list[Defect]:
+    """Return what is wrong with the header section of a whole message, beyond what reading it showed."""
+    defects = check_fields(header)
+    for name in ("from", "date"):  # RFC 5322 section 3.6: the two that must be there
+        if name not in header:
+            defects.append(Defect(Kind.MISSING_FIELD, header.start, name))
+    author = header.get("from")
+    if author is not None:
+        defects += _check_author(author, header)
+    date = header.get("date")
+    if date is not None:
+        defects += _placed(date, _date_defects(date.text))
+    version = header.get("mime-version")
+    if version is not None and version.text.partition("(")[0].strip() != "1.0":
+        defects.append(Defect(Kind.MIME_VERSION, version.start, version.text[:20]))
+    return defects
+
+
+def check_fields(header: Header) -> list[Defect]:
+    """Return what is wrong with the fields of any header section: doubles, stray octets."""
+    defects = [
+        Defect(_NAMED_APART.get(name, Kind.DUPLICATE_FIELD), fields[1].start, name)
+        for name in header.names()
+        if name in ONCE and len(fields := header.get_all(name)) > 1
+    ]
+    for field in header:
+        defects += _check_octets(field)
+    return defects
+
+
+def _check_octets(field: Field) -> list[Defect]:
+    value = field.value
+    found: list[Defect] = []
+    if field.octets[field.name_end] != 58:
+        found.append(Defect(Kind.SPACE_BEFORE_COLON, field.name_end))
+    if b"\0" in value:
+        found.append(Defect(Kind.NUL, field.start))
+    if value.count(b"\r") != value.count(b"\r\n"):
+        found.append(Defect(Kind.BARE_CR, field.start))
+    if not value.isascii():
+        try:
+            value.decode("utf-8")
+        except UnicodeDecodeError:
+            found.append(Defect(Kind.RAW_8BIT, field.start))
+    if len(value) > 998 and max(map(len, value.split(b"\n"))) > 999:
+        found.append(Defect(Kind.LONG_LINE, field.start))
+    return found
+
+
+def _check_author(field: Field, header: Header) -> list[Defect]:
+    addresses = parse_addresses(field.text)
+    found = _placed(field, addresses.defects)
+    mailboxes = addresses.mailboxes
+    if len(mailboxes) > 1:
+        found.append(Defect(Kind.SEVERAL_AUTHORS, field.start, "" if "sender" in header else "without Sender"))
+    for mailbox in mailboxes:
+        name = mailbox.display_name
+        if "@" in name and mailbox.address.lower() not in name.lower():
+            found.append(Defect(Kind.NAME_IS_ADDRESS, field.start, name[:60]))
+        if not all(character.isprintable() or character in "\u200c\u200d" for character in name):
+            found.append(Defect(Kind.CONTROL_CHARACTER, field.start))
+    return found
+
+
+def _date_defects(text: str) -> list[Defect]:
+    defects: list[Defect] = []
+    parse_date(text, defects)
+    return defects
+
+
+def _placed(field: Field, defects: list[Defect] | tuple[Defect, ...]) -> list[Defect]:
+    """Return the defects of a field's value at the field's offset in the message."""
+    return [Defect(one.kind, field.value_start, one.detail) for one in defects]

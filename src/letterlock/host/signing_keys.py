@@ -1,0 +1,48 @@
+"""DKIM keys in files: read, made, written so that only their owner can read them.
+
+Standards: RFC 6376 section 3.6.2.2 (strings of a record), NIST SP 800-177r1 (who may read a signing key).
+See also: hostmaster, which publishes the records; host/key_ring.py for the life of a key.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from letterlock.errors import Malformed
+from letterlock.trust.dkim import SigningKey
+from letterlock.trust.primitives import eddsa, private_keys, rsa
+
+
+def read_key(domain: str, selector: str, path: Path) -> SigningKey:
+    """Read a private key in PEM. Raises Malformed for what is none, OSError."""
+    try:
+        return SigningKey(domain, selector, private_keys.read_pem(path.read_bytes()))
+    except Malformed as error:
+        raise Malformed(f"{path}: {error.problem}", clause=error.clause) from None
+
+
+def generate(domain: str, selector: str, kind: str = "rsa", bits: int = 2048) -> SigningKey:
+    """Return a new key, `rsa` or `ed25519`."""
+    private = rsa.generate(bits) if kind == "rsa" else eddsa.generate_ed25519()
+    return SigningKey(domain, selector, private)
+
+
+def write_key(path: Path, key: SigningKey) -> None:
+    """Write a new file with mode 600, durable when this returns; raises FileExistsError, OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(private_keys.write_pem(key.private_key))
+        file.flush()
+        os.fsync(file.fileno())
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def quoted_record(key: SigningKey) -> str:
+    """Return the record as quoted strings of at most 255 octets, as zone text has it."""
+    text = key.record()
+    return " ".join(f'"{text[start : start + 255]}"' for start in range(0, len(text), 255))

@@ -1,0 +1,192 @@
+"""An SMTP or LMTP client over a stream: the client's conversation with time limits and TLS.
+
+    client = await SmtpClient.open(Endpoint("192.0.2.1", 25), name="mx.rosewood.test")
+    await client.greet(); await client.hello()
+    await client.start_tls(context, server_name="mx.harbor.test"); await client.hello()
+    replies = await client.transfer(envelope, content)
+    await client.quit()
+
+Whatever the peer does wrong is a PeerFault (ConnectionFailed, DeadlinePassed, TlsFailed, Refused and the like).
+
+Standards: RFC 5321 section 4.5.3.2 (timeouts), RFC 3207 section 4.
+See also: protocols/smtp/client.py, host/stream.py; mta/outbound.py and mua use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from dataclasses import dataclass
+from typing import TypeVar
+
+from letterlock.errors import PeerFault
+from letterlock.formats.envelope import Envelope
+from letterlock.host.connect import connect
+from letterlock.host.stream import ConnectionLost, DeadlinePassed, Endpoint, Stream
+from letterlock.host.tls import TlsState
+from letterlock.protocols.sasl.mechanism import ClientExchange
+from letterlock.protocols.smtp.client import ClientConversation, Exchange, Offer, Phase
+from letterlock.protocols.smtp.offer import Dialect
+from letterlock.protocols.smtp.reply import Reply, ReplyReader
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPatience:
+    """How many seconds each thing may take; the defaults are those of RFC 5321 section 4.5.3.2, connecting apart."""
+
+    connect_seconds: float = 30
+    greeting_seconds: float = 300
+    command_seconds: float = 300
+    data_seconds: float = 120
+    end_of_data_seconds: float = 600
+    block_seconds: float = 180
+
+    def of(self, phase: Phase) -> float:
+        """Return the time for the replies of one phase."""
+        match phase:
+            case Phase.GREETING:
+                return self.greeting_seconds
+            case Phase.COMMAND:
+                return self.command_seconds
+            case Phase.DATA:
+                return self.data_seconds
+            case Phase.END_OF_DATA:
+                return self.end_of_data_seconds
+
+
+class SmtpClient:
+    """One connection to a server."""
+
+    def __init__(self, stream: Stream, *, name: str, patience: ClientPatience, dialect: Dialect = Dialect.SMTP) -> None:
+        self.stream = stream
+        self._conversation = ClientConversation(name, dialect=dialect)
+        self._patience = patience
+        self._reader = ReplyReader()
+        self.has_sent_content = False  # of the transfer that is under way: the server may have the message
+
+    @classmethod
+    async def open(
+        cls,
+        endpoint: Endpoint,
+        *,
+        name: str,
+        patience: ClientPatience | None = None,
+        dialect: Dialect = Dialect.SMTP,
+        tls: tuple[ssl.SSLContext, str] | None = None,
+        local_address: str | None = None,
+    ) -> SmtpClient:
+        """Connect; with `tls` (context and server name) begin with a handshake. Raises ConnectionFailed, TlsFailed."""
+        patience = patience or ClientPatience()
+        stream = await connect(
+            endpoint,
+            within_seconds=patience.connect_seconds,
+            local_address=local_address,
+        )
+        client = cls(stream, name=name, patience=patience, dialect=dialect)
+        if tls is not None:
+            try:
+                await client._handshake(*tls)
+            except PeerFault:
+                stream.abort()
+                raise
+        return client
+
+    @property
+    def offer(self) -> Offer:
+        """What the server offered with its last answer to EHLO."""
+        return self._conversation.offer
+
+    @property
+    def tls(self) -> TlsState | None:
+        """What the handshake showed, or None without TLS."""
+        return self.stream.tls
+
+    async def greet(self) -> None:
+        """Hear the greeting."""
+        await self._run(self._conversation.greet())
+
+    async def hello(self) -> Offer:
+        """Say EHLO and return what is offered."""
+        return await self._run(self._conversation.hello())
+
+    async def start_tls(self, context: ssl.SSLContext, *, server_name: str) -> TlsState:
+        """Begin TLS with STARTTLS; `hello` must follow. Raises Refused, TlsFailed."""
+        await self._run(self._conversation.start_tls())
+        if self._reader.has_input or self.stream.has_input:
+            # Octets behind the 220 are in plain text: somebody between wants them taken for protected.
+            raise PeerFault("the server sent octets behind its answer to STARTTLS")
+        return await self._handshake(context, server_name)
+
+    async def authenticate(self, exchange: ClientExchange) -> None:
+        """Prove who we are."""
+        await self._run(self._conversation.authenticate(exchange))
+
+    async def transfer(self, envelope: Envelope, content: bytes) -> tuple[Reply, ...]:
+        """Send one message; return a reply for each recipient."""
+        self.has_sent_content = False
+        return await self._run(self._conversation.transfer(envelope, content))
+
+    async def quit(self) -> None:
+        """Take leave and close, whatever the server says to that."""
+        try:
+            if not self.stream.is_lost:
+                await self._run(self._conversation.quit())
+        except PeerFault:
+            pass
+        finally:
+            await self.stream.close()
+
+    async def _handshake(self, context: ssl.SSLContext, server_name: str) -> TlsState:
+        self.stream.expect_within(self._patience.command_seconds)
+        state = await self.stream.start_tls(context, server_side=False, server_name=server_name)
+        self._reader = ReplyReader()
+        self._conversation.tls_begun()
+        return state
+
+    async def _run(self, exchange: Exchange[T]) -> T:
+        try:
+            step = next(exchange)
+            while True:
+                # A server that hangs up while we send may have said why: hear it.
+                with contextlib.suppress(ConnectionLost):
+                    for octets in step.octets:
+                        await self._send(octets)
+                self.has_sent_content = step.phase is Phase.END_OF_DATA
+                replies = await self._hear(step.replies, step.phase)
+                step = exchange.send(replies)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            exchange.close()
+
+    async def _send(self, octets: bytes) -> None:
+        for start in range(0, len(octets), _BLOCK):
+            self.stream.expect_within(self._patience.block_seconds)
+            await self.stream.send(octets[start : start + _BLOCK] if len(octets) > _BLOCK else octets)
+
+    async def _hear(self, count: int, phase: Phase) -> tuple[Reply, ...]:
+        replies: list[Reply] = []
+        while len(replies) < count:
+            self.stream.expect_within(self._patience.of(phase))
+            reply = self._reader.next_reply()
+            while reply is None:
+                try:
+                    octets = await self.stream.read()
+                except DeadlinePassed:
+                    raise DeadlinePassed(f"{phase.value} did not come in time") from None
+                if not octets:
+                    raise PeerFault(f"the server closed before {phase.value}")
+                self._reader.receive(octets)
+                reply = self._reader.next_reply()
+            if reply.code == 421 and len(replies) + 1 < count:
+                # RFC 5321 section 3.8: it closes; the rest will not come.
+                replies += [reply] * (count - len(replies))
+                break
+            replies.append(reply)
+        return tuple(replies)
+
+
+_BLOCK = 256 * 1024

@@ -1,0 +1,154 @@
+"""A zone kept signed: signatures renewed before they run out, keys rolled over, serial numbers counted up.
+
+    keeper = ZoneKeeper(zone, KeySet.generate(now))
+    signed = keeper.refresh(now)      # None while nothing needs to change
+    if signed: server.put(signed)     # and notify the secondaries
+
+`refresh` is called whenever one likes, say every quarter of an hour; the time is its argument.
+
+Standards: RFC 6781 section 4.1 (roll-overs) and 4.4.2 (validity), RFC 1982 section 3 (serial numbers).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from letterlock.formats.dns.message import Record
+from letterlock.formats.dns.zone import SOA, Zone
+from letterlock.hostmaster.roll_over import DAY, HOUR, RollOver, Stage, ksk_waits, zsk_waits
+from letterlock.trust.dnssec.sign import Denial, SigningKey, sign_zone
+from letterlock.trust.primitives import zone_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """How long signatures hold, and when they are renewed, in seconds."""
+
+    before: int = HOUR  # for clocks that are slow
+    holds: int = 14 * DAY
+    renew_before_end: int = 7 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """The keys of one role: the one that signs, and the other of a roll-over (the next, or the one before)."""
+
+    current: SigningKey
+    other: SigningKey | None = None
+    rolling: RollOver | None = None
+
+    def begin(self, successor: SigningKey, rolling: RollOver) -> Role:
+        """Return the role with a successor published; a roll-over that runs is left as it is."""
+        return self if self.rolling is not None else Role(self.current, successor, rolling)
+
+    def advance(self, now: int) -> Role:
+        """Return the role after what is due: the successor used, or the predecessor gone."""
+        if self.rolling is None or self.other is None:
+            return self
+        match self.rolling.stage(now):
+            case Stage.READY:
+                return Role(self.other, self.current, self.rolling.use(now))
+            case Stage.DONE:
+                return Role(self.current)
+            case _:
+                return self
+
+    def keys(self) -> tuple[SigningKey, ...]:
+        """Return the keys to publish, marked by whether they sign.
+
+        During a roll-over both KSKs sign the key set (RFC 6781 section 4.1.2); only one ZSK signs.
+        """
+        others = (self.other,) if self.other is not None else ()
+        return (
+            replace(self.current, active=True),
+            *(replace(other, active=other.is_entry) for other in others),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """The keys of a zone."""
+
+    entry: Role
+    zone: Role
+
+    @classmethod
+    def generate(cls, algorithm: int = zone_keys.ECDSAP256SHA256) -> KeySet:
+        """Make a KSK and a ZSK."""
+        return cls(Role(SigningKey.generate(algorithm)), Role(SigningKey.generate(algorithm, is_entry=False)))
+
+    def advance(self, now: int) -> KeySet:
+        """Return the key set after what is due."""
+        return KeySet(self.entry.advance(now), self.zone.advance(now))
+
+    def keys(self) -> tuple[SigningKey, ...]:
+        """Return all keys to publish."""
+        return (*self.entry.keys(), *self.zone.keys())
+
+
+class ZoneKeeper:
+    """Keeps one zone signed. `content` is the zone without DNSSEC records."""
+
+    def __init__(
+        self, content: Zone, keys: KeySet, denial: Denial | None = None, validity: Validity | None = None
+    ) -> None:
+        self.content = content
+        self.keys = keys
+        self._denial = denial
+        self._validity = validity or Validity()
+        self._serial = content.serial
+        self._expires = 0
+        self._signed_with: tuple[SigningKey, ...] = ()
+        self._is_changed = True
+
+    def change(self, content: Zone) -> None:
+        """Take new content; its serial number is counted by the keeper."""
+        self.content = content
+        self._is_changed = True
+
+    def roll_zone_key(self, now: int, successor: SigningKey | None = None) -> None:
+        """Begin to replace the ZSK."""
+        made = successor or SigningKey.generate(self.keys.zone.current.algorithm, is_entry=False)
+        waits = zsk_waits(self.content.soa.ttl, max(record_set.ttl for record_set in self.content))
+        self.keys = replace(self.keys, zone=self.keys.zone.begin(made, RollOver(waits, now)))
+
+    def roll_entry_key(self, now: int, ds_ttl: int, successor: SigningKey | None = None) -> None:
+        """Begin to replace the KSK. The parent must then be given its DS; `confirm_ds` says that it shows it."""
+        made = successor or SigningKey.generate(self.keys.entry.current.algorithm)
+        waits = ksk_waits(self.content.soa.ttl, ds_ttl)
+        rolling = RollOver(waits, now, confirmed=False)
+        self.keys = replace(self.keys, entry=self.keys.entry.begin(made, rolling))
+
+    def confirm_ds(self, shown: Iterable[bytes], origin: str) -> bool:
+        """Tell what DS data the parent shows; return whether the new KSK's is among it."""
+        role = self.keys.entry
+        if role.other is None or role.rolling is None or role.other.ds(origin) not in set(shown):
+            return False
+        self.keys = replace(self.keys, entry=replace(role, rolling=replace(role.rolling, confirmed=True)))
+        return True
+
+    def refresh(self, now: int) -> Zone | None:
+        """Return the zone signed anew where that is due; None where what was returned last still serves."""
+        self.keys = self.keys.advance(now)
+        keys = self.keys.keys()
+        due = self._is_changed or keys != self._signed_with or now >= self._expires - self._validity.renew_before_end
+        if not due:
+            return None
+        if self._signed_with:
+            self._serial = (self._serial + 1) & 0xFFFFFFFF or 1
+        self._expires = now + self._validity.holds
+        self._signed_with = keys
+        self._is_changed = False
+        numbered = self.content.replace(_with_serial(self.content, self._serial))
+        return sign_zone(numbered, keys, now - self._validity.before, self._expires, self._denial)
+
+
+def _with_serial(zone: Zone, serial: int) -> Iterable[Record]:
+    for record in zone.records():
+        if record.type == SOA:
+            rdata = record.rdata[:-20] + struct.pack(">I", serial) + record.rdata[-16:]
+            yield Record(record.owner, record.type, record.rdclass, record.ttl, rdata)
+        else:
+            yield record

@@ -1,0 +1,340 @@
+"""Submission: the policy of ports 465 and 587.
+
+Who submits must authenticate, and may use only own addresses, in MAIL and in From. A message is prepared (msa/prepare.py),
+signed by the hook if there is one, gets its Received field, and becomes one store transaction as on port 25.
+
+Password guessing is slowed by network and by account; a shut key is answered the same whatever the password.
+
+Standards: RFC 6409, RFC 4954 (AUTH), RFC 8314 (465 and 587), RFC 4422 section 6.
+See also: mta/session.py, protocols/sasl, store/accounts.py, host/backoff.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from letterlock.formats.address import Address
+from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.outcome import Outcome, Result
+from letterlock.host.backoff import Backoff
+from letterlock.host.clock import Clock
+from letterlock.host.entropy import Entropy
+from letterlock.host.listen import ConnectionLimits
+from letterlock.host.logs import Log
+from letterlock.host.stream import Stream
+from letterlock.host.tls import ServerTls
+from letterlock.msa.prepare import Prepared, prepare
+from letterlock.mta.arrival import Destination, Recipients
+from letterlock.mta.identifier import transaction_id
+from letterlock.mta.inbound import once, queue_entries
+from letterlock.mta.session import ContentBudget, Patience, Session
+from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
+from letterlock.protocols.sasl.mechanism import PASSWORD_MECHANISMS, ServerExchange, server_exchange
+from letterlock.protocols.sasl.step import (
+    Authenticated,
+    Challenge,
+    IdentityClaimed,
+    KeysWanted,
+    PasswordGiven,
+    Rejected,
+    ScramKeys,
+    Step,
+    TokenGiven,
+)
+from letterlock.protocols.smtp.command import Sender
+from letterlock.protocols.smtp.offer import ServerSettings
+from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.store.interface import Store, Transaction
+
+
+class Account(Protocol):
+    """Somebody who may submit."""
+
+    @property
+    def name(self) -> str:
+        """The account's name."""
+        ...
+
+
+class Accounts(Protocol):
+    """What submission asks of store/accounts.py."""
+
+    async def verify(self, user: str, password: str) -> Account | None:
+        """Return the account if the password is right."""
+        ...
+
+    def keys(self, user: str, digest: str) -> ScramKeys:
+        """Return a user's keys, false ones for whoever has none."""
+        ...
+
+    def authenticated(self, user: str) -> Account | None:
+        """Return the account a proved user name means."""
+        ...
+
+    def may_send_as(self, name: str, address: Address) -> bool:
+        """Tell whether an address is the account's own."""
+        ...
+
+
+Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
+
+
+async def sign_nothing(_author_domain: str, _content: tuple[bytes, ...]) -> bytes:
+    """Put no signature before a message."""
+    return b""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionSettings:
+    """What submission is told. Octets and seconds; `mechanisms` in the order they are offered, all under TLS only."""
+
+    host_name: str
+    size_limit: int = 50_000_000
+    recipient_limit: int = 1000
+    content_budget: int = 512 * 1024 * 1024
+    expire_seconds: float = 432_000
+    mechanisms: tuple[str, ...] = PASSWORD_MECHANISMS
+    attempts_per_session: int = 3
+    patience: Patience = field(default_factory=Patience)
+
+
+class Submission:
+    """The service: give `session` to a Listener, with TLS from the start (465) or for STARTTLS (587).
+
+    `sign` is given the author's domain and the message in pieces and returns the fields to put before it (DKIM).
+    """
+
+    def __init__(
+        self,
+        settings: SubmissionSettings,
+        *,
+        store: Store,
+        accounts: Accounts,
+        recipients: Recipients,
+        tls: ServerTls,
+        backoff: Backoff,
+        clock: Clock,
+        entropy: Entropy,
+        log: Log,
+        sign: Sign = sign_nothing,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.accounts = accounts
+        self.recipients = recipients
+        self.backoff = backoff
+        self.clock = clock
+        self.entropy = entropy
+        self.sign = sign
+        self.networks = ConnectionLimits(ipv4_prefix=24, ipv6_prefix=64)
+        self._log = log
+        self._tls = tls
+        self._budget = ContentBudget(settings.content_budget)
+
+    async def session(self, stream: Stream) -> None:
+        """Hold one session."""
+        settings = self.settings
+        offer = ServerSettings(
+            settings.host_name,
+            size_limit=settings.size_limit,
+            recipient_limit=settings.recipient_limit,
+            offers_tls=True,
+            demands_tls=True,
+            tls_mechanisms=settings.mechanisms,
+            demands_authentication=True,
+        )
+        log = self._log.bind(peer=str(stream.peer))
+        policy = SubmissionPolicy(self, offer.tls_mechanisms, log)
+        await Session(stream, offer, policy, log, self._tls, self._budget, settings.patience).run()
+
+
+class SubmissionPolicy:
+    """The decisions in one session."""
+
+    def __init__(self, service: Submission, offered: tuple[str, ...], log: Log) -> None:
+        self._service = service
+        self._offered = offered
+        self._log = log
+        self._destinations: list[Destination] = []
+        self._exchange: ServerExchange | None = None
+        self._failures = 0
+
+    async def connected(self, session: Session) -> Reply | None:
+        """Talk to everybody the listener let in."""
+        return None
+
+    async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
+        """An author may use own addresses, and `<>` for notifications."""
+        self._destinations.clear()
+        path = sender.reverse_path
+        if path is not None and not self._service.accounts.may_send_as(session.conversation.user, path):
+            return self._declined(str(path), reply(553, "5.7.1", f"{path} is not an address of yours"))
+        return None
+
+    async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
+        """Anybody elsewhere; here, who is there."""
+        recipients = self._service.recipients
+        if not recipients.is_ours(recipient.forward_path.domain):
+            self._destinations.append(_Elsewhere((recipient,)))
+            return None
+        destination = await recipients.accept(sender.reverse_path, recipient)
+        if isinstance(destination, Outcome):
+            code = 450 if destination.result is Result.DEFERRED else 550
+            answer = reply(code, destination.status, destination.reply)
+            return self._declined(str(recipient.forward_path), answer)
+        self._destinations.append(destination)
+        return None
+
+    async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
+        """Prepare, sign and store the message."""
+        service, user = self._service, session.conversation.user
+        now = service.clock.now()
+        identifier = transaction_id(now, service.entropy)
+        prepared = prepare(
+            content,
+            may_send_as=lambda address: service.accounts.may_send_as(user, address),
+            identifier=identifier,
+            host_name=service.settings.host_name,
+            now=now,
+        )
+        if isinstance(prepared, Prepared) and content and count_hops(content[0]) > MOST_HOPS:
+            prepared = reply(554, "5.4.6", f"More than {MOST_HOPS} Received fields: a mail loop")
+        if isinstance(prepared, Reply):
+            self._log.event("refused", id=identifier, user=user, reply=str(prepared))
+            return prepared
+        message = (prepared.fields, *content) if prepared.fields else content
+        signature = await service.sign(prepared.author_domain, message)
+        transaction = self._transaction(session, envelope, identifier, now, signature, message)
+        await service.store.commit(transaction)
+        self._log.event(
+            "submitted",
+            id=identifier,
+            user=user,
+            sender=str(envelope.reverse_path or ""),
+            recipients=len(envelope.recipients),
+            size_octets=sum(map(len, content)),
+            protocol=session.conversation.protocol,
+            deliveries=len(transaction.deliveries),
+            queued=len(transaction.queued),
+        )
+        return reply(250, "2.0.0", f"Accepted as {identifier}")
+
+    def dropped(self, session: Session, reason: str) -> None:
+        """Forget the recipients."""
+        self._destinations.clear()
+
+    # Authentication.
+
+    async def authentication(self, session: Session, mechanism: str, initial: bytes | None) -> None:
+        """Begin an exchange, unless this network has guessed too often."""
+        wait = self._service.backoff.wait_seconds(self._network(session))
+        if wait > 0:
+            self._log.event("authentication shut", network=self._network(session), seconds=round(wait))
+            session.conversation.refuse(
+                reply(454, "4.7.0", f"Too many failures from your network: wait {int(wait) + 1} seconds")
+            )
+            return
+        bindings = session.stream.tls.bindings if session.stream.tls is not None else {}
+        self._exchange = server_exchange(
+            mechanism, nonce=self._service.entropy.octets(18), bindings=bindings, offered=self._offered
+        )
+        await self._proceed(session, self._exchange.begin(initial))
+
+    async def authentication_continued(self, session: Session, response: bytes) -> None:
+        """Go on with the exchange."""
+        assert self._exchange is not None
+        await self._proceed(session, self._exchange.respond(response))
+
+    async def _proceed(self, session: Session, step: Step) -> None:
+        assert self._exchange is not None
+        accounts = self._service.accounts
+        while True:
+            match step:
+                case Challenge(octets):
+                    return session.conversation.challenge(octets)
+                case PasswordGiven(user, password):
+                    step = self._exchange.decide(await accounts.verify(user, password) is not None)
+                case KeysWanted(user, digest):
+                    step = self._exchange.supply(accounts.keys(user, digest))
+                case TokenGiven() | IdentityClaimed():
+                    step = self._exchange.decide(False)  # such mechanisms are not offered
+                case Authenticated(user, authorization):
+                    return self._authenticated(session, user, authorization)
+                case Rejected(reason, user):
+                    return self._rejected(session, user, reason)
+
+    def _authenticated(self, session: Session, user: str, authorization: str) -> None:
+        account = self._service.accounts.authenticated(user)
+        if account is None:
+            return self._rejected(session, user, "no account of that name may log in")
+        if authorization:
+            other = self._service.accounts.authenticated(authorization)
+            if other is None or other.name != account.name:
+                return self._rejected(session, user, "acting as somebody else")
+        self._service.backoff.succeeded(self._network(session))
+        self._log.event("authenticated", user=account.name)
+        return session.conversation.authenticated(account.name)
+
+    def _rejected(self, session: Session, user: str, reason: str) -> None:
+        self._service.backoff.failed(self._network(session))
+        self._failures += 1
+        self._log.event("authentication failed", user=user, problem=reason)
+        answer = reply(535, "5.7.8", "The user name or the password is wrong")  # RFC 4954 section 6
+        session.conversation.refuse(answer)
+        if self._failures >= self._service.settings.attempts_per_session:
+            session.finish(reply(421, "4.7.0", "Too many failures. Closing"))
+
+    def _network(self, session: Session) -> str:
+        return self._service.networks.network(session.peer_address)
+
+    # Inside.
+
+    def _declined(self, address: str, answer: Reply) -> Reply:
+        self._log.event("address refused", address=address, reply=str(answer))
+        return answer
+
+    def _transaction(
+        self,
+        session: Session,
+        envelope: Envelope,
+        identifier: str,
+        now: float,
+        signature: bytes,
+        message: tuple[bytes, ...],
+    ) -> Transaction:
+        conversation, settings = session.conversation, self._service.settings
+        trace = received_field(
+            client_name=conversation.name,
+            client_address=session.peer_address,
+            host_name=settings.host_name,
+            protocol=conversation.protocol,
+            tls=session.stream.tls,
+            transaction_id=identifier,
+            envelope=envelope,
+            now=now,
+        )
+        relays = [relay for destination in self._destinations for relay in destination.relays]
+        return Transaction(
+            identifier,
+            now,
+            octets=(trace + signature, *message),
+            deliveries=once(delivery for destination in self._destinations for delivery in destination.deliveries),
+            queued=queue_entries(
+                identifier,
+                envelope,
+                relays,
+                now=now,
+                expires=now + settings.expire_seconds,
+                source=f"submission {conversation.user}",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """A recipient of another domain."""
+
+    relays: tuple[Recipient, ...]
+    deliveries: tuple[()] = ()

@@ -1,0 +1,309 @@
+"""The runner: takes what is due, has it transferred or delivered, and records what became of it.
+
+An entry's recipients are grouped by destination (their domain, or the entry's route) into errands. Each destination
+has a lane: its errands wait there in order, and how many run at once follows how the destination bears it, one more
+after each success, half after each failure. While a destination does not answer, errands for it are deferred untried.
+
+Promises:
+- An outcome is recorded together with what it leads to (reports, local copies), errand by errand.
+- Trouble of our own (Unavailable, a fault in the program) defers and never bounces, whatever the message's age.
+- What cannot be recorded for lack of room is tried again until it can.
+
+Limits: `most_taken` entries are taken at once; of one destination at most `most_waiting` wait here, further ones are
+given back to come later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from letterlock.errors import Unavailable
+from letterlock.formats.outcome import Outcome, Result
+from letterlock.host.clock import Clock
+from letterlock.host.entropy import Entropy
+from letterlock.host.logs import Log
+from letterlock.mda.deliver import DeliveryAgent
+from letterlock.mta.queue.conclude import conclude
+from letterlock.mta.queue.local import LocalDelivery
+from letterlock.mta.queue.reports import Reporter
+from letterlock.mta.queue.schedule import QueueSettings
+from letterlock.store.interface import Instant, QueuedRecipient, QueueEntry, Settlement, Store, Transaction
+
+_LONGEST_SLEEP_SECONDS = 60.0
+_OUR_TROUBLE_SECONDS = 60.0
+_FAILING_SECONDS = 60.0
+_RECORD_AGAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSettings:
+    """How much is under way at once."""
+
+    most_taken: int = 400
+    most_waiting: int = 100
+    first_concurrency: int = 4
+    most_concurrency: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A message for one destination: a domain, or the route an operator chose. `entry` holds only its recipients."""
+
+    destination: str
+    entry: QueueEntry
+
+
+Transfer = Callable[[Errand], Awaitable[Sequence[Outcome]]]
+
+
+@dataclass(slots=True)
+class _Lane:
+    limit: float
+    running: int = 0
+    waiting: deque[Errand] = field(default_factory=deque)
+    failing_until: Instant = 0.0
+    failure: Outcome | None = None
+
+
+class Runner:
+    """Runs the queue of one store. `transfer` gives one outcome for each recipient of an errand, in their order."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        agent: DeliveryAgent,
+        transfer: Transfer,
+        settings: QueueSettings,
+        clock: Clock,
+        entropy: Entropy,
+        log: Log,
+        limits: RunnerSettings | None = None,
+    ) -> None:
+        self._store = store
+        self._agent = agent
+        self._transfer = transfer
+        self._settings = settings
+        self._clock = clock
+        self._entropy = entropy
+        self._log = log
+        self._limits = limits or RunnerSettings()
+        self._reporter = Reporter(settings, store, agent, entropy)
+        self._local = LocalDelivery(agent, settings)
+        self._lanes: dict[str, _Lane] = {}
+        self._open: dict[str, int] = {}  # queue id: errands not finished
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._resting = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being taken or is under way."""
+        return self._resting and not self._open
+
+    async def run(self) -> None:
+        """Run until `stop` is called."""
+        while not self._stopping.is_set():
+            wanted = self._limits.most_taken - len(self._open)
+            entries: tuple[QueueEntry, ...] = ()
+            try:
+                if wanted > 0:
+                    entries = await self._store.take_due(self._clock.now(), min(wanted, 100))
+                for entry in entries:
+                    await self._begin(entry)
+                if not entries:
+                    await self._rest(full=wanted <= 0)
+            except Unavailable as trouble:
+                self._log.error("queue unavailable", problem=trouble.problem)
+                await self._pause(_RECORD_AGAIN_SECONDS)
+
+    async def stop(self, grace_seconds: float = 10.0) -> None:
+        """Take nothing more, let attempts under way end within the grace, and give up the rest."""
+        self._stopping.set()
+        for lane in self._lanes.values():
+            lane.waiting.clear()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _rest(self, *, full: bool) -> None:
+        """Wait until there may be something to do."""
+        self._room.clear()
+        waits: list[Awaitable[object]] = [self._stopping.wait(), self._room.wait()]
+        seconds = _LONGEST_SLEEP_SECONDS
+        if not full:
+            waits.append(self._store.queue_changed())
+            due = await self._store.next_due()
+            if due is not None:
+                seconds = min(max(due - self._clock.now(), 0.0), seconds)
+        tasks = [asyncio.ensure_future(wait) for wait in waits]
+        self._resting = True
+        try:
+            await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._resting = False
+            for task in tasks:
+                task.cancel()
+
+    async def _pause(self, seconds: float) -> None:
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait([stopping], timeout=seconds)
+        stopping.cancel()
+
+    # errands
+
+    async def _begin(self, entry: QueueEntry) -> None:
+        groups: dict[str, list[QueuedRecipient]] = {}
+        for recipient in entry.recipients:
+            groups.setdefault(entry.route or recipient.recipient.forward_path.domain, []).append(recipient)
+        lanes = {destination: self._lane(destination) for destination in groups}
+        if any(len(lane.waiting) >= self._limits.most_waiting for lane in lanes.values()):
+            share = int.from_bytes(self._entropy.octets(1)) / 255
+            await self._store.release(entry.queue_id, self._clock.now() + 5 + 10 * share)
+            return
+        self._open[entry.queue_id] = len(groups)
+        for destination, recipients in groups.items():
+            envelope = replace(entry.envelope, recipients=tuple(one.recipient for one in recipients))
+            part = replace(entry, recipients=tuple(recipients), envelope=envelope)
+            lanes[destination].waiting.append(Errand(destination, part))
+            self._pump(destination)
+
+    def _lane(self, destination: str) -> _Lane:
+        return self._lanes.setdefault(destination, _Lane(self._limits.first_concurrency))
+
+    def _pump(self, destination: str) -> None:
+        """Start what the lane lets run."""
+        lane = self._lanes[destination]
+        while lane.waiting and lane.running < int(lane.limit) and not self._stopping.is_set():
+            errand = lane.waiting.popleft()
+            lane.running += 1
+            task = asyncio.create_task(self._run_errand(lane, errand), name=f"errand {errand.entry.queue_id}")
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._ended, lane, errand))
+
+    def _ended(self, lane: _Lane, errand: Errand, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        lane.running -= 1
+        fault = None if task.cancelled() else task.exception()
+        if fault:  # nobody's mail bounces because our program is wrong
+            trouble = Unavailable(f"a fault of the program: {fault!r}")
+            task = asyncio.create_task(self._defer_for_us(errand.entry, trouble))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        queue_id = errand.entry.queue_id
+        self._open[queue_id] -= 1
+        if not self._open[queue_id]:
+            del self._open[queue_id]
+        self._pump(errand.destination)
+        if not lane.running and not lane.waiting and self._clock.now() >= lane.failing_until:
+            self._lanes.pop(errand.destination, None)
+        self._room.set()
+
+    async def _run_errand(self, lane: _Lane, errand: Errand) -> None:
+        entry = errand.entry
+        now = self._clock.now()
+        if not entry.route and self._agent.is_ours(errand.destination):
+            await self._deliver(entry)
+            return
+        try:
+            if now < lane.failing_until and lane.failure:
+                outcomes: Sequence[Outcome] = [
+                    replace(lane.failure, recipient=one.recipient.forward_path) for one in entry.recipients
+                ]
+            else:
+                outcomes = await self._transfer(errand)
+                self._adapt(lane, outcomes)
+        except Unavailable as trouble:
+            await self._defer_for_us(entry, trouble)
+            return
+        await self._conclude(entry, list(zip(entry.recipients, outcomes, strict=True)))
+
+    def _adapt(self, lane: _Lane, outcomes: Sequence[Outcome]) -> None:
+        """Let more or fewer run at once, and remember a destination that does not answer."""
+        unreachable = all(
+            outcome.result is Result.DEFERRED and outcome.status.startswith("4.4.") for outcome in outcomes
+        )
+        if not unreachable:
+            lane.limit = min(lane.limit + 1, self._limits.most_concurrency)
+            lane.failing_until, lane.failure = 0.0, None
+            return
+        lane.limit = max(lane.limit / 2, 1)
+        lane.failing_until, lane.failure = self._clock.now() + _FAILING_SECONDS, outcomes[0]
+
+    async def _deliver(self, entry: QueueEntry) -> None:
+        """Deliver recipients of ours, each in a change of its own with its report."""
+        for recipient in entry.recipients:
+            try:
+                outcome, transactions = await self._local.deliver(entry, recipient, self._clock.now())
+            except Unavailable as trouble:
+                await self._defer_for_us(replace(entry, recipients=(recipient,)), trouble)
+                continue
+            await self._conclude(entry, [(recipient, outcome)], transactions)
+
+    async def _conclude(
+        self,
+        entry: QueueEntry,
+        attempted: Sequence[tuple[QueuedRecipient, Outcome]],
+        transactions: Sequence[Transaction] = (),
+    ) -> None:
+        now = self._clock.now()
+        conclusion = conclude(entry, attempted, self._settings, now, self._entropy)
+        try:
+            reports = await self._reporter.reports(entry, conclusion.notes, now)
+        except Unavailable as trouble:
+            if not any(settlement.outcome.result is Result.FAILED for settlement in conclusion.settlements):
+                reports = ()
+            else:  # a failure must not go without its report: come back to it
+                await self._defer_for_us(entry, trouble)
+                return
+        await self._settle(entry, conclusion.settlements, (*transactions, *reports))
+        for settlement in conclusion.settlements:
+            outcome = settlement.outcome
+            self._log.event(
+                outcome.result.value,
+                queue_id=entry.queue_id,
+                sender=str(entry.envelope.reverse_path or ""),
+                recipient=str(outcome.recipient),
+                status=outcome.status,
+                reply=outcome.reply,
+                host=outcome.host,
+                security=outcome.security,
+                delay_seconds=round(now - entry.arrived, 3),
+                next_attempt=settlement.next_attempt,
+            )
+
+    async def _defer_for_us(self, entry: QueueEntry, trouble: Unavailable) -> None:
+        """Come back later without counting the message's age: the trouble is ours."""
+        self._log.error("attempt abandoned", queue_id=entry.queue_id, problem=trouble.problem)
+        when = self._clock.now() + _OUR_TROUBLE_SECONDS
+        settlements = [
+            Settlement(
+                recipient.number,
+                Outcome(recipient.recipient.forward_path, Result.DEFERRED, "4.3.0", trouble.problem),
+                when,
+            )
+            for recipient in entry.recipients
+        ]
+        await self._settle(entry, settlements, ())
+
+    async def _settle(
+        self, entry: QueueEntry, settlements: Sequence[Settlement], transactions: Sequence[Transaction]
+    ) -> None:
+        """Record an attempt, again and again if there is no room for it now."""
+        while True:
+            try:
+                await self._store.settle(entry.queue_id, self._clock.now(), settlements, transactions)
+            except Unavailable as trouble:
+                self._log.error("attempt not recorded", queue_id=entry.queue_id, problem=trouble.problem)
+                await self._pause(_RECORD_AGAIN_SECONDS)
+                if self._stopping.is_set():
+                    return
+            else:
+                return

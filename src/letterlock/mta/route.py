@@ -1,0 +1,133 @@
+"""Where mail for a domain goes next: a decision over DNS answers and the administrator's own routes.
+
+    route = await drive(find_route("harbor.test", settings, entropy), resolver)
+
+The exchangers of a domain come by preference, those of equal preference in an order nobody can foretell; where we are one
+of them, only those preferred to us are left, so that mail does not go in circles. What each host's TLS must show comes
+from trust/dane. Address literals are not routed.
+
+Standards: RFC 5321 section 5.1 (MX, implicit MX, order, loops), RFC 7505 (null MX), RFC 7672 (DANE), RFC 3463 (status
+codes).
+See also: trust/dane/plan.py (the look-ups), mta/outbound.py (what is done with a route).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from letterlock.formats.outcome import Result
+from letterlock.host.entropy import Entropy
+from letterlock.host.stream import Endpoint
+from letterlock.trust.ask import Decision
+from letterlock.trust.dane.plan import Fate, Host, Plan, plan_delivery, plan_host
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A host the administrator named in place of MX. With `user` we authenticate; `implicit_tls` is port 465's way."""
+
+    host_name: str
+    port: int = 25
+    user: str = ""
+    password: str = field(default="", repr=False)
+    implicit_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingSettings:
+    """`our_names` are the host names that are ourselves; `ports` replaces `port` for hosts named in it.
+
+    `relays` are by recipient domain, "*" for every other.
+    """
+
+    our_names: frozenset[str]
+    port: int = 25
+    ports: Mapping[str, int] = field(default_factory=dict)
+    relays: Mapping[str, Relay] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One host to try, with where it listens; `relay` is set where the administrator named it."""
+
+    host: Host
+    endpoints: tuple[Endpoint, ...]
+    relay: Relay | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """Why there is nowhere to go: for now (DEFERRED) or for good (FAILED)."""
+
+    result: Result
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The hosts to try in order, or what hinders."""
+
+    domain: str
+    hops: tuple[Hop, ...] = ()
+    hindrance: Hindrance | None = None
+
+
+def find_route(domain: str, settings: RoutingSettings, entropy: Entropy, *, override: str = "") -> Decision[Route]:
+    """Return the route for a recipient domain; `override` ("host" or "host:port") takes the place of MX."""
+    relay = _named(override) if override else settings.relays.get(domain) or settings.relays.get("*")
+    if relay is not None:
+        plan = yield from plan_host(relay.host_name, relay.port)
+        return _route(domain, plan, plan.hosts, settings, relay)
+    if domain.startswith("["):
+        return _hindered(domain, Result.FAILED, "5.1.2", "mail for address literals is not sent from here")
+    plan = yield from plan_delivery(domain, settings.port)
+    hosts = _in_order(plan.hosts, entropy)
+    ours = [host.preference for host in hosts if host.name in settings.our_names]
+    if ours:
+        # RFC 5321 section 5.1: only exchangers preferred to ourselves; otherwise the mail would come back.
+        hosts = tuple(host for host in hosts if host.preference < min(ours))
+        if not hosts:
+            return _hindered(
+                domain, Result.FAILED, "5.4.6", f"we are the best exchanger of {domain} and do not take it"
+            )
+    return _route(domain, plan, hosts, settings, None)
+
+
+def _route(domain: str, plan: Plan, hosts: tuple[Host, ...], settings: RoutingSettings, relay: Relay | None) -> Route:
+    match plan.fate:
+        case Fate.TRY:
+            hops = []
+            for host in hosts:
+                port = relay.port if relay is not None else settings.ports.get(host.name, settings.port)
+                hops.append(Hop(host, tuple(Endpoint(address, port) for address in host.addresses), relay))
+            return Route(domain, tuple(hops))
+        case Fate.DEFER:
+            return _hindered(domain, Result.DEFERRED, "4.4.3", plan.reason)
+        case Fate.NO_MAIL:
+            return _hindered(domain, Result.FAILED, "5.1.10", plan.reason)  # RFC 7505 section 4.1
+        case Fate.NO_DOMAIN:
+            # A relay that is not there is our administrator's slip, not the sender's.
+            if relay is not None:
+                return _hindered(domain, Result.DEFERRED, "4.4.3", plan.reason)
+            return _hindered(domain, Result.FAILED, "5.1.2", plan.reason)
+
+
+def _hindered(domain: str, result: Result, status: str, reason: str) -> Route:
+    return Route(domain, hindrance=Hindrance(result, status, reason))
+
+
+def _in_order(hosts: tuple[Host, ...], entropy: Entropy) -> tuple[Host, ...]:
+    ordered: list[Host] = []
+    for _, equals in groupby(sorted(hosts, key=lambda host: host.preference), key=lambda host: host.preference):
+        ordered += entropy.shuffled(tuple(equals))
+    return tuple(ordered)
+
+
+def _named(text: str) -> Relay:
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdigit():
+        return Relay(host.strip("[]"), int(port))
+    return Relay(text.strip("[]"))

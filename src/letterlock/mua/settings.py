@@ -1,0 +1,60 @@
+"""What a user agent must be told: who the user is, and where their servers are.
+
+A server is written as a URL: `imaps://mail.example.org`, `imap://mail.example.org:1430`, `submissions://...`,
+`submission://...`. The forms with an s begin with TLS, the others begin it with STARTTLS; nothing goes out in plain text.
+
+Standards: RFC 8314 section 3 (implicit TLS preferred), RFC 5092 and RFC 6409 for the names and ports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from letterlock.errors import Malformed
+
+# scheme: (port, whether TLS comes first)
+SCHEMES = {
+    "imaps": (993, True),
+    "imap": (143, False),
+    "submissions": (465, True),
+    "submission": (587, False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """One server: `host` is a name or an address to connect to, `name` what its certificate must show."""
+
+    host: str
+    port: int
+    implicit_tls: bool
+    name: str
+
+    @classmethod
+    def parse(cls, url: str, kind: str, *, name: str = "") -> MailServer:
+        """Return the server of a URL of `kind` ("imap" or "submission"). Raises Malformed."""
+        parts = urlsplit(url if "://" in url else f"{kind}s://{url}")
+        if parts.scheme.removesuffix("s") != kind or parts.scheme not in SCHEMES:
+            raise Malformed(f"{url}: expected a URL such as {kind}s://mail.example.org")
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise Malformed(f"{url}: the port is no number") from None
+        if not host or parts.path.strip("/") or parts.query or parts.username:
+            raise Malformed(f"{url}: expected a URL such as {kind}s://mail.example.org")
+        usual_port, implicit_tls = SCHEMES[parts.scheme]
+        return cls(host, port or usual_port, implicit_tls, name or host)
+
+
+@dataclass(frozen=True, slots=True)
+class UserAgentSettings:
+    """A user with their servers. `roots` are PEM files of authorities to trust in place of the system's."""
+
+    user: str
+    password: str
+    imap: MailServer | None = None
+    submission: MailServer | None = None
+    roots: Path | None = None
+    timeout_seconds: float = 60

@@ -1,0 +1,83 @@
+"""Order proved by trace: before anything is acknowledged, all that was written to the log is synced, names included.
+
+The writer runs under strace; the checker below reads the calls in the order they ended.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_LINE = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)(?:\(| resumed>)(.*)$")
+_PATH = re.compile(r"<([^>]+)>")
+CALLS = "openat,pwritev2,pwritev,pwrite64,write,fdatasync,fsync,ftruncate"
+
+
+def unsynced_at_acknowledgements(trace: str, log: str) -> list[str]:
+    """Return what was not synced when something was acknowledged, and the number of acknowledgements last."""
+    begun: dict[str, str] = {}
+    dirty: set[str] = set()
+    problems: list[str] = []
+    acknowledged = 0
+    for line in trace.splitlines():
+        match = _LINE.match(line)
+        if match is None:
+            continue
+        thread, call, rest = match.groups()
+        if "<unfinished ...>" in rest:
+            begun[thread] = rest
+            if call in ("write", "pwritev2", "pwritev", "pwrite64"):
+                rest = rest.replace("<unfinished ...>", "")
+            else:
+                continue
+        elif "resumed>" in line:
+            rest = begun.pop(thread, "") + rest
+        found = _PATH.search(rest)
+        path = found[1] if found else ""
+        if call == "openat" and "O_CREAT" in rest and f"{log}/" in rest:
+            dirty.add(log)
+        elif call.startswith("pwrite") and path.startswith(log):
+            dirty.add(path)
+        elif call in ("fdatasync", "fsync") and rest.rstrip().endswith("= 0"):
+            dirty.discard(path)
+        elif call == "write" and rest.startswith("1<") and re.search(r'"\d+\\n"', rest):
+            acknowledged += 1
+            if dirty:
+                problems.append(f"acknowledged with {sorted(dirty)} not synced: {rest}")
+    return [*problems, str(acknowledged)]
+
+
+@pytest.mark.interop
+def test_every_octet_and_name_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
+    command = ["strace", "-f", "-y", "-qq", "-s", "64", "-o", str(tmp_path / "trace"), "-e", f"trace={CALLS}"]
+    command += [sys.executable, "-m", "fakes.script_writer", str(tmp_path / "store")]
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, timeout=60)
+    trace = (tmp_path / "trace").read_text()
+    assert unsynced_at_acknowledgements(trace, str(tmp_path / "store" / "log")) == ["20"]
+
+
+WRITE = "1 pwritev2(5</s/log/1.log>, [], 1, 0, 0) = 9"
+MAKE = '1 openat(AT_FDCWD, "/s/log/1.log", O_RDWR|O_CREAT) = 5'
+SYNC = "1 fdatasync(5</s/log/1.log>) = 0"
+
+
+@pytest.mark.parametrize(
+    ("calls", "blamed"),
+    [
+        ([WRITE], True),
+        ([WRITE, SYNC], False),
+        ([WRITE, SYNC, WRITE], True),
+        ([WRITE, "1 fdatasync(5</s/log/1.log>) = -1 EIO (Input/output error)"], True),
+        ([WRITE, "2 fdatasync(5</s/log/1.log> <unfinished ...>"], True),
+        ([WRITE, "2 fdatasync(5</s/log/1.log> <unfinished ...>", "2 <... fdatasync resumed>) = 0"], False),
+        ([MAKE], True),
+        ([MAKE, "1 fsync(6</s/log>) = 0"], False),
+    ],
+)
+def test_the_checker_sees_what_it_must(calls: list[str], blamed: bool) -> None:
+    trace = "\n".join([*calls, '1 write(1</o>, "1\\n", 2) = 2'])
+    assert (len(unsynced_at_acknowledgements(trace, "/s/log")) == 2) is blamed

@@ -1,0 +1,50 @@
+"""What a header section must hold and may not."""
+
+import pytest
+
+from letterlock.formats.defect import Kind
+from letterlock.formats.imf.check import check_message_header
+from letterlock.formats.imf.header import read_header
+
+GOOD = b"From: a@b.test\r\nDate: Mon, 23 Nov 2026 13:15:15 +0000\r\n"
+
+
+def test_a_good_header_section_has_no_defects() -> None:
+    """RFC 5322 section 3.6."""
+    assert check_message_header(read_header(GOOD + b"MIME-Version: 1.0 (fine)\r\n\r\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        (b"From: c@d.test\r\n", Kind.DUPLICATE_FIELD),
+        (b"Content-Type: a/b\r\ncontent-type: c/d\r\n", Kind.DUPLICATE_CONTENT_TYPE),
+        (b"Content-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: base64\r\n", Kind.DUPLICATE_ENCODING),
+        (b"Content-Disposition: inline\r\nContent-Disposition: attachment\r\n", Kind.DUPLICATE_DISPOSITION),
+        (b"MIME-Version: 2.0\r\n", Kind.MIME_VERSION),
+        (b"Subject : x\r\n", Kind.SPACE_BEFORE_COLON),
+        (b"Subject: \xff\r\n", Kind.RAW_8BIT),
+        (b"Subject: \x00\r\n", Kind.NUL),
+        (b"Subject: a\rb\r\n", Kind.BARE_CR),
+        (b"Subject: " + b"x" * 1000 + b"\r\n", Kind.LONG_LINE),
+    ],
+)
+def test_names_what_more_fields_make_wrong(more: bytes, kind: Kind) -> None:
+    """One defect each."""
+    assert [defect.kind for defect in check_message_header(read_header(GOOD + more + b"\r\n"))] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("octets", "kind"),
+    [
+        (b"Date: Mon, 23 Nov 2026 13:15:15 +0000\r\n\r\n", Kind.MISSING_FIELD),
+        (b"From: a@b.test, c@d.test\r\n\r\n", Kind.SEVERAL_AUTHORS),
+        (b'From: "ceo@bank.test" <x@evil.test>\r\n\r\n', Kind.NAME_IS_ADDRESS),
+        (b"From: =?utf-8?q?a=E2=80=AEb?= <x@evil.test>\r\n\r\n", Kind.CONTROL_CHARACTER),
+        (b"From: ceo(@bank.test)@evil.test\r\n\r\n", Kind.COMMENT_IN_ADDRESS),
+        (b"From: a@b.test\r\nDate: yesterday\r\n\r\n", Kind.BAD_DATE),
+    ],
+)
+def test_names_what_is_wrong_with_the_author_or_date(octets: bytes, kind: Kind) -> None:
+    """What deceives the reader about who wrote has a name."""
+    assert kind in {defect.kind for defect in check_message_header(read_header(octets))}

@@ -1,0 +1,383 @@
+"""mta/queue: attempts, retries, expiry and the reports they lead to, over the real store and a scripted network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from letterlock.errors import Unavailable
+from letterlock.formats.address import Address
+from letterlock.formats.envelope import Envelope, Notify, Recipient
+from letterlock.formats.mime.entity import parse
+from letterlock.formats.outcome import Outcome, Result
+from letterlock.formats.reports.dsn import DeliveryStatus, read_dsn
+from letterlock.host.clock import SetClock
+from letterlock.host.entropy import SeededEntropy
+from letterlock.host.logs import Log, send_to
+from letterlock.mda.deliver import DeliveryAgent
+from letterlock.mda.resolve import Resolver, ResolveSettings
+from letterlock.mta.queue.runner import Errand, Runner, RunnerSettings
+from letterlock.mta.queue.schedule import QueueSettings, next_attempt, wait_seconds
+from letterlock.store.accounts import Accounts
+from letterlock.store.engine import LogStore, StoreSettings, open_store
+from letterlock.store.interface import Queued, QueueFilter, Transaction
+
+ANNA, BEN = "anna@rosewood.test", "ben@rosewood.test"
+SETTINGS = QueueSettings("mail.rosewood.test", 300, 3600, 7200, 86_400)
+BODY = b"From: anna@rosewood.test\r\nSubject: Hello\r\n\r\nBody\r\n"
+
+
+@dataclass
+class Site:
+    """A store, accounts and a queue runner whose network is `answer`."""
+
+    store: LogStore
+    accounts: Accounts
+    clock: SetClock
+    runner: Runner
+    errands: list[Errand] = field(default_factory=list)
+    answer: Callable[[Errand], Sequence[Outcome]] = lambda errand: relayed(errand)
+    task: asyncio.Task[None] | None = None
+
+    async def transfer(self, errand: Errand) -> Sequence[Outcome]:
+        self.errands.append(errand)
+        return self.answer(errand)
+
+    async def queue(self, queue_id: str, *recipients: Recipient, sender: str | None = ANNA, **more: object) -> None:
+        envelope = Envelope(Address.parse(sender) if sender else None, recipients)
+        now = self.clock.now()
+        owed = Queued(queue_id, envelope, now, now + SETTINGS.expire_after_seconds, **more)  # type: ignore[arg-type]
+        await self.store.commit(Transaction(queue_id, now, (BODY,), (), (owed,)))
+
+    async def turn(self) -> None:
+        """Run the queue until nothing is due and nothing is under way."""
+        task = asyncio.create_task(self.runner.run())
+        for _ in range(2000):
+            await asyncio.sleep(0.001)
+            due = await self.store.next_due()
+            if self.runner.is_idle and (due is None or due > self.clock.now()):
+                break
+        await self.runner.stop()
+        await task
+        self.runner._stopping.clear()
+
+    async def inbox(self, account: str) -> list[bytes]:
+        found = await self.store.mailbox(account, "INBOX")
+        assert found is not None
+        handle = await self.store.open(found.id)
+        octets = [await self.store.read(content) for content in handle.snapshot().contents]
+        handle.close()
+        return octets
+
+    async def reports(self) -> list[DeliveryStatus]:
+        """Return the status notifications in Anna's INBOX, and check what every one must have."""
+        found = []
+        for octets in await self.inbox(ANNA):
+            assert octets.startswith(b"Return-Path: <>\r\n")
+            assert b"\r\nAuto-Submitted: auto-replied\r\n" in octets
+            status = read_dsn(parse(octets))
+            assert status is not None
+            assert status.defects == ()
+            found.append(status)
+        return found
+
+
+def relayed(errand: Errand) -> list[Outcome]:
+    return outcomes(errand, Result.RELAYED, "2.0.0", "250 2.0.0 Ok")
+
+
+def outcomes(errand: Errand, result: Result, status: str, reply: str) -> list[Outcome]:
+    return [
+        Outcome(one.recipient.forward_path, result, status, reply, host="mx.harbor.test")
+        for one in errand.entry.recipients
+    ]
+
+
+def to(address: str, notify: Notify = Notify.FAILURE | Notify.DELAY, original: str = "") -> Recipient:
+    return Recipient(Address.parse(address), notify, original)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    before = send_to(lambda _line: None)
+    clock = SetClock()
+    store = await open_store(StoreSettings(tmp_path / "store", reserve_octets=0), clock=clock)
+    accounts = Accounts(tmp_path / "accounts.sqlite", digests=(), clock=clock, entropy=SeededEntropy())
+    for name in (ANNA, BEN):
+        accounts.add(name, "x")
+        await store.prepare_account(name, {})
+    agent = DeliveryAgent(Resolver(ResolveSettings(("rosewood.test",)), accounts), accounts, store)
+    made: list[Site] = []
+    runner = Runner(
+        store=store,
+        agent=agent,
+        transfer=lambda errand: made[0].transfer(errand),
+        settings=SETTINGS,
+        clock=clock,
+        entropy=SeededEntropy(),
+        log=Log("mta"),
+        limits=RunnerSettings(most_waiting=3),
+    )
+    made.append(Site(store, accounts, clock, runner))
+    yield made[0]
+    await runner.stop()
+    await store.close()
+    accounts.close()
+    send_to(before)
+
+
+# schedule
+
+
+def test_waits_grow_to_a_bound_and_never_coincide() -> None:
+    entropy = SeededEntropy()
+    for attempts, wait in ((1, 300), (2, 600), (3, 1200), (5, 3600), (1000, 3600)):
+        waits = {wait_seconds(SETTINGS, attempts, entropy) for _ in range(50)}
+        assert len(waits) == 50
+        assert all(wait * 0.8 <= one <= wait * 1.2 for one in waits)
+
+
+def test_the_last_attempt_is_made_at_expiry() -> None:
+    assert next_attempt(SETTINGS, 50, 1000.0, 1010.0, SeededEntropy()) == 1010.0
+    assert next_attempt(SETTINGS, 50, 1000.0, 900.0, SeededEntropy()) == 1000.0
+
+
+# attempts
+
+
+async def test_a_message_goes_to_each_destination_once(site: Site) -> None:
+    await site.queue("q", to("a@harbor.test"), to("b@harbor.test"), to("c@example.test"))
+    await site.turn()
+    errands = {errand.destination: errand.entry.envelope.recipients for errand in site.errands}
+    assert errands == {
+        "harbor.test": (to("a@harbor.test"), to("b@harbor.test")),
+        "example.test": (to("c@example.test"),),
+    }
+    assert await site.store.queue_size() == (0, 0)
+    assert await site.reports() == []
+
+
+async def test_a_route_sends_everything_one_way(site: Site) -> None:
+    await site.queue("q", to("a@harbor.test"), to("c@example.test"), route="[192.0.2.1]:26")
+    await site.turn()
+    assert [errand.destination for errand in site.errands] == ["[192.0.2.1]:26"]
+
+
+async def test_a_deferred_recipient_is_tried_again_and_its_history_kept(site: Site) -> None:
+    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.2.1", "450 4.2.1 Later")
+    await site.queue("q", to("a@harbor.test"))
+    for attempt in range(1, 4):
+        await site.turn()
+        entry = await site.store.queue_entry("q")
+        assert entry is not None
+        (recipient,) = entry.recipients
+        assert recipient.attempts == attempt
+        assert recipient.next_attempt > site.clock.now()
+        site.clock.move(recipient.next_attempt - site.clock.now())
+    assert [one.outcome.reply for one in await site.store.attempts("q")] == ["450 4.2.1 Later"] * 3
+    site.answer = relayed
+    await site.turn()
+    assert await site.store.queue_entry("q") is None
+
+
+async def test_a_final_failure_is_reported_to_the_sender_at_once(site: Site) -> None:
+    site.answer = lambda errand: outcomes(errand, Result.FAILED, "5.1.1", "550 5.1.1 No such user")
+    await site.queue("q", to("a@harbor.test", original="rfc822;A.Old@harbor.test"))
+    await site.turn()
+    assert await site.store.queue_size() == (0, 0)
+    (report,) = await site.reports()
+    (recipient,) = report.recipients
+    assert str(report.reporting_mta) == "dns; mail.rosewood.test"
+    assert (recipient.action.value, recipient.status) == ("failed", "5.1.1")
+    assert str(recipient.final_recipient) == "rfc822; a@harbor.test"
+    assert str(recipient.original_recipient) == "rfc822; A.Old@harbor.test"
+    assert str(recipient.remote_mta) == "dns; mx.harbor.test"
+    assert str(recipient.diagnostic) == "smtp; 550 5.1.1 No such user"
+    (octets,) = await site.inbox(ANNA)
+    assert BODY in octets
+
+
+async def test_failures_of_one_attempt_share_a_report(site: Site) -> None:
+    site.answer = lambda errand: outcomes(errand, Result.FAILED, "5.1.1", "550 no")
+    await site.queue("q", to("a@harbor.test"), to("b@harbor.test"), to("silent@harbor.test", Notify.NEVER))
+    await site.turn()
+    (report,) = await site.reports()
+    assert [str(one.final_recipient) for one in report.recipients] == ["rfc822; a@harbor.test", "rfc822; b@harbor.test"]
+
+
+async def test_nobody_is_told_where_nobody_can_be_told(site: Site) -> None:
+    """RFC 5321 section 4.5.5: no report about a report; and none to an address of ours that is not there."""
+    site.answer = lambda errand: outcomes(errand, Result.FAILED, "5.1.1", "550 no")
+    await site.queue("q1", to("a@harbor.test"), sender=None)
+    await site.queue("q2", to("a@harbor.test"), sender="gone@rosewood.test")
+    await site.turn()
+    assert await site.store.queue_size() == (0, 0)
+    assert await site.reports() == []
+
+
+async def test_a_report_for_elsewhere_is_queued_with_the_null_reverse_path(site: Site) -> None:
+    site.answer = lambda errand: (
+        outcomes(errand, Result.DEFERRED, "4.4.1", "no route")
+        if errand.entry.envelope.reverse_path is None
+        else outcomes(errand, Result.FAILED, "5.7.1", "550 no")
+    )
+    await site.queue("q", to("a@harbor.test"), sender="x@example.test")
+    await site.turn()
+    (entry,) = await site.store.queue(QueueFilter())
+    assert entry.envelope.reverse_path is None
+    assert entry.envelope.recipients == (to("x@example.test", Notify.NEVER),)
+
+
+async def test_a_late_message_is_reported_once_then_expires_with_a_failure(site: Site) -> None:
+    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.2.1", "450 Later")
+    await site.queue("q", to("a@harbor.test"))
+    actions: list[str] = []
+    for _ in range(60):
+        await site.turn()
+        due = await site.store.next_due()
+        if due is None:
+            break
+        site.clock.move(max(due - site.clock.now(), 0))
+    actions = [one.recipients[0].action.value for one in await site.reports()]
+    assert actions == ["delayed", "failed"]
+    delayed, failed = await site.reports()
+    assert delayed.recipients[0].will_retry_until is not None
+    assert failed.recipients[0].status == "4.4.7"
+    assert await site.store.queue_size() == (0, 0)
+
+
+async def test_success_is_reported_where_the_next_host_will_not(site: Site) -> None:
+    """RFC 3461 section 5.2.2."""
+    await site.queue("q1", to("a@harbor.test", Notify.SUCCESS))
+    await site.turn()
+    (report,) = await site.reports()
+    assert report.recipients[0].action.value == "relayed"
+    site.answer = lambda errand: [
+        Outcome(one.recipient.forward_path, Result.RELAYED, "2.0.0", supports_dsn=True)
+        for one in errand.entry.recipients
+    ]
+    await site.queue("q2", to("a@harbor.test", Notify.SUCCESS))
+    await site.turn()
+    assert len(await site.reports()) == 1
+
+
+# our own domain
+
+
+async def test_a_queued_recipient_of_ours_is_delivered_and_reported_in_one_change(site: Site) -> None:
+    await site.queue("q", to(BEN, Notify.SUCCESS))
+    await site.turn()
+    (octets,) = await site.inbox(BEN)
+    assert octets == b"Return-Path: <anna@rosewood.test>\r\nDelivered-To: ben@rosewood.test\r\n" + BODY
+    (report,) = await site.reports()
+    assert report.recipients[0].action.value == "delivered"
+    assert site.errands == []
+
+
+async def test_an_alias_of_several_is_reported_expanded_and_passed_on_without_success(site: Site) -> None:
+    """RFC 3461 section 5.2.7.3."""
+    site.accounts.set_alias("team@rosewood.test", [BEN, "x@harbor.test"])
+    await site.queue("q", to("team@rosewood.test", Notify.SUCCESS | Notify.FAILURE))
+    await site.turn()
+    assert len(await site.inbox(BEN)) == 1
+    (report,) = await site.reports()
+    assert report.recipients[0].action.value == "expanded"
+    (errand,) = site.errands
+    assert errand.entry.envelope.recipients == (to("x@harbor.test", Notify.FAILURE),)
+
+
+async def test_an_alias_of_one_is_passed_on_with_all_wishes_and_no_report(site: Site) -> None:
+    """RFC 3461 section 5.2.7.2."""
+    site.accounts.set_alias("x@rosewood.test", ["x@harbor.test"])
+    site.answer = lambda errand: [
+        Outcome(one.recipient.forward_path, Result.RELAYED, "2.0.0", supports_dsn=True)
+        for one in errand.entry.recipients
+    ]
+    await site.queue("q", to("x@rosewood.test", Notify.SUCCESS, "rfc822;x@rosewood.test"))
+    await site.turn()
+    (errand,) = site.errands
+    assert errand.entry.envelope.recipients == (to("x@harbor.test", Notify.SUCCESS, "rfc822;x@rosewood.test"),)
+    assert await site.reports() == []
+
+
+# trouble
+
+
+async def test_our_own_trouble_never_bounces_whatever_the_age(site: Site) -> None:
+    def trouble(_errand: Errand) -> Sequence[Outcome]:
+        raise Unavailable("no memory")
+
+    site.answer = trouble
+    await site.queue("q", to("a@harbor.test"))
+    site.clock.move(SETTINGS.expire_after_seconds * 2)
+    await site.turn()
+    entry = await site.store.queue_entry("q")
+    assert entry is not None
+    assert entry.recipients[0].next_attempt > site.clock.now()
+    assert await site.reports() == []
+
+
+async def test_a_fault_of_the_program_defers(site: Site) -> None:
+    site.answer = lambda _errand: 1 / 0  # type: ignore[arg-type,return-value]
+    await site.queue("q", to("a@harbor.test"))
+    await site.turn()
+    entry = await site.store.queue_entry("q")
+    assert entry is not None
+    assert "ZeroDivisionError" in str(entry.recipients[0].last)
+
+
+async def test_a_dead_destination_is_tried_once_and_the_rest_deferred(site: Site) -> None:
+    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.4.1", "connection refused")
+    for number in range(40):
+        await site.queue(f"q{number}", to("a@harbor.test"))
+    await site.queue("other", to("a@example.test"))
+    await site.turn()
+    tried = [errand.destination for errand in site.errands]
+    assert tried.count("harbor.test") <= 8
+    assert tried.count("example.test") == 1
+    site.clock.move(120)
+    assert await site.store.queue_size() == (41, 41)
+
+
+async def test_a_crowded_destination_does_not_keep_others_waiting(site: Site) -> None:
+    """Beyond what may wait here, entries are given back to come later; another domain's message passes them."""
+    gate = asyncio.Event()
+    started: list[str] = []
+    other = asyncio.Event()
+
+    async def transfer(errand: Errand) -> Sequence[Outcome]:
+        started.append(errand.destination)
+        if errand.destination == "example.test":
+            other.set()
+        if errand.destination == "harbor.test":
+            await gate.wait()
+        return relayed(errand)
+
+    site.runner._transfer = transfer
+    for number in range(30):
+        await site.queue(f"q{number:02}", to("a@harbor.test"))
+    await site.queue("z", to("a@example.test"))
+    task = asyncio.create_task(site.runner.run())
+    await other.wait()
+    assert started.count("harbor.test") == 4
+    gate.set()
+    while (await site.store.queue_size())[0]:
+        await asyncio.sleep(0.001)
+        site.clock.move(1)
+        site.runner._room.set()
+    await site.runner.stop()
+    await task
+    assert started.count("harbor.test") == 30
+
+
+async def test_what_was_under_way_at_a_crash_is_tried_again(site: Site, tmp_path: Path) -> None:
+    await site.queue("q", to("a@harbor.test"))
+    (entry,) = await site.store.take_due(site.clock.now(), 10)
+    await site.store.close()
+    site.store = await open_store(StoreSettings(tmp_path / "store", reserve_octets=0), clock=site.clock)
+    assert await site.store.take_due(site.clock.now(), 10) == (entry,)
+    await site.store.close()
