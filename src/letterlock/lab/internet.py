@@ -29,7 +29,8 @@ from letterlock.errors import OurFault
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.hostmaster.records import WantedRecord, wanted_records
-from letterlock.lab.names import signed_zones, start_name_server
+from letterlock.hostmaster.tree import sign_tree
+from letterlock.lab.names import add_examples, anchor_of, start_name_server, zone_plans
 from letterlock.lab.plan import SERVICES, Organisation, Person, Plan
 from letterlock.trust.primitives import server_certificates
 from letterlock.trust.primitives.server_certificates import Validity
@@ -55,12 +56,13 @@ class Internet:
         """Set everything up in `folder`, start it, and take it down again at the end. Raises OurFault, OSError."""
         internet = cls(plan, folder, folder / "authority.pem")
         published = internet._found(clock, entropy)
-        zones, anchor = signed_zones(plan, published, int(clock.now()))
-        (folder / "anchors.zone").write_text(anchor, encoding="ascii")
-        name_server = await start_name_server(plan, zones)
+        plans = zone_plans(plan, published)
+        (folder / "anchors.zone").write_text(anchor_of(plans), encoding="ascii")
+        name_server = await start_name_server(plan, sign_tree(plans, int(clock.now())))
         try:
             async with contextlib.AsyncExitStack() as servers:
                 async with asyncio.TaskGroup() as starting:
+                    starting.create_task(add_examples(name_server, plans, int(clock.now())))
                     for organisation in plan.organisations:
                         server = _Server(organisation, folder / organisation.domain, python)
                         servers.push_async_callback(server.stop)
