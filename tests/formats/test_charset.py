@@ -27,7 +27,7 @@ def test_knows_the_names_of_mail(charset: str, codec: str) -> None:
 
 
 _NONE = ["klingon", "rot13", "hex", "base64", "zlib", "unicode_escape", "idna", "punycode", "undefined", "aliases", "uu",
-         "raw_unicode_escape", "a" * 1000, "ü", "\0", "mbcs"]  # fmt: skip
+         "raw_unicode_escape", "a" * 1000, "ü", "\0", "\0utf-8", "mbcs"]  # fmt: skip
 
 
 @pytest.mark.parametrize("charset", _NONE)

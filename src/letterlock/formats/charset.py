@@ -60,9 +60,10 @@ def codec_name(charset: str) -> str | None:
     """Return the codec that reads `charset` (any case), or None if nobody knows it."""
     name = charset.strip().strip("'\"").lower()
     name = _ALIASES.get(name, name) or "ascii"
-    if not name.isascii() or encodings.normalize_encoding(name) not in _CODECS:
+    if not name.isascii() or not name.isprintable():
         return None
-    return codecs.lookup(name).name
+    codec = encodings.normalize_encoding(name)
+    return codecs.lookup(codec).name if codec in _CODECS else None
 
 
 def decode_text(octets: bytes, charset: str, offset: int, defects: list[Defect]) -> str:
