@@ -52,7 +52,7 @@ class StoreSettings:
     folder: Path
     lanes: int = 4
     segment_octets: int = 64 << 20
-    reserve_octets: int = 16 << 20
+    reserve_octets: int = 32 << 20
 
 
 @dataclass(slots=True)
