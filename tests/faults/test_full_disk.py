@@ -24,7 +24,7 @@ pytestmark = pytest.mark.interop
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(tmp_path)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=72m", "tmpfs", str(tmp_path)], check=True)
     yield tmp_path
     subprocess.run(["umount", "-l", str(tmp_path)], check=True)
 
@@ -76,11 +76,11 @@ async def healed(store: LogStore) -> None:
     raise AssertionError("the index did not recover")
 
 
-@pytest.mark.parametrize("reserve", [0, 4 << 20])
+@pytest.mark.parametrize("reserve", [0, 12 << 20])
 async def test_a_full_disk_defers_and_room_heals(small_disk: Path, reserve: int) -> None:
     ballast = [small_disk / "1", small_disk / "2"]
     for path in ballast:
-        path.write_bytes(bytes(4 << 20))
+        path.write_bytes(bytes(14 << 20))
     store = await opened(small_disk, reserve)
     acknowledged: list[str] = []
     for number, path in enumerate(ballast):
@@ -108,7 +108,7 @@ async def test_after_a_crash_on_a_full_disk_all_that_was_acknowledged_is_there(s
 
 
 async def test_expunging_makes_room_on_a_full_disk(small_disk: Path) -> None:
-    store = await opened(small_disk, 4 << 20)
+    store = await opened(small_disk, 12 << 20)
     acknowledged = await fill(store, "first")
     inbox = await store.mailbox(ANNA, "INBOX")
     assert inbox is not None
