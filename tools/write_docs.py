@@ -2,6 +2,8 @@
 
     docs/settings.md    every setting of letterlock.toml, from admd/settings.py
     docs/commands.md    every command and option, from the command line itself
+    docs/quirks.md      every departure from a standard that the code bears, from its `QUIRK` comments
+    docs/defects.md     every defect a reader of messages names, from formats/defect.py
     docs/standards.md   every standard the code names: its title, the modules that obey it, the tests that cite it
     README.md           the table of standards between its two markers
 
@@ -21,8 +23,10 @@ import pydantic
 from letterlock.admd.settings import Section, Settings
 from letterlock.cli.output import Exit
 from letterlock.cli.root import letterlock
+from letterlock.formats.defect import Kind
 
 ROOT = Path(__file__).parent.parent
+QUIRK = re.compile(r"# QUIRK ([a-z0-9-]+)(?:: (.*))?")
 REFERENCE = re.compile(r"RFCs? ((?:\d{3,5}(?:[-,/]| and |, )? ?)+)")
 MARKERS = ("<!-- standards: made by tools/write_docs.py -->", "<!-- end of standards -->")
 
@@ -136,6 +140,28 @@ def standards_page() -> str:
     return "\n".join(parts) + "\n"
 
 
+def quirks_page() -> str:
+    """Return docs/quirks.md."""
+    found: dict[str, tuple[str, str]] = {}
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for match in QUIRK.finditer(path.read_text(encoding="utf-8")):
+            explained = found.get(match[1], ("", ""))[1] or match[2] or ""
+            found[match[1]] = (str(path.relative_to(ROOT / "src" / "letterlock")), explained)
+    rows = [f"| {name} | `{path}` | {explained} |" for name, (path, explained) in sorted(found.items())]
+    head = "# Quirks\n\nDepartures from a standard that peers and senders make and we bear, by name.\n"
+    return "\n".join([head, "| quirk | where | what |\n|---|---|---|", *rows])
+
+
+def defects_page() -> str:
+    """Return docs/defects.md."""
+    head = (
+        "# Defects of messages\n\nWhat a reader of messages names instead of failing. On an *ambiguous* one two "
+        "correct-looking programs see different messages; a trust decision refuses content that has it.\n"
+    )
+    rows = [f"| {kind.label} | {kind.sentence} | {'ambiguous' if kind.ambiguous else ''} |" for kind in Kind]
+    return "\n".join([head, "| defect | what stands there | |\n|---|---|---|", *rows])
+
+
 def _some(paths: set[str], most: int = 4) -> str:
     shown = sorted(paths)[:most]
     return ", ".join(f"`{path}`" for path in shown) + (f" and {len(paths) - most} more" if len(paths) > most else "")
@@ -161,6 +187,8 @@ def main(*, check: bool) -> int:
     pages = {
         "docs/settings.md": settings_page(),
         "docs/commands.md": commands_page(),
+        "docs/quirks.md": quirks_page(),
+        "docs/defects.md": defects_page(),
         "docs/standards.md": standards_page(),
         "README.md": readme_page(),
     }

@@ -252,6 +252,25 @@ async def test_sections(served: Any, item: bytes, answered: bytes, value: bytes 
     assert line == b"* 1 FETCH (" + answered + b" " + shown + b")"
 
 
+async def test_a_large_part_is_fetched_range_by_range(served: Any) -> None:
+    """From the second range on, only the range is read."""
+    part = b"0123456789abcdef\r\n" * 100_000
+    await served.deliver(
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b\r\n\r\n" + part + b"\r\n--b--\r\n"
+    )
+    client = await served.login("SELECT INBOX")
+    octets = b""
+    while True:
+        (line,) = await client.ok(b"FETCH 1 (UID BODY.PEEK[2]<%d.700000>)" % len(octets))
+        head, _, rest = line.partition(b"\r\n")
+        count = int(head.rpartition(b"{")[2].rstrip(b"}"))
+        assert head.startswith(b"* 1 FETCH (UID 1 BODY[2]<%d> " % len(octets))
+        octets += rest[:count]
+        if not count:
+            break
+    assert octets == part
+
+
 async def test_decoded_sizes(served: Any) -> None:
     await served.deliver(MIME)
     client = await served.login("SELECT INBOX")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
-from letterlock.admd.accounts import opened_accounts
+from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, split_endpoint
@@ -47,10 +47,7 @@ from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import LogStore, open_store
 
-STORE_NAME = "store"
 _GRACE_SECONDS = 10.0
-# Every account begins with these (RFC 6154).
-FIRST_MAILBOXES = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Junk": "\\Junk", "Trash": "\\Trash", "Archive": "\\Archive"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +87,6 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
         if store.report.replayed or store.report.torn_octets or store.report.strange:
             log.warning("recovered", replayed=store.report.replayed, torn_octets=store.report.torn_octets)
         accounts = stack.enter_context(opened_accounts(settings))
-        for account in accounts.accounts():
-            await store.prepare_account(account.name, FIRST_MAILBOXES)
         resolver = await _resolver(settings, log)
         stack.push_async_callback(resolver.aclose)
         ledger = stack.enter_context(contextlib.closing(Ledger.open(data / "ledger.sqlite")))
@@ -132,7 +127,8 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
             await listener.start(sockets.pop(service))
             stack.push_async_callback(listener.stop, grace_seconds=_GRACE_SECONDS)
             endpoints[service] = listener.endpoints
-        control = Control(data / SOCKET_NAME, queue_operations(store, clock), Log("control"))
+        operations = queue_operations(store, clock) | account_operations(store)
+        control = Control(data / SOCKET_NAME, operations, Log("control"))
         await control.start()
         stack.push_async_callback(control.stop)
         yield Admd(endpoints, tls, store)

@@ -16,6 +16,7 @@ from letterlock.host import logs
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.logs import Log
+from letterlock.host.memory import give_memory_back
 from letterlock.host.notify import notify
 
 
@@ -33,6 +34,7 @@ def serve_until_stopped(settings: Settings, *, until_stdin_closes: bool = False)
 
 
 def _serve(settings: Settings, *, until_stdin_closes: bool) -> None:
+    give_memory_back()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings, until_stdin_closes=until_stdin_closes))
 

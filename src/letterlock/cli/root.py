@@ -10,7 +10,9 @@ import letterlock as package
 
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "account": ("account", "Add, list and remove accounts; change passwords."),
     "arc": ("arc", "Check and extend the chain of handlers of a message."),
+    "ca": ("ca", "Run a certification authority for a domain's own people."),
     "config": ("config", "Show and check the settings."),
     "dane": ("dane", "Check what servers show against their TLSA records."),
     "dkim": ("dkim", "Sign messages and verify signatures."),
@@ -18,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dns": ("dns", "Look up names with proof; the records a domain needs; zones."),
     "explain": ("explain", "Tell who vouches for a message, and why."),
     "init": ("init", "Set up a new installation for a domain."),
+    "keys": ("keys", "Keep keys and certificates."),
     "lab": ("lab", "Run a miniature Internet on this machine."),
     "mail": ("mail", "Send and read mail."),
     "message": ("message", "Read a message: what it says, how it is made, what it carries."),

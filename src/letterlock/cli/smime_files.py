@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 import click
 
 from letterlock.cli.output import Exit, fail, safe
-from letterlock.errors import LetterlockError, Malformed, NotAuthentic
+from letterlock.errors import LetterlockError, Malformed, NotAuthentic, OurFault
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import content
 from letterlock.formats.cms.signed import SignedData
@@ -29,6 +29,8 @@ from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.trust.primitives import key_pairs
 from letterlock.trust.primitives.key_pairs import PrivateKey
+from letterlock.trust.smime.unwrap import unwrap
+from letterlock.trust.smime.verify import candidates
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,6 +91,17 @@ def certificates(path: Path, password: bytes | None = None) -> list[Certificate]
     return found
 
 
+def certificates_of_anything(path: Path) -> list[Certificate]:
+    """Return the certificates of a file, or those a signed message brings."""
+    octets = read(path)
+    if octets[:1] == b"\x30" or b"-----BEGIN " in octets[:100]:
+        return certificates(path)
+    found = candidates(unwrap(octets).certificates)
+    if not found:
+        raise Malformed(f"no certificate in {path}", clause="RFC 8551 section 3.8")
+    return list(found)
+
+
 def _certificates(der: bytes, password: bytes | None) -> list[Certificate]:
     try:
         return [Certificate.parse(der)]
@@ -118,6 +131,21 @@ def key(path: Path, password: bytes | None = None) -> PrivateKey:
         if stored is None:
             raise Malformed(f"no private key in {path}", clause="RFC 7292 section 4") from None
         return stored
+
+
+def pem(label: str, der: bytes) -> bytes:
+    """Return DER as a PEM block."""
+    body = base64.encodebytes(der).decode().replace("\n", "")
+    lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
+    return f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n".encode()
+
+
+def hexadecimal(text: str) -> int:
+    """Return the number a serial number in hexadecimal is."""
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise OurFault(f"{text!r} is no hexadecimal number") from None
 
 
 def crls(path: Path) -> list[RevocationList]:

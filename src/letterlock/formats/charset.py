@@ -101,6 +101,6 @@ def _ascii(octets: bytes, offset: int, defects: list[Defect]) -> str:
         return octets.decode("ascii")
     defects.append(Defect(Kind.BAD_CHARSET_OCTETS, offset, "us-ascii"))
     try:
-        return octets.decode("utf-8")  # QUIRK undeclared-utf-8
+        return octets.decode("utf-8")  # QUIRK undeclared-utf-8: UTF-8 that is called US-ASCII
     except UnicodeDecodeError:
         return octets.decode("ascii", "replace")

@@ -34,8 +34,8 @@ Instant = float
 class Refusal(enum.Enum):
     """Why a change was refused, named as the IMAP response codes (RFC 9051 section 7.1)."""
 
-    NONEXISTENT = "no such mailbox"
-    ALREADYEXISTS = "a mailbox of that name exists"
+    NONEXISTENT = "there is none of that name"
+    ALREADYEXISTS = "one of that name exists"
     CANNOT = "the name or the change is not allowed"
     LIMIT = "a limit of the store is reached"
     OVERQUOTA = "the account's quota is used up"

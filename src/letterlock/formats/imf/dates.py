@@ -94,12 +94,12 @@ def _parse_obsolete(value: str, defects: list[Defect]) -> datetime | None:
     words = text.replace(",", " ").split()
     if words and words[0][:3].title() in _DAYS and words[0].rstrip(".").isalpha():
         words = words[1:]
-    # QUIRK asctime-date: "Nov 23 13:15:15 2026"
+    # QUIRK asctime-date: month, day, time, year, as in "Nov 23 13:15:15 2026"
     if len(words) >= 4 and words[0][:3].lower() in _MONTHS and ":" in words[2]:
         words = [words[1], words[0], words[3], words[2], *words[4:]]
     if len(words) == 1 and words[0].count("-") == 2:
         return None
-    if words and words[0].count("-") == 2:  # QUIRK hyphen-date: "23-Nov-2026"
+    if words and words[0].count("-") == 2:  # QUIRK hyphen-date: hyphens in the date, as in "23-Nov-2026"
         words = [*words[0].split("-"), *words[1:]]
     if len(words) < 4:
         return None

@@ -27,7 +27,7 @@ def decode(text: str, defects: list[Defect] | None = None) -> str:
     """Return `text` with its encoded words decoded; white space between two of them vanishes.
 
     What is wrong is appended to `defects`, if given. Adjacent words of one charset are joined before decoding, since
-    many writers split characters between words (QUIRK encoded-word-split-character).
+    many writers split characters between words.
     """
     if _LOOKS_ENCODED not in text:
         return text
@@ -46,8 +46,11 @@ def decode(text: str, defects: list[Defect] | None = None) -> str:
             _flush(run, pieces, at, problems)
             pieces.append(between)
         if _glued(text, word.start(), word.end()):
-            problems.append(Defect(Kind.ENCODED_WORD_LOOSE, word.start()))  # QUIRK encoded-word-glued
+            problems.append(
+                Defect(Kind.ENCODED_WORD_LOOSE, word.start())
+            )  # QUIRK encoded-word-glued: no white space beside a word
         charset = word[1].lower()
+        # QUIRK encoded-word-split-character: adjacent words of one charset are decoded together
         if run and run[-1][0] != charset:
             _flush(run, pieces, at, problems)
         run.append((charset, octets))

@@ -83,7 +83,7 @@ def _parse(value: str, limits: Limits) -> ContentType:
     whole = "".join(words)
     main, slash, sub = whole.partition("/")
     if not slash or not _is_name(main) or not _is_name(sub):
-        # QUIRK bare-type: "text" and "html" of old writers fall under the rule of RFC 2045 section 5.2 as well
+        # QUIRK bare-type: a type without a slash is text/plain (RFC 2045 section 5.2)
         defects.append(Defect(Kind.BAD_CONTENT_TYPE, 0, whole[:60]))
         return ContentType("text", "plain", MappingProxyType(parameters), tuple(defects))
     return ContentType(main.lower(), sub.lower(), MappingProxyType(parameters), tuple(defects))

@@ -14,7 +14,7 @@ from letterlock.formats.cms.capabilities import Capability
 from letterlock.formats.x509.algorithm import NULL
 
 # RFC 8551 section 2.5.2: the preferred first; content ciphers, then key agreement, then key transport
-OURS = (
+OURS: tuple[Capability, ...] = (
     Capability(oids.AES256_GCM),
     Capability(oids.AES128_GCM),
     Capability(oids.AES256_CBC),

@@ -1,0 +1,243 @@
+"""`letterlock ca`: a certification authority for a domain's own people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from letterlock.cli import smime_files as files
+from letterlock.cli.output import answer, json_option, table
+from letterlock.errors import OurFault, SettingsFault
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.formats.x509.crl import Reason
+from letterlock.formats.x509.name import Name
+from letterlock.host.entropy import SystemEntropy
+from letterlock.registrar.authority import AuthoritySettings, CertificationAuthority
+from letterlock.registrar.registry import Registry, RequestRecord
+from letterlock.trust.pkix import issue
+from letterlock.trust.pkix.issue import Authority
+from letterlock.trust.primitives import key_pairs
+from letterlock.trust.smime.sign import certs_only
+
+_KEY, _CERTIFICATE, _REGISTRY, _SETTINGS = "ca.key", "ca.pem", "registry.db", "ca.txt"
+
+folder_option = click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("ca"), help="Where the authority lives."
+)
+password_option = click.option(
+    "--password-file", type=files.FILE, required=True, help="The first line encrypts the authority's key."
+)
+_REASONS = {reason.name.lower().replace("_", "-"): reason for reason in Reason if reason is not Reason.REMOVE_FROM_CRL}
+
+
+@click.group()
+def ca() -> None:
+    """Run a certification authority for a domain's own people."""
+
+
+@ca.command()
+@click.argument("domains", nargs=-1, required=True)
+@click.option("--name", help="The authority's name; the first domain's by default.")
+@click.option("--kind", type=click.Choice([*key_pairs.KINDS[:6]]), default="p384", help="What kind of key.")
+@click.option("--days", default=3650, help="How long its own certificate lasts.")
+@click.option("--crl-uri", default="", help="Where its revocation list will be.")
+@click.option("--ocsp-uri", default="", help="Where its OCSP responder will be.")
+@folder_option
+@password_option
+@files.plain_errors
+def init(
+    domains: tuple[str, ...],
+    name: str | None,
+    kind: str,
+    days: int,
+    crl_uri: str,
+    ocsp_uri: str,
+    folder: Path,
+    password_file: Path,
+) -> None:
+    """Found an authority for DOMAINS: its key (encrypted), its certificate, its registry."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (folder / _KEY).exists():
+        raise OurFault(f"{folder} holds an authority already")
+    key = key_pairs.generate(kind)
+    called = Name.make(O=domains[0], CN=name or f"{domains[0]} mail authority")
+    made = issue.found(key, called, files.now(), days, issue.serial_number(SystemEntropy().octets(16)))
+    _write_private(folder / _KEY, key_pairs.dump(key, files.password_of(password_file)))
+    (folder / _CERTIFICATE).write_bytes(files.pem("CERTIFICATE", made.certificate.octets))
+    (folder / _SETTINGS).write_text("\n".join((*(f"domain {each}" for each in domains), f"crl {crl_uri}",
+                                               f"ocsp {ocsp_uri}")) + "\n")  # fmt: skip
+    Registry(folder / _REGISTRY).close()
+    click.echo(f"{made.certificate.subject} is founded in {folder}; people need {folder / _CERTIFICATE} as an anchor.")
+
+
+def _write_private(path: Path, octets: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(octets)
+
+
+def _open(folder: Path, password_file: Path) -> CertificationAuthority:
+    """Return the authority of a folder."""
+    if not (folder / _KEY).exists():
+        raise SettingsFault((f"{folder} holds no authority: `letterlock ca init` founds one",))
+    key = files.key(folder / _KEY, files.password_of(password_file))
+    lines = [line.partition(" ") for line in (folder / _SETTINGS).read_text().splitlines()]
+    settings = {word: rest for word, _space, rest in lines}
+    domains = tuple(rest for word, _space, rest in lines if word == "domain")
+    certificate = files.certificates(folder / _CERTIFICATE)[0]
+    authority = Authority(key, certificate, settings.get("crl", ""), settings.get("ocsp", ""))
+    registry = Registry(folder / _REGISTRY)
+    return CertificationAuthority(authority, registry, AuthoritySettings(domains), SystemEntropy().octets)
+
+
+def _value(record: RequestRecord) -> dict[str, object]:
+    return {
+        "request": record.id,
+        "addresses": record.addresses,
+        "state": record.state.value,
+        "received": record.received,
+        "reason": record.reason,
+    }
+
+
+@ca.command()
+@click.argument("file", type=files.FILE)
+@folder_option
+@password_option
+@json_option
+@files.plain_errors
+def request(file: Path, folder: Path, password_file: Path, as_json: bool) -> None:
+    """Take a PKCS#10 request from FILE."""
+    der = files.blocks(files.read(file), b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST")[0]
+    record = _open(folder, password_file).submit(der, files.now())
+    answer(_value(record), as_json=as_json, lines=[f"request {record.id} for {', '.join(record.addresses)}"])
+
+
+@ca.command("list")
+@folder_option
+@password_option
+@json_option
+@files.plain_errors
+def list_all(folder: Path, password_file: Path, as_json: bool) -> None:
+    """List requests and certificates."""
+    registry = _open(folder, password_file).registry
+    requests = registry.requests()
+    issued = registry.certificates()
+    value = {
+        "requests": [_value(each) for each in requests],
+        "certificates": [
+            {
+                "serial": f"{each.certificate.serial:x}",
+                "addresses": each.certificate.addresses,
+                "not_after": each.certificate.not_after,
+                "revoked": each.revoked.when if each.revoked else None,
+            }
+            for each in issued
+        ],
+    }
+    rows = [["request " + str(each.id), ", ".join(each.addresses), each.state.value] for each in requests]
+    rows += [
+        [
+            f"{each.certificate.serial:x}",
+            each.address,
+            "revoked" if each.revoked else f"to {each.certificate.not_after:%F}",
+        ]
+        for each in issued
+    ]
+    answer(value, as_json=as_json, lines=table(["number", "address", "state"], rows))
+
+
+@ca.command()
+@click.argument("number", type=int)
+@folder_option
+@password_option
+@json_option
+@files.plain_errors
+def approve(number: int, folder: Path, password_file: Path, as_json: bool) -> None:
+    """Approve request NUMBER."""
+    authority = _open(folder, password_file)
+    authority.approve(number)
+    answer(_value(authority.registry.request(number)), as_json=as_json, lines=[f"request {number} is approved"])
+
+
+@ca.command("issue")
+@click.argument("number", type=int)
+@click.option("--p7c", is_flag=True, help="Write a certs-only object with the chain instead of PEM.")
+@click.option("--out", type=files.OUT)
+@folder_option
+@password_option
+@files.plain_errors
+def issue_certificate(number: int, p7c: bool, out: Path | None, folder: Path, password_file: Path) -> None:
+    """Issue the certificate of approved request NUMBER."""
+    authority = _open(folder, password_file)
+    _write(authority.issue(number, files.now()), authority, out, p7c=p7c)
+
+
+@ca.command()
+@click.argument("serial")
+@click.option("--p7c", is_flag=True, help="Write a certs-only object with the chain instead of PEM.")
+@click.option("--out", type=files.OUT)
+@folder_option
+@password_option
+@files.plain_errors
+def renew(serial: str, p7c: bool, out: Path | None, folder: Path, password_file: Path) -> None:
+    """Issue a new certificate for the key and addresses of SERIAL (hexadecimal)."""
+    authority = _open(folder, password_file)
+    _write(authority.renew(files.hexadecimal(serial), files.now()), authority, out, p7c=p7c)
+
+
+def _write(certificate: Certificate, authority: CertificationAuthority, out: Path | None, *, p7c: bool) -> None:
+    if p7c:
+        files.write(certs_only((certificate, authority.authority.certificate)), out)
+    else:
+        files.write(files.pem("CERTIFICATE", certificate.octets), out)
+
+
+@ca.command()
+@click.argument("serial")
+@click.option("--reason", type=click.Choice(list(_REASONS)), default="unspecified")
+@folder_option
+@password_option
+@json_option
+@files.plain_errors
+def revoke(serial: str, reason: str, folder: Path, password_file: Path, as_json: bool) -> None:
+    """Revoke the certificate SERIAL (hexadecimal)."""
+    _open(folder, password_file).revoke(files.hexadecimal(serial), _REASONS[reason], files.now())
+    answer({"serial": serial, "reason": reason}, as_json=as_json, lines=[f"{serial} is revoked; publish a new list"])
+
+
+@ca.command()
+@click.option("--delta", is_flag=True, help="Only what changed since the last complete list.")
+@click.option("--pem", "as_pem", is_flag=True, help="Write PEM, not DER.")
+@click.option("--out", type=files.OUT)
+@folder_option
+@password_option
+@files.plain_errors
+def crl(delta: bool, as_pem: bool, out: Path | None, folder: Path, password_file: Path) -> None:
+    """Sign a revocation list."""
+    authority = _open(folder, password_file)
+    made = authority.delta_list(files.now()) if delta else authority.revocation_list(files.now())
+    files.write(files.pem("X509 CRL", made.octets) if as_pem else made.octets, out)
+
+
+@ca.command()
+@click.argument("file", type=files.FILE)
+@click.option("--out", type=files.OUT)
+@folder_option
+@password_option
+@files.plain_errors
+def ocsp(file: Path, out: Path | None, folder: Path, password_file: Path) -> None:
+    """Answer the OCSP request in FILE (DER)."""
+    files.write(_open(folder, password_file).ocsp(files.read(file), files.now()), out)
+
+
+@ca.command()
+@folder_option
+@password_option
+@json_option
+@files.plain_errors
+def smimea(folder: Path, password_file: Path, as_json: bool) -> None:
+    """List the SMIMEA records of all certificates in force."""
+    records = _open(folder, password_file).smimea_records(files.now())
+    lines = [f"{each.name}. IN SMIMEA 3 0 0 {each.data.data.hex()}" for each in records]
+    answer([{"name": each.name, "data": each.data.data.hex()} for each in records], as_json=as_json, lines=lines)

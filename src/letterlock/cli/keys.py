@@ -1,0 +1,141 @@
+"""`letterlock keys`: one's own keys and the certificates of correspondents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from letterlock.cli import smime_files as files
+from letterlock.cli.output import answer, json_option, safe, table
+from letterlock.errors import Malformed, NotAuthentic, OurFault
+from letterlock.registrar.key_store import KeyStore
+from letterlock.trust.primitives import key_pairs, public_keys
+
+store_option = click.option(
+    "--store",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(click.get_app_dir("letterlock", force_posix=True)) / "keys.db",
+    show_default=True,
+    help="The key store.",
+)
+password_option = click.option(
+    "--password-file", type=files.FILE, required=True, help="The first line opens the key store."
+)
+
+
+def _open(store: Path, password_file: Path) -> KeyStore:
+    store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not store.exists():
+        store.touch(mode=0o600)
+    return KeyStore(store, files.password_of(password_file) or b"")
+
+
+@click.group()
+def keys() -> None:
+    """Keep keys and certificates."""
+
+
+@keys.command()
+@click.argument("kind", type=click.Choice([*key_pairs.KINDS, *key_pairs.LEGACY_KINDS, "rsa1024", "rsa512"]))
+@click.option("--legacy", is_flag=True, help="Allow DSA and Diffie-Hellman keys.")
+@click.option("--out", type=files.OUT, help="Write PKCS#8 in PEM, encrypted, instead of keeping it in the store.")
+@store_option
+@password_option
+@json_option
+@files.plain_errors
+def generate(kind: str, legacy: bool, out: Path | None, store: Path, password_file: Path, as_json: bool) -> None:
+    """Make a key pair of KIND."""
+    key = key_pairs.generate(kind, legacy=legacy)
+    if out is not None:
+        out.touch(mode=0o600)
+        out.write_bytes(key_pairs.dump(key, files.password_of(password_file)))
+        key_id = public_keys.key_id(key.public).hex()
+    else:
+        key_id = _open(store, password_file).add_key(key, files.now())
+    answer({"key": key_id, "kind": key.kind}, as_json=as_json, lines=[f"{key_id}  {key.kind}"])
+
+
+@keys.command("list")
+@click.option("--address", help="Only certificates for this address.")
+@store_option
+@password_option
+@json_option
+@files.plain_errors
+def list_all(address: str | None, store: Path, password_file: Path, as_json: bool) -> None:
+    """List keys and certificates."""
+    opened = _open(store, password_file)
+    kept, certificates = opened.keys(), opened.certificates(address)
+    value = {
+        "keys": [{"key": key_id, "kind": kind} for key_id, kind in kept],
+        "certificates": [
+            {
+                "subject": str(each.certificate.subject),
+                "addresses": each.certificate.addresses,
+                "not_after": each.certificate.not_after,
+                "source": each.source,
+                "own": each.own,
+                "anchor": each.anchor,
+            }
+            for each in certificates
+        ],
+    }
+    rows = [["key", key_id, kind] for key_id, kind in kept]
+    for each in certificates:
+        marks = ", ".join(filter(None, ("own" if each.own else "", "anchor" if each.anchor else "", each.source)))
+        rows.append(["certificate", safe(", ".join(each.certificate.addresses)), marks])
+    answer(value, as_json=as_json, lines=table(["what", "who", "how"], rows))
+
+
+@keys.command("import")
+@click.argument("file", type=files.FILE)
+@click.option("--anchor", is_flag=True, help="Trust the certificates as anchors.")
+@click.option("--file-password", type=files.FILE, help="The first line opens FILE (PKCS#12, encrypted PEM).")
+@store_option
+@password_option
+@json_option
+@files.plain_errors
+def import_file(
+    file: Path, anchor: bool, file_password: Path | None, store: Path, password_file: Path, as_json: bool
+) -> None:
+    """Import keys and certificates from PEM, DER, PKCS#7 or PKCS#12."""
+    opened = _open(store, password_file)
+    password, found_keys, found = files.password_of(file_password), [], []
+    try:
+        found_keys.append(opened.add_key(files.key(file, password), files.now()))
+    except (Malformed, NotAuthentic) as error:
+        key_fault = error
+    try:
+        for certificate in files.certificates(file, password):
+            opened.add_certificate(certificate, f"file {file.name}", files.now(), anchor=anchor)
+            found.append(str(certificate.subject))
+    except (Malformed, NotAuthentic):
+        if not found_keys:
+            raise key_fault from None
+    lines = [f"key {each}" for each in found_keys] + [f"certificate {safe(each)}" for each in found]
+    answer({"keys": found_keys, "certificates": found}, as_json=as_json, lines=lines)
+
+
+@keys.command()
+@click.argument("address")
+@click.option("--p12", type=files.OUT, help="Write key and certificates as PKCS#12 to this file.")
+@click.option("--file-password", type=files.FILE, help="The first line encrypts the PKCS#12 file.")
+@store_option
+@password_option
+@files.plain_errors
+def export(address: str, p12: Path | None, file_password: Path | None, store: Path, password_file: Path) -> None:
+    """Export the certificates for ADDRESS as PEM, or with the key as PKCS#12."""
+    opened = _open(store, password_file)
+    found = opened.certificates(address)
+    if not found:
+        raise OurFault(f"no certificate for {address}")
+    if p12 is None:
+        files.write(b"".join(files.pem("CERTIFICATE", each.certificate.octets) for each in found), None)
+        return
+    own = next((each.certificate for each in found if each.own), None)
+    password = files.password_of(file_password)
+    if own is None or not password:
+        raise OurFault("PKCS#12 needs a key of one's own and --file-password")
+    key = opened.key(public_keys.key_id(own.public_key).hex())
+    p12.touch(mode=0o600)
+    p12.write_bytes(key_pairs.dump_pkcs12(key, (own,), password, address))

@@ -1,0 +1,363 @@
+"""Most of `letterlock smime`: sign, verify, encrypt, decrypt, compress, expand and inspect messages and files."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from letterlock.cli import smime_files as files
+from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.errors import Malformed
+from letterlock.formats.asn1 import oids
+from letterlock.formats.imf.header import read_header
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.trust.pkix.path import Anchor
+from letterlock.trust.primitives.key_pairs import PrivateKey
+from letterlock.trust.primitives.key_transport import Oaep
+from letterlock.trust.smime import protect, unwrap
+from letterlock.trust.smime import sign as signing
+from letterlock.trust.smime.compress import compress as compress_octets
+from letterlock.trust.smime.decrypt import KeyRing, Own
+from letterlock.trust.smime.encrypt import Recipient, To, ToPassword
+from letterlock.trust.smime.encrypt import encrypt as encrypt_octets
+from letterlock.trust.smime.entities import split
+from letterlock.trust.smime.header_protection import restore
+from letterlock.trust.smime.proof import Proof, Trust, describe_layer, prove
+from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, Unwrapped
+
+DIGESTS = {"sha256": oids.SHA256, "sha384": oids.SHA384, "sha512": oids.SHA512}
+LEGACY_DIGESTS = {"sha1": oids.SHA1, "md5": oids.MD5}
+CIPHERS = {
+    "aes256-gcm": oids.AES256_GCM,
+    "aes192-gcm": oids.AES192_GCM,
+    "aes128-gcm": oids.AES128_GCM,
+    "aes256-cbc": oids.AES256_CBC,
+    "aes192-cbc": oids.AES192_CBC,
+    "aes128-cbc": oids.AES128_CBC,
+    "chacha20-poly1305": oids.CHACHA20_POLY1305,
+    "3des": oids.DES3_CBC,
+    "rc2": oids.RC2_CBC,
+}
+
+out_option = click.option("--out", type=files.OUT, help="Write to this file instead of standard output.")
+password_option = click.option("--password-file", type=files.FILE, help="The first line opens the key.")
+cms_option = click.option("--cms", is_flag=True, help="Write a bare CMS object in DER, not a mail message.")
+
+
+def key_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command `--key` and `--cert`, both repeatable and paired in order."""
+    command = click.option("--cert", "certs", type=files.FILE, multiple=True, required=True)(command)
+    return click.option("--key", "keys", type=files.FILE, multiple=True, required=True)(command)
+
+
+@click.group()
+def smime() -> None:
+    """Sign, verify, encrypt and decrypt mail and files with S/MIME."""
+
+
+@smime.command()
+@click.argument("file", type=files.FILE)
+@key_options
+@click.option("--chain", type=files.FILE, multiple=True, help="More certificates to send along.")
+@click.option("--digest", type=click.Choice([*DIGESTS, *LEGACY_DIGESTS]), default="sha256")
+@click.option("--pss", is_flag=True, help="RSA-PSS instead of PKCS#1 v1.5.")
+@click.option("--opaque", is_flag=True, help="Put the content inside the signature.")
+@click.option("--detached", is_flag=True, help="With --cms: leave the content out.")
+@click.option("--protect-header", is_flag=True, help="Sign From, To, Subject and the other fields, too (RFC 9788).")
+@click.option("--legacy", is_flag=True, help="Allow SHA-1 and MD5.")
+@cms_option
+@password_option
+@out_option
+@files.plain_errors
+def sign(
+    file: Path,
+    keys: tuple[Path, ...],
+    certs: tuple[Path, ...],
+    chain: tuple[Path, ...],
+    digest: str,
+    pss: bool,
+    opaque: bool,
+    detached: bool,
+    protect_header: bool,
+    legacy: bool,
+    cms: bool,
+    password_file: Path | None,
+    out: Path | None,
+) -> None:
+    """Sign a message or file; several --key and --cert make several signatures."""
+    if digest in LEGACY_DIGESTS and not legacy:
+        fail(f"{digest} proves too little today; --legacy signs with it all the same", Exit.USAGE)
+    pairs = _pairs(keys, certs, password_file)
+    oid = (DIGESTS | LEGACY_DIGESTS)[digest]
+    signers = tuple(signing.Signer(key, found[0], oid, pss) for key, found in pairs)
+    more = [each for _key, found in pairs for each in found[1:]]
+    for path in chain:
+        more += files.certificates(path)
+    octets = files.read(file)
+    if cms:
+        made = signing.sign(octets, signers, files.now(), detached=detached, certificates=tuple(more))
+    else:
+        made = protect.sign_message(
+            files.as_message(octets, file.name),
+            signers,
+            files.now(),
+            opaque=opaque,
+            protect_header=protect_header,
+            certificates=tuple(more),
+            token=files.token(),
+        )
+    files.write(made, out)
+
+
+def _pairs(
+    keys: tuple[Path, ...], certs: tuple[Path, ...], password_file: Path | None
+) -> list[tuple[PrivateKey, list[Certificate]]]:
+    if len(keys) != len(certs):
+        fail("give a --cert for each --key, in the same order", Exit.USAGE)
+    password = files.password_of(password_file)
+    return [
+        (files.key(key, password), files.certificates(cert, password)) for key, cert in zip(keys, certs, strict=True)
+    ]
+
+
+@smime.command()
+@click.argument("file", type=files.FILE)
+@click.option("--anchor", "anchors", type=files.FILE, multiple=True, help="Certificates of authorities to trust.")
+@click.option("--cert", "certs", type=files.FILE, multiple=True, help="More certificates to build chains with.")
+@click.option("--crl", "crls", type=files.FILE, multiple=True, help="Revocation lists.")
+@click.option("--content", type=files.FILE, help="What a detached signature covers.")
+@click.option("--from", "sender", help="The address to check against, where there is no From field.")
+@click.option("--key", "keys", type=files.FILE, multiple=True, help="A key, to verify what is inside encryption.")
+@click.option("--at", type=click.DateTime(), help="Verify as of this time (UTC).")
+@click.option("--legacy", is_flag=True, help="Accept SHA-1, DSA and RSA under 2048 bits.")
+@click.option("--require-revocation", is_flag=True, help="Refuse where revocation could not be told.")
+@out_option
+@password_option
+@json_option
+@files.plain_errors
+def verify(
+    file: Path,
+    anchors: tuple[Path, ...],
+    certs: tuple[Path, ...],
+    crls: tuple[Path, ...],
+    content: Path | None,
+    sender: str | None,
+    keys: tuple[Path, ...],
+    at: datetime.datetime | None,
+    legacy: bool,
+    require_revocation: bool,
+    out: Path | None,
+    password_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Say what the signatures of a message prove; exit 0 only when all of it is good."""
+    octets = files.read(file)
+    known = tuple(each for path in certs for each in files.certificates(path))
+    ring = KeyRing(tuple(Own(files.key(path, files.password_of(password_file))) for path in keys))
+    unwrapped = _unwrap(octets, ring, known, None if content is None else files.read(content))
+    trust = Trust(
+        files.now() if at is None else at.replace(tzinfo=datetime.UTC),
+        tuple(Anchor.of(each) for path in anchors for each in files.certificates(path)),
+        known,
+        tuple(each for path in crls for each in files.crls(path)),
+        accept_legacy=legacy,
+        require_revocation=require_revocation,
+    )
+    header = read_header(f"From: {sender}\r\n\r\n".encode() if sender is not None else octets)
+    proof = prove(header, unwrapped, trust)
+    if out is not None and proof.good:
+        out.write_bytes(unwrapped.content)
+    answer(proof_value(proof), as_json=as_json, lines=proof_lines(proof))
+    if not proof.good:
+        raise SystemExit(Exit.WRONG)
+
+
+def _unwrap(octets: bytes, ring: KeyRing, known: tuple[Certificate, ...], content: bytes | None = None) -> Unwrapped:
+    """Take a message apart, or a CMS object in DER or PEM."""
+    if octets[:1] == b"\x30" or octets.startswith(b"-----BEGIN "):
+        der = files.blocks(octets, b"CMS", b"PKCS7")[0]
+        return unwrap.unwrap_cms(der, ring, known, content)
+    return unwrap.unwrap(octets, ring, known, content)
+
+
+def proof_value(proof: Proof) -> dict[str, object]:
+    """Return a proof as JSON shows it."""
+    return {
+        "good": proof.good,
+        "sentence": proof.sentence,
+        "coverage": proof.coverage.value,
+        "encrypted": proof.encrypted,
+        "layers": proof.layers,
+        "protected_fields": proof.protected_fields,
+        "reasons": proof.faults,
+        "warnings": proof.warnings,
+        "signers": [
+            {
+                "good": each.good,
+                "subject": each.subject,
+                "addresses": each.addresses,
+                "address": each.address,
+                "role": each.role.value,
+                "signature": each.signature,
+                "key": each.key,
+                "signing_time": each.signing_time,
+                "chain": each.chain,
+                "revocation": each.revocation.value,
+                "revocation_reason": each.revocation_reason,
+                "algorithms": each.standing.value,
+                "expired_since_signing": each.expired_since_signing,
+                "reasons": each.faults,
+            }
+            for each in proof.signers
+        ],
+    }
+
+
+def proof_lines(proof: Proof) -> list[str]:
+    """Return a proof for people."""
+    lines = [safe(proof.sentence)]
+    lines += [f"  reason: {safe(fault)}" for fault in proof.faults]
+    lines += [f"  note: {safe(note)}" for note in proof.warnings]
+    lines += [f"  layer: {safe(layer)}" for layer in proof.layers]
+    for each in proof.signers:
+        lines.append(safe(f"  signer: {each.subject} ({', '.join(each.addresses)}), {each.signature}, {each.key}"))
+    return lines
+
+
+@smime.command()
+@click.argument("file", type=files.FILE)
+@click.option("--to", "recipients", type=files.FILE, multiple=True, help="A recipient's certificate.")
+@click.option("--to-password-file", type=files.FILE, help="Whoever knows the password in the first line.")
+@click.option("--cipher", type=click.Choice(list(CIPHERS)), default="aes256-gcm")
+@click.option("--oaep", is_flag=True, help="RSA-OAEP with SHA-256 instead of PKCS#1 v1.5.")
+@click.option("--protect-header", is_flag=True, help="Encrypt the subject, too (RFC 9788).")
+@click.option("--legacy", is_flag=True, help="Allow Triple-DES and RC2.")
+@cms_option
+@out_option
+@files.plain_errors
+def encrypt(
+    file: Path,
+    recipients: tuple[Path, ...],
+    to_password_file: Path | None,
+    cipher: str,
+    oaep: bool,
+    protect_header: bool,
+    legacy: bool,
+    cms: bool,
+    out: Path | None,
+) -> None:
+    """Encrypt a message or file to certificates."""
+    scheme = Oaep() if oaep else None
+    to: list[Recipient] = []
+    for path in recipients:
+        certificate = files.certificates(path)[0]
+        to.append(To(certificate, scheme if certificate.public_key.algorithm.oid == oids.RSA else None))
+    password = files.password_of(to_password_file)
+    if password is not None:
+        to.append(ToPassword(password))
+    octets, oid = files.read(file), CIPHERS[cipher]
+    if cms:
+        made = encrypt_octets(octets, tuple(to), cipher=oid, legacy=legacy)
+    else:
+        message = files.as_message(octets, file.name)
+        made = protect.encrypt_message(message, tuple(to), cipher=oid, protect_header=protect_header, legacy=legacy)
+    files.write(made, out)
+
+
+@smime.command()
+@click.argument("file", type=files.FILE)
+@key_options
+@password_option
+@out_option
+@files.plain_errors
+def decrypt(
+    file: Path, keys: tuple[Path, ...], certs: tuple[Path, ...], password_file: Path | None, out: Path | None
+) -> None:
+    """Decrypt a message or file; protected header fields come back to their place."""
+    ring = KeyRing(tuple(Own(key, found[0]) for key, found in _pairs(keys, certs, password_file)))
+    octets = files.read(file)
+    unwrapped = _unwrap(octets, ring, ())
+    opened = [layer for layer in unwrapped.layers if isinstance(layer, EncryptedLayer)]
+    if unwrapped.fault or not opened:
+        raise Malformed(unwrapped.fault or "the message is not encrypted", clause="RFC 8551 section 3.3")
+    # what was inside the innermost encryption, with a signature around it still in its place
+    inner = next(layer.opened.content for layer in reversed(opened) if layer.opened is not None)
+    is_message = octets[:1] != b"\x30" and not octets.startswith(b"-----BEGIN ")
+    files.write(restore(split(octets).outer, inner) if is_message else inner, out)
+
+
+@smime.command()
+@click.argument("file", type=files.FILE)
+@cms_option
+@out_option
+@files.plain_errors
+def compress(file: Path, cms: bool, out: Path | None) -> None:
+    """Compress a message or file."""
+    octets = files.read(file)
+    made = compress_octets(octets) if cms else protect.compress_message(files.as_message(octets, file.name))
+    files.write(made, out)
+
+
+@smime.command()
+@click.argument("file", type=files.FILE)
+@out_option
+@files.plain_errors
+def expand(file: Path, out: Path | None) -> None:
+    """Expand a compressed message or file."""
+    octets = files.read(file)
+    unwrapped = _unwrap(octets, KeyRing(), ())
+    if unwrapped.fault:
+        raise Malformed(unwrapped.fault)
+    is_message = octets[:1] != b"\x30"
+    files.write(restore(split(octets).outer, unwrapped.content) if is_message else unwrapped.content, out)
+
+
+@smime.command()
+@click.argument("file", type=files.FILE)
+@click.option("--key", "keys", type=files.FILE, multiple=True, help="A key, to look inside encryption.")
+@password_option
+@json_option
+@files.plain_errors
+def inspect(file: Path, keys: tuple[Path, ...], password_file: Path | None, as_json: bool) -> None:
+    """Show the layers of a message: signers, recipients, algorithms, certificates."""
+    ring = KeyRing(tuple(Own(files.key(path, files.password_of(password_file))) for path in keys))
+    unwrapped = _unwrap(files.read(file), ring, ())
+    value = {
+        "layers": [_layer_value(layer) for layer in unwrapped.layers],
+        "content_type": oids.label(unwrapped.content_type),
+        "content_octets": len(unwrapped.content),
+        "fault": unwrapped.fault,
+        "parts": [
+            {"part": number, "layers": [_layer_value(layer) for layer in part.layers], "fault": part.fault}
+            for number, part in unwrapped.parts
+        ],
+    }
+    lines = [safe(describe_layer(layer)) for layer in unwrapped.layers] or ["no S/MIME layer"]
+    lines += [f"part {number}: {', '.join(map(describe_layer, part.layers))}" for number, part in unwrapped.parts]
+    lines += [f"fault: {safe(unwrapped.fault)}"] if unwrapped.fault else []
+    answer(value, as_json=as_json, lines=lines)
+
+
+def _layer_value(layer: unwrap.Layer) -> dict[str, object]:
+    value: dict[str, object] = {"layer": describe_layer(layer)}
+    if isinstance(layer, SignedLayer):
+        value["certificates"] = len(layer.signed.certificates)
+        value["signatures"] = [
+            {
+                "identifier": str(check.signer.identifier),
+                "scheme": check.scheme,
+                "digest": check.digest,
+                "fault": check.fault,
+                "signing_time": check.signing_time,
+                "attributes": [oids.label(item.type) for item in check.signer.signed.items],
+            }
+            for check in layer.checks
+        ]
+    if isinstance(layer, EncryptedLayer):
+        value["cipher"] = layer.enveloped.algorithm.label
+        value["recipients"] = [type(info).__name__ for info in layer.enveloped.recipients]
+        value["fault"] = layer.fault
+    return value

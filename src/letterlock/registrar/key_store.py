@@ -1,0 +1,205 @@
+"""A user's keys, the certificates of correspondents, what they can read, and the log of signatures.
+
+Private keys are kept encrypted (PKCS#8 with AES-256) under the store's password. Certificates are harvested from signed
+mail whose signature held; what a correspondent announced is kept by the time it was signed. The log of detached
+signatures is off until it is switched on.
+
+Standards: RFC 5958 (keys), RFC 8551 section 2.7.1 (capabilities), RFC 7292 (PKCS#12).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from letterlock.errors import NotAuthentic, OurFault, Unavailable
+from letterlock.formats.asn1 import reader
+from letterlock.formats.cms import capabilities
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.trust.pkix.smime_profile import comparable
+from letterlock.trust.primitives import key_pairs, public_keys
+from letterlock.trust.primitives.key_pairs import PrivateKey
+from letterlock.trust.smime.capabilities import Remembered
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, kind TEXT NOT NULL, pem BLOB NOT NULL, added REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS certificates (
+  octets BLOB PRIMARY KEY, key_id TEXT NOT NULL, source TEXT NOT NULL, added REAL NOT NULL, anchor INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS addresses (address TEXT NOT NULL, octets BLOB NOT NULL, PRIMARY KEY (address, octets));
+CREATE TABLE IF NOT EXISTS capabilities (address TEXT PRIMARY KEY, encoded BLOB NOT NULL, signed_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS signatures (
+  id INTEGER PRIMARY KEY, at REAL NOT NULL, sent INTEGER NOT NULL, address TEXT NOT NULL, message_id TEXT NOT NULL,
+  verdict TEXT NOT NULL, cms BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS signatures_by_address ON signatures (address, at);
+CREATE INDEX IF NOT EXISTS signatures_by_message ON signatures (message_id);
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCertificate:
+    """A certificate with where it came from; `own` when its key is here, `anchor` when the user trusts it."""
+
+    certificate: Certificate
+    source: str
+    own: bool
+    anchor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSignature:
+    """One entry of the signature log: a detached signature of a message sent or received, and what it proved then."""
+
+    when: datetime.datetime
+    sent: bool
+    address: str
+    message_id: str
+    verdict: str
+    cms: bytes
+
+
+class KeyStore:
+    """Keys and certificates in one SQLite file; `password` opens and encrypts the private keys."""
+
+    def __init__(self, path: Path | str, password: bytes) -> None:
+        if not password:
+            raise OurFault("a key store needs a password: keys are never kept open")
+        self._password = password
+        try:
+            self._database = apsw.Connection(str(path))
+            self._database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+            self._database.execute(_SCHEMA)
+        except apsw.Error as error:
+            raise Unavailable(f"the key store {path} cannot be opened: {error}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @contextmanager
+    def _change(self) -> Iterator[apsw.Connection]:
+        try:
+            with self._database:
+                yield self._database
+        except apsw.Error as error:
+            raise Unavailable(f"the key store cannot be written: {error}") from None
+
+    def add_key(self, key: PrivateKey, when: datetime.datetime) -> str:
+        """Keep a private key; return its identifier, the hash of its public half."""
+        key_id = public_keys.key_id(key.public).hex()
+        pem = key_pairs.dump(key, self._password)
+        with self._change() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO keys (id, kind, pem, added) VALUES (?, ?, ?, ?)",
+                (key_id, key.kind, pem, when.timestamp()),
+            )
+        return key_id
+
+    def key(self, key_id: str) -> PrivateKey:
+        """Return a private key; OurFault if there is none, NotAuthentic if the password is not the store's."""
+        pem = self._database.execute("SELECT pem FROM keys WHERE id = ?", (key_id,)).get
+        if pem is None:
+            raise OurFault(f"there is no key {key_id}")
+        try:
+            return key_pairs.load(pem, self._password)
+        except NotAuthentic:
+            raise NotAuthentic("the password does not open this key store") from None
+
+    def keys(self) -> list[tuple[str, str]]:
+        """Return identifier and kind of every private key."""
+        return [(row[0], row[1]) for row in self._database.execute("SELECT id, kind FROM keys ORDER BY added")]
+
+    def add_certificate(
+        self, certificate: Certificate, source: str, when: datetime.datetime, *, anchor: bool = False
+    ) -> None:
+        """Keep a certificate under all its addresses; an anchor stays one."""
+        key_id = public_keys.key_id(certificate.public_key).hex()
+        with self._change() as database:
+            database.execute(
+                "INSERT INTO certificates (octets, key_id, source, added, anchor) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (octets) DO UPDATE SET anchor = max(anchor, excluded.anchor)",
+                (certificate.octets, key_id, source, when.timestamp(), int(anchor)),
+            )
+            for address in certificate.addresses:
+                database.execute(
+                    "INSERT OR IGNORE INTO addresses (address, octets) VALUES (?, ?)",
+                    (comparable(address).casefold(), certificate.octets),
+                )
+
+    def certificates(self, address: str | None = None) -> list[StoredCertificate]:
+        """Return all certificates, or those for an address, the newest first."""
+        query = "SELECT c.octets, c.source, k.id IS NOT NULL, c.anchor FROM certificates c LEFT JOIN keys k ON k.id = c.key_id"
+        if address is None:
+            rows = self._database.execute(f"{query} ORDER BY c.added DESC")
+        else:
+            rows = self._database.execute(
+                f"{query} JOIN addresses a ON a.octets = c.octets WHERE a.address = ? ORDER BY c.added DESC",
+                (comparable(address).casefold(),),
+            )
+        return [StoredCertificate(Certificate.parse(row[0]), row[1], bool(row[2]), bool(row[3])) for row in rows]
+
+    def remember(self, remembered: Remembered) -> None:
+        """Keep what a correspondent announced, unless something newer is known."""
+        with self._change() as database:
+            database.execute(
+                "INSERT INTO capabilities (address, encoded, signed_at) VALUES (?1, ?2, ?3) ON CONFLICT (address)"
+                " DO UPDATE SET encoded = ?2, signed_at = ?3 WHERE signed_at <= ?3",
+                (
+                    comparable(remembered.address).casefold(),
+                    capabilities.encode(remembered.capabilities),
+                    remembered.signed_at.timestamp(),
+                ),
+            )
+
+    def remembered(self, address: str) -> Remembered | None:
+        """Return what a correspondent last announced."""
+        for encoded, signed_at in self._database.execute(
+            "SELECT encoded, signed_at FROM capabilities WHERE address = ?", (comparable(address).casefold(),)
+        ):
+            when = datetime.datetime.fromtimestamp(signed_at, datetime.UTC)
+            return Remembered(address, capabilities.parse(reader.parse(encoded)), when)
+        return None
+
+    @property
+    def logs_signatures(self) -> bool:
+        """Whether the signature log is switched on."""
+        return bool(self._database.execute("SELECT value = 'on' FROM settings WHERE name = 'signature log'").get)
+
+    def log_signatures(self, on: bool) -> None:
+        """Switch the signature log on or off; what it holds stays."""
+        with self._change() as database:
+            database.execute("INSERT OR REPLACE INTO settings VALUES ('signature log', ?)", ("on" if on else "off",))
+
+    def log_signature(self, entry: LoggedSignature) -> None:
+        """Keep a signature, if the log is on."""
+        if not self.logs_signatures:
+            return
+        with self._change() as database:
+            database.execute(
+                "INSERT INTO signatures (at, sent, address, message_id, verdict, cms) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    entry.when.timestamp(),
+                    int(entry.sent),
+                    comparable(entry.address).casefold(),
+                    entry.message_id,
+                    entry.verdict,
+                    entry.cms,
+                ),
+            )
+
+    def logged(self, *, address: str = "", message_id: str = "", limit: int = 100) -> list[LoggedSignature]:
+        """Search the signature log by address, message id or both, the newest first."""
+        rows = self._database.execute(
+            "SELECT at, sent, address, message_id, verdict, cms FROM signatures"
+            " WHERE (?1 = '' OR address = ?1) AND (?2 = '' OR message_id = ?2) ORDER BY at DESC LIMIT ?3",
+            (comparable(address).casefold(), message_id, limit),
+        )
+        return [
+            LoggedSignature(datetime.datetime.fromtimestamp(row[0], datetime.UTC), bool(row[1]), *row[2:])
+            for row in rows
+        ]

@@ -1,0 +1,140 @@
+"""The S/MIME commands, from an authority to a verdict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from letterlock.cli.root import letterlock
+
+MESSAGE = b"From: Ada <ada@rosewood.test>\nTo: bob@rosewood.test\nSubject: Plans\n\nTonight.\n"
+
+
+def _run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(letterlock, [str(each) for each in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, and Ada's and Bob's keys and certificates, made by the commands themselves."""
+    home = tmp_path_factory.mktemp("smime")
+    (home / "pw").write_text("tulip\n")
+    (home / "message.eml").write_bytes(MESSAGE)
+    authority = ("--folder", home / "ca", "--password-file", home / "pw")
+    _run("ca", "init", "rosewood.test", "--kind", "p256", *authority)
+    for number, name in enumerate(("ada", "bob"), 1):
+        key = home / f"{name}.key"
+        _run("keys", "generate", "p256", "--out", key, "--password-file", home / "pw")
+        _run("smime", "csr", "--key", key, "--address", f"{name}@rosewood.test", "--subject", f"CN={name}",
+             "--password-file", home / "pw", "--out", home / f"{name}.p10")  # fmt: skip
+        _run("ca", "request", home / f"{name}.p10", *authority)
+        _run("ca", "approve", number, *authority)
+        _run("ca", "issue", number, *authority, "--out", home / f"{name}.pem")
+    return home
+
+
+def _who(folder: Path, name: str) -> tuple[object, ...]:
+    return ("--key", folder / f"{name}.key", "--cert", folder / f"{name}.pem", "--password-file", folder / "pw")
+
+
+def _anchor(folder: Path) -> tuple[object, ...]:
+    return ("--anchor", folder / "ca" / "ca.pem")
+
+
+def test_sign_and_verify(folder: Path) -> None:
+    """Exit 0 for the good, 1 with reasons for the rest."""
+    signed = folder / "signed.eml"
+    _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--out", signed)
+    verdict = json.loads(_run("smime", "verify", signed, *_anchor(folder), "--json").output)
+    assert (verdict["good"], verdict["signers"][0]["role"]) == (True, "from")
+    forged = folder / "forged.eml"
+    forged.write_bytes(signed.read_bytes().replace(b"Ada <ada@", b"Bob <bob@"))
+    verdict = json.loads(_run("smime", "verify", forged, *_anchor(folder), "--json", code=1).output)
+    assert "is for ada@rosewood.test" in verdict["reasons"][0]
+    _run("smime", "verify", signed, code=1)
+    _run("smime", "verify", folder / "message.eml", *_anchor(folder), code=1)
+
+
+def test_a_detached_file(folder: Path) -> None:
+    """A plain file signed apart; the address is given on the command line."""
+    plain, cms = folder / "plain.bin", folder / "plain.p7s"
+    plain.write_bytes(bytes(range(256)))
+    _run("smime", "sign", plain, *_who(folder, "ada"), "--cms", "--detached", "--out", cms)
+    more = (*_anchor(folder), "--content", plain, "--from")
+    _run("smime", "verify", cms, *more, "ada@rosewood.test")
+    _run("smime", "verify", cms, *more, "bob@rosewood.test", code=1)
+    plain.write_bytes(b"other")
+    _run("smime", "verify", cms, *more, "ada@rosewood.test", code=1)
+
+
+def test_encrypt_and_decrypt(folder: Path) -> None:
+    """Signed, then encrypted with its subject: Bob reads it, Ada's key does not."""
+    signed, sealed, opened = (folder / name for name in ("s.eml", "e.eml", "d.eml"))
+    _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--protect-header", "--out", signed)
+    _run("smime", "encrypt", signed, "--to", folder / "bob.pem", "--protect-header", "--out", sealed)
+    assert b"Plans" not in sealed.read_bytes()
+    _run("smime", "decrypt", sealed, *_who(folder, "bob"), "--out", opened)
+    assert b"Subject: Plans" in opened.read_bytes()
+    _run("smime", "verify", opened, *_anchor(folder))
+    assert "none of the keys" in _run("smime", "decrypt", sealed, *_who(folder, "ada"), code=1).output
+    layers = json.loads(_run("smime", "inspect", sealed, "--json").output)["layers"]
+    assert layers[0]["cipher"] == "AES-256-GCM"
+    _run("smime", "encrypt", signed, "--to", folder / "bob.pem", "--cipher", "3des", code=1)
+
+
+def test_compress_and_expand(folder: Path) -> None:
+    """There and back."""
+    small = folder / "small.eml"
+    _run("smime", "compress", folder / "message.eml", "--out", small)
+    expanded = _run("smime", "expand", small).stdout_bytes
+    assert expanded.endswith(b"\r\n\r\nTonight.\r\n")
+    assert b"Subject: Plans" in expanded
+
+
+def test_receipts(folder: Path) -> None:
+    """Asked by Ada, given by Bob, matched with what was sent, and with nothing else."""
+    asked, given = folder / "asked.eml", folder / "receipt.eml"
+    _run("smime", "receipt", "request", folder / "message.eml", *_who(folder, "ada"), "--to", "ada@rosewood.test",
+         "--out", asked)  # fmt: skip
+    _run("smime", "receipt", "give", asked, *_who(folder, "bob"), "--out", given)
+    checked = json.loads(_run("smime", "receipt", "check", given, "--sent", asked, "--json").output)
+    assert checked["from"] == "bob@rosewood.test"
+    other = folder / "other.eml"
+    _run("smime", "receipt", "request", folder / "message.eml", *_who(folder, "ada"), "--to", "x@y", "--out", other)
+    _run("smime", "receipt", "check", given, "--sent", other, code=1)
+
+
+def test_certificates_and_capabilities(folder: Path) -> None:
+    """What a message brings and announces."""
+    signed = folder / "caps.eml"
+    _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--out", signed)
+    (found,) = json.loads(_run("smime", "certs", signed, "--json").output)
+    assert found["addresses"] == ["ada@rosewood.test"]
+    assert json.loads(_run("smime", "capabilities", signed, "--json").output)[0] == "AES-256-GCM"
+
+
+@pytest.mark.parametrize("name", ["message.eml", "pw", "ada.pem"])
+def test_garbage_is_answered_with_a_sentence(folder: Path, name: str) -> None:
+    """Wrong files end in exit 1 and one line."""
+    result = _run("smime", "decrypt", folder / name, *_who(folder, "bob"), code=1)
+    assert len(result.output.splitlines()) == 1
+    result = _run("smime", "verify", folder / name, *_anchor(folder), code=1)
+    assert "Traceback" not in result.output
+
+
+def test_revocation_reaches_the_verdict(folder: Path) -> None:
+    """Revoked by the authority's command, refused by the reader's."""
+    signed, listed = folder / "revoked.eml", folder / "list.crl"
+    authority = ("--folder", folder / "ca", "--password-file", folder / "pw")
+    _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--out", signed)
+    _run("ca", "crl", *authority, "--out", listed)
+    _run("smime", "verify", signed, *_anchor(folder), "--crl", listed, "--require-revocation")
+    serial = json.loads(_run("ca", "list", *authority, "--json").output)["certificates"][0]["serial"]
+    _run("ca", "revoke", serial, "--reason", "key-compromise", *authority)
+    _run("ca", "crl", *authority, "--out", listed)
+    assert "was revoked" in _run("smime", "verify", signed, *_anchor(folder), "--crl", listed, code=1).output
