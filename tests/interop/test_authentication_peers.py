@@ -146,7 +146,7 @@ class Peer:
 @pytest.fixture(scope="module")
 def dkimpy() -> Iterator[Peer]:
     """dkimpy, in Debian's Python."""
-    peer = Peer("/usr/bin/python3", str(PEERS / "dkimpy_peer.py"))
+    peer = Peer("/usr/bin/python3", str(PEERS / "python_peer.py"))
     peer.ask(verb="zone", zone=key_zone())
     yield peer
     peer.close()
