@@ -52,7 +52,9 @@ def decode_base64(octets: bytes, defects: list[Defect], offset: int = 0) -> byte
     runs = stripped.split(b"=")
     ends = [run for run in runs if run]
     if len(ends) > 1 or (ends and runs[0] == b""):
-        defects.append(Defect(Kind.BASE64_AFTER_END, offset))  # QUIRK base64-after-end: base64 that goes on after its padding is read on
+        defects.append(
+            Defect(Kind.BASE64_AFTER_END, offset)
+        )  # QUIRK base64-after-end: base64 that goes on after its padding is read on
     elif stripped and (not ends or (-len(ends[0])) % 4 != len(runs) - 1 or len(ends[0]) % 4 == 1):
         defects.append(Defect(Kind.BAD_BASE64, offset))
     return b"".join(map(_decode_run, ends))
