@@ -40,6 +40,7 @@ _VERSION = 1
 _MOST_BATCHES = 200
 _CHECKPOINT_PAGES = 2000  # 8 MB of write-ahead log
 _RETRY_SECONDS = 1.0
+_GATHER_SECONDS = 0.02  # how long batches gather before they are written, unless somebody asks
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -218,6 +219,7 @@ class Indexer:
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._unwritten: list[Batch] = []
+        self._urgent = threading.Event()  # somebody waits for what stands in the queue
         self._thread = threading.Thread(target=self._run, name="store index", daemon=True)
         self._thread.start()
 
@@ -230,6 +232,7 @@ class Indexer:
         """Run `question` in the index thread behind everything handed over before, and return its answer."""
         answer: Future[T] = Future()
         self._jobs.put(_Question(question, answer))
+        self._urgent.set()
         return await asyncio.wrap_future(answer)
 
     async def make_durable(self) -> int:
@@ -237,11 +240,13 @@ class Indexer:
         await self.ask(lambda _: None)
         checkpoint: Future[int] = Future()
         self._jobs.put(_Checkpoint(checkpoint))
+        self._urgent.set()
         return await asyncio.wrap_future(checkpoint)
 
     async def close(self) -> None:
         """Apply what waits, checkpoint, and end the thread."""
         self._jobs.put(None)
+        self._urgent.set()
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
@@ -264,6 +269,10 @@ class Indexer:
     def _turn(self) -> bool:
         """Take all that waits, write the batches in one transaction, answer questions; tell whether to end."""
         job = self._next_job()
+        if isinstance(job, Batch):
+            # The log is the truth and the index may lag: fewer, larger transactions leave the processor to the sessions.
+            self._urgent.wait(_GATHER_SECONDS)
+        self._urgent.clear()
         questions: list[_Question[Any]] = []
         ending = False
         for _ in range(_MOST_BATCHES):

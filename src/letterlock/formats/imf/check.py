@@ -51,7 +51,7 @@ def check_fields(header: Header) -> list[Defect]:
         defects += _check_octets(field)
     section = header.octets[header.start : header.end]
     if section.count(b"\n") != section.count(b"\r\n"):
-        defects.append(Defect(Kind.BARE_LF, header.start))  # QUIRK bare-lf: a file of this machine, most likely
+        defects.append(Defect(Kind.BARE_LF, header.start))  # said once for a section
     for name in ("message-id", "content-id"):
         identifier = header.get(name)
         if identifier is not None:
