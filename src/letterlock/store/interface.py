@@ -310,7 +310,7 @@ class Mailboxes(Protocol):
         ...
 
     async def append(self, mailbox: int, messages: Sequence[NewMessage]) -> tuple[Placed, ...]:
-        """Store messages, all or none."""
+        """Store messages, all or none; at most 4096 at once. Raises Refused(LIMIT)."""
         ...
 
     async def store_flags(
