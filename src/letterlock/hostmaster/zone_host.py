@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from letterlock.errors import Malformed
+from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats.dns.zone import Zone
 from letterlock.host.resolver.exchange import Exchange, Server
 from letterlock.hostmaster.key_folder import KeyFolder
@@ -117,7 +117,7 @@ class ZoneHost:
         for source in self._sources:
             try:
                 changed = self._look_at(source)
-            except (Malformed, OSError) as error:
+            except (Malformed, SettingsFault, OSError) as error:
                 say(f"{source.origin}: not read again: {error}")
                 continue
             if changed is not None:
