@@ -23,25 +23,29 @@ from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, split_endpoint
 from letterlock.admd.signing import Signer
 from letterlock.errors import SettingsFault
+from letterlock.formats.mta_sts import LONGEST_POLICY
 from letterlock.host.backoff import Backoff
 from letterlock.host.clock import Clock
 from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy
+from letterlock.host.https import Fetch
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import ConnectionLimits, Listener, bind
 from letterlock.host.logs import Log
 from letterlock.host.resolver.system import Mode, ResolverSettings, SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
-from letterlock.host.tls import KeyPair, ServerTls
+from letterlock.host.tls import KeyPair, ServerTls, authenticated_client
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
 from letterlock.mta.assess import Assessor, AssessSettings
+from letterlock.mta.demand import Demands
 from letterlock.mta.inbound import Inbound, InboundSettings
 from letterlock.mta.outbound import Outbound, OutboundSettings
 from letterlock.mta.queue.runner import Runner
 from letterlock.mta.queue.schedule import QueueSettings
 from letterlock.mta.route import RoutingSettings
+from letterlock.mta.sts_policies import StsPolicies
 from letterlock.mta.transfer import transfer_over
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
@@ -262,12 +266,21 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
 def _outbound(settings: Settings, resolver: SystemResolver, clock: Clock, entropy: Entropy) -> Outbound:
     transfer = settings.transfer
     routing = RoutingSettings(frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports)
+    trusted = settings.path(settings.tls.trusted) if settings.tls.trusted else None
+    authenticated = authenticated_client(trusted, beside_system=True)
+    policies = StsPolicies(
+        Fetch(resolver.resolver, authenticated, LONGEST_POLICY),
+        clock=clock,
+        log=Log("mta"),
+        file=settings.path(settings.data) / "mta-sts.json",
+    )
     return Outbound(
         OutboundSettings(settings.host_name, routing, local_address=transfer.source_address or None),
         resolver=resolver.resolver,
         clock=clock,
         entropy=entropy,
         log=Log("mta"),
+        demand=Demands(clock=clock, authenticated=authenticated, policies=policies),
     )
 
 
