@@ -31,7 +31,7 @@ smtputf8_enable = no
 {more}
 """
 _MASTER = """
-127.0.0.1:{port} inet n - n - - smtpd
+{address}:{port} inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -67,9 +67,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def postfix(folder: Path, more: str = "") -> Iterator[int]:
-    """Run Postfix with its files below `folder` and `more` lines of main.cf; yield its port."""
-    port = free_port()
+def postfix(folder: Path, more: str = "", *, address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """Run Postfix with its files below `folder` and `more` lines of main.cf; yield its port, a free one without `port`."""
+    port = port or free_port()
     configuration = folder / "etc"
     configuration.mkdir(parents=True)
     (folder / "data").mkdir()
@@ -78,21 +78,21 @@ def postfix(folder: Path, more: str = "") -> Iterator[int]:
         if path != Path("/") and path.stat().st_uid == 0:
             path.chmod(path.stat().st_mode | 0o755)
     shutil.chown(folder / "data", "postfix")
-    (configuration / "main.cf").write_text(_MAIN.format(folder=folder, more=more))
-    (configuration / "master.cf").write_text(_MASTER.format(port=port))
+    (configuration / "main.cf").write_text(_MAIN.format(folder=folder, address=address, more=more))
+    (configuration / "master.cf").write_text(_MASTER.format(address=address, port=port))
     command = ["/usr/sbin/postfix", "-c", str(configuration)]
     subprocess.run([*command, "start"], check=True, capture_output=True)
     try:
-        wait_for(port)
+        wait_for(port, address)
         yield port
     finally:
         subprocess.run([*command, "stop"], check=False, capture_output=True)
 
 
-def wait_for(port: int) -> None:
-    """Return when something greets on a port of this machine."""
+def wait_for(port: int, address: str = "127.0.0.1") -> None:
+    """Return when something greets on a port of an address of this machine."""
     for _ in range(200):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=5) as connection:
             if connection.recv(100):
                 return
         time.sleep(0.05)

@@ -2,7 +2,10 @@
 
     docs/settings.md    every setting of letterlock.toml, from admd/settings.py
     docs/commands.md    every command and option, from the command line itself
+    docs/quirks.md      every departure from a standard that the code bears, from its `QUIRK` comments
+    docs/defects.md     every defect a reader of messages names, from formats/defect.py
     docs/standards.md   every standard the code names: its title, the modules that obey it, the tests that cite it
+    docs/benchmarks.md, docs/interop.md   the pages of docs/benchmarks.d and docs/interop.d, one after the other
     README.md           the table of standards between its two markers
 
 The titles and groups of the standards stand in tools/rfc-titles.txt.
@@ -21,9 +24,20 @@ import pydantic
 from letterlock.admd.settings import Section, Settings
 from letterlock.cli.output import Exit
 from letterlock.cli.root import letterlock
+from letterlock.formats.defect import Kind
 
 ROOT = Path(__file__).parent.parent
+QUIRK = re.compile(r"# QUIRK ([a-z0-9-]+)(?:: (.*))?")
 REFERENCE = re.compile(r"RFCs? ((?:\d{3,5}(?:[-,/]| and |, )? ?)+)")
+BENCHMARKS = """# Benchmarks
+
+Every figure was measured beside its peer in one run (`make bench`), on two shared cores with real syncs to an ext4 disk.
+Machines like that are noisy: read the ratios, which are medians of alternating runs, rather than the rates.
+"""
+INTEROP = """# What foreign programs made of us
+
+Each row is a test in tests/interop (`make interop`), run against Debian's package unless it says otherwise.
+"""
 MARKERS = ("<!-- standards: made by tools/write_docs.py -->", "<!-- end of standards -->")
 
 
@@ -136,9 +150,43 @@ def standards_page() -> str:
     return "\n".join(parts) + "\n"
 
 
+def quirks_page() -> str:
+    """Return docs/quirks.md."""
+    found: dict[str, tuple[str, str]] = {}
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for match in QUIRK.finditer(path.read_text(encoding="utf-8")):
+            explained = found.get(match[1], ("", ""))[1] or match[2] or ""
+            found[match[1]] = (str(path.relative_to(ROOT / "src" / "letterlock")), explained)
+    rows = [f"| {name} | `{path}` | {explained} |" for name, (path, explained) in sorted(found.items())]
+    head = "# Quirks\n\nDepartures from a standard that peers and senders make and we bear, by name.\n"
+    return "\n".join([head, "| quirk | where | what |\n|---|---|---|", *rows])
+
+
+def defects_page() -> str:
+    """Return docs/defects.md."""
+    head = (
+        "# Defects of messages\n\nWhat a reader of messages names instead of failing. On an *ambiguous* one two "
+        "correct-looking programs see different messages; a trust decision refuses content that has it.\n"
+    )
+    rows = [f"| {kind.label} | {kind.sentence} | {'ambiguous' if kind.ambiguous else ''} |" for kind in Kind]
+    return "\n".join([head, "| defect | what stands there | |\n|---|---|---|", *rows])
+
+
 def _some(paths: set[str], most: int = 4) -> str:
     shown = sorted(paths)[:most]
     return ", ".join(f"`{path}`" for path in shown) + (f" and {len(paths) - most} more" if len(paths) > most else "")
+
+
+def joined(folder: str, heading: str) -> str:
+    """Return the pages of a folder below docs as one, each under its file's name."""
+    parts = [heading]
+    for path in sorted((ROOT / "docs" / folder).glob("*.md")):
+        text = path.read_text(encoding="utf-8").strip()
+        # A page's own title becomes a section here.
+        lines = ["#" + line if re.match(r"#+ ", line) else line for line in text.splitlines()]
+        title = [] if lines and lines[0].startswith("## ") else [f"## {path.stem}\n"]
+        parts.append("\n".join([*title, *lines]) + "\n")
+    return "\n".join(parts)
 
 
 def readme_page() -> str:
@@ -161,7 +209,11 @@ def main(*, check: bool) -> int:
     pages = {
         "docs/settings.md": settings_page(),
         "docs/commands.md": commands_page(),
+        "docs/quirks.md": quirks_page(),
+        "docs/defects.md": defects_page(),
         "docs/standards.md": standards_page(),
+        "docs/benchmarks.md": joined("benchmarks.d", BENCHMARKS),
+        "docs/interop.md": joined("interop.d", INTEROP),
         "README.md": readme_page(),
     }
     stale = 0

@@ -252,6 +252,25 @@ async def test_sections(served: Any, item: bytes, answered: bytes, value: bytes 
     assert line == b"* 1 FETCH (" + answered + b" " + shown + b")"
 
 
+async def test_a_large_part_is_fetched_range_by_range(served: Any) -> None:
+    """From the second range on, only the range is read."""
+    part = b"0123456789abcdef\r\n" * 100_000
+    await served.deliver(
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b\r\n\r\n" + part + b"\r\n--b--\r\n"
+    )
+    client = await served.login("SELECT INBOX")
+    octets = b""
+    while True:
+        (line,) = await client.ok(b"FETCH 1 (UID BODY.PEEK[2]<%d.700000>)" % len(octets))
+        head, _, rest = line.partition(b"\r\n")
+        count = int(head.rpartition(b"{")[2].rstrip(b"}"))
+        assert head.startswith(b"* 1 FETCH (UID 1 BODY[2]<%d> " % len(octets))
+        octets += rest[:count]
+        if not count:
+            break
+    assert octets == part
+
+
 async def test_decoded_sizes(served: Any) -> None:
     await served.deliver(MIME)
     client = await served.login("SELECT INBOX")
@@ -356,6 +375,39 @@ async def test_condstore(served: Any, letter: Letter) -> None:
     assert lines[0].startswith(b"* 1 FETCH (FLAGS (\\Flagged) MODSEQ (")
     assert len(await client.ok(f"FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq})")) == 2
     assert await client.ok("SEARCH MODSEQ 1000000") == [b"* SEARCH"]
+    (line,) = await client.ok(f"SEARCH MODSEQ {modseq}")
+    assert line.startswith(b"* SEARCH 1 2 (MODSEQ ")
+
+
+async def test_qresync(served: Any, letter: Letter) -> None:
+    """RFC 7162 section 3.2: what vanished and changed while a client was away, and VANISHED while it is there."""
+    await served.deliver(*(letter(n) for n in range(1, 7)))
+    client, other = await served.login(), await served.login("SELECT INBOX")
+    assert (await client("SELECT INBOX (QRESYNC (1 1))"))[-1].startswith(b"BAD ENABLE QRESYNC")
+    assert await client.ok("ENABLE QRESYNC") == [b"* ENABLED QRESYNC"]
+    lines = await client.ok("SELECT INBOX")
+    known = {word: int(line.split(b"]")[0].split()[-1]) for line in lines
+             for word in (b"UIDVALIDITY", b"HIGHESTMODSEQ") if word in line}  # fmt: skip
+    validity, modseq = known[b"UIDVALIDITY"], known[b"HIGHESTMODSEQ"]
+    await client.ok("UNSELECT")
+    await other.ok("STORE 2,4:5 +FLAGS.SILENT (\\Deleted)")
+    await other.ok("EXPUNGE")
+    await other.ok("STORE 1 +FLAGS.SILENT (\\Seen)")
+    lines = await client.ok(f"SELECT INBOX (QRESYNC ({validity} {modseq} 1:6 (1,6 1,6)))")
+    assert lines[-2] == b"* VANISHED (EARLIER) 2,4:5"
+    assert lines[-1].startswith(b"* 1 FETCH (FLAGS (\\Seen) UID 1 MODSEQ (")
+    lines = await client.ok(f"SELECT INBOX (QRESYNC ({validity} {modseq} 3:4))")
+    assert lines[-1] == b"* VANISHED (EARLIER) 4"
+    lines = await client.ok(f"SELECT INBOX (QRESYNC ({validity + 1} {modseq}))")
+    assert not any(b"VANISHED" in line for line in lines)
+    lines = await client.ok(f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq} VANISHED)")
+    assert lines[0] == b"* VANISHED (EARLIER) 2,4:5"
+    assert len(lines) == 2
+    await other.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
+    await other.ok("EXPUNGE")
+    assert (await client.ok("NOOP"))[-1] == b"* VANISHED 1"
+    assert await client.ok("STORE 1 +FLAGS.SILENT (\\Deleted)") != []
+    assert await client.ok("EXPUNGE") == [b"* VANISHED 3"]
 
 
 async def test_wrong_numbers_and_states_are_bad(served: Any) -> None:

@@ -37,7 +37,8 @@ async def test_a_message_is_stored_listed_and_read(
         (summary,) = await reader.summaries("INBOX", newest=1)
         assert (summary.uid, summary.subject, summary.sender) == (2, "Letter 2", "Bertram <bertram@harbor.test>")
         assert await reader.message("INBOX", 2) == letter(2)
-        assert await reader.append("Sent", letter(3), "\\Seen") == 1
+        assert await reader.append("Trash", letter(1)) == 1
+        assert await reader.keep_sent(letter(3)) == "Sent"
         assert [one.flags for one in await reader.summaries("Sent")] == [("\\Seen",)]
         with pytest.raises(Declined):
             await reader.message("INBOX", 9)

@@ -10,6 +10,11 @@ def test_tables_align_and_end_without_spaces() -> None:
     assert output.table(("a", "bc"), (("long", "x"), ("s", ""))) == ["\x1b[1ma     bc\x1b[0m", "long  x", "s"]
 
 
+def test_wide_characters_take_two_columns() -> None:
+    """A name in Chinese characters does not push the next column away."""
+    assert output.table(("name", "x"), (("山田", "1"), ("Å\u030a", "2")))[1:] == ["山田  1", "Å\u030a     2"]
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

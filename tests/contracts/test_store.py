@@ -251,6 +251,14 @@ async def test_a_removed_account_has_nothing(store: Store) -> None:
 # messages
 
 
+async def test_an_append_is_bounded(store: Store) -> None:
+    mailbox = await inbox(store)
+    with pytest.raises(Refused) as caught:
+        await store.append(mailbox, [NewMessage((b"x",))] * 4097)
+    assert caught.value.refusal is Refusal.LIMIT
+    assert len(await store.append(mailbox, [NewMessage((b"x",))] * 4096)) == 4096
+
+
 async def test_flags_change_and_only_changed_messages_get_a_new_modseq(store: Store) -> None:
     mailbox = await fill(store, 4)
     await store.store_flags(mailbox, ((2, 3),), FlagChange.ADD, [SEEN])

@@ -337,6 +337,8 @@ class MemoryStore:
 
     async def append(self, mailbox: int, messages: Sequence[NewMessage]) -> tuple[Placed, ...]:
         box, now = self._box(mailbox), self.clock.now()
+        if len(messages) > 4096:
+            raise Refused(Refusal.LIMIT)
         flags = [box.names(message.flags) for message in messages]
         box.modseq += 1
         placed = tuple(

@@ -29,7 +29,8 @@ async def serve(folder: Path, pair: KeyPair) -> None:
     """Serve until standard input ends."""
     store = await open_store(StoreSettings(folder / "store"))
     accounts = Accounts(folder / "accounts.db", default_domain="rosewood.test")
-    accounts.add(ACCOUNT, PASSWORD)
+    if accounts.account(ACCOUNT) is None:
+        accounts.add(ACCOUNT, PASSWORD)
     await store.prepare_account(ACCOUNT, {"Sent": "\\Sent", "Drafts": "\\Drafts", "Trash": "\\Trash"})
     log, tls = Log("access"), ServerTls([pair])
     service = AccessService(

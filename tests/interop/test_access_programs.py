@@ -10,6 +10,7 @@ import poplib
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -316,3 +317,99 @@ push "<search>~s letter<enter><copy-message>{saved}<enter><delete-message><sync-
     )
     assert b"Subject: Plain letter" in saved.read_bytes()
     assert set(server.contents()) == {b"<mime@harbor.test>"}
+
+
+def test_fetchmail_empties_the_mailbox_over_both_protocols(server: Server) -> None:
+    """Each message goes to a delivery program octet for octet, then is deleted on the server."""
+    for protocol, service in (("IMAP", server.imap), ("POP3", server.pop3)):
+        server.fill(PLAIN, MIME)
+        spool, configuration = server.folder / f"{protocol}.spool", server.folder / "fetchmailrc"
+        configuration.write_text(
+            f'poll localhost protocol {protocol} port {service} user "{ACCOUNT}" password "{PASSWORD}"\n'
+            f'  sslproto "TLS1.2+" sslcertck sslcertfile "{server.ca}" mda "cat >> {spool}" no rewrite fetchall\n'
+        )
+        configuration.chmod(0o600)
+        run(
+            "fetchmail", "-f", configuration, "--invisible", "--pidfile", server.folder / "pid", HOME=str(server.folder)
+        )
+        assert spool.read_bytes().replace(b"\r\n", b"\n") == (PLAIN + MIME).replace(b"\r\n", b"\n")
+        assert server.contents() == {}
+
+
+def test_mpop_keeps_what_it_has_seen(server: Server) -> None:
+    """UIDL values stay, so that a second run fetches only what is new."""
+    server.fill(PLAIN)
+    maildir, configuration = server.folder / "mpop", server.folder / "mpoprc"
+    mailbox.Maildir(maildir, create=True)
+    configuration.write_text(f"""
+account rosewood
+host localhost
+port {server.pop3}
+tls on
+tls_starttls on
+tls_trust_file {server.ca}
+user {ACCOUNT}
+password {PASSWORD}
+auth scram-sha-256
+keep on
+received_header off
+delivery maildir {maildir}
+uidls_file {server.folder}/uidls
+""")
+    configuration.chmod(0o600)
+    run("mpop", "-q", "-C", configuration, "rosewood")
+    server.fill(MIME)
+    run("mpop", "-q", "-C", configuration, "rosewood")
+    received = sorted(path.read_bytes() for path in (maildir / "new").iterdir())
+    assert received == sorted(octets.replace(b"\r\n", b"\n") for octets in (PLAIN, MIME))
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that another user may write to: Dovecot reads no mail as root."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def test_dovecot_copies_a_whole_account(server: Server, open_folder: Path) -> None:
+    """Dovecot as a client (imapc) copies every mailbox and finds nothing left to copy afterwards."""
+    server.fill(PLAIN, MIME)
+    server.fill(PLAIN, folder="Sent")
+    client = server.imaplib()
+    client.create("Work/2026/&AOk-")
+    client.append("Work/2026/&AOk-", "(\\Flagged $Forwarded)", "", MIME)
+    client.logout()
+    folder, configuration = open_folder, open_folder / "dovecot.conf"
+    (folder / "ca.pem").write_bytes(server.ca.read_bytes())
+    user, group = ("nobody", "nogroup") if os.geteuid() == 0 else (str(os.geteuid()), str(os.getegid()))
+    configuration.write_text(f"""
+base_dir = {folder}/run
+state_dir = {folder}
+log_path = {folder}/log
+protocols =
+ssl_client_ca_file = {folder}/ca.pem
+mail_location = maildir:{folder}/mail:LAYOUT=fs
+mail_uid = {user}
+mail_gid = {group}
+first_valid_uid = 1
+first_valid_gid = 1
+imapc_host = 127.0.0.1
+imapc_port = {server.imaps}
+imapc_ssl = imaps
+imapc_user = {ACCOUNT}
+imapc_password = {PASSWORD}
+imapc_features = rfc822.size fetch-headers
+namespace inbox {{
+  inbox = yes
+  separator = /
+}}
+""")
+    dovecot = ("doveadm", "-c", configuration, "backup", "-R", "imapc:")
+    home = {"USER": "anna", "HOME": str(folder / "home")}
+    run(*dovecot, **home)
+    copied = {path.parent.parent.name: path.read_bytes() for path in (folder / "mail").rglob("cur/*") if path.is_file()}
+    copied |= {path.parent.parent.name: path.read_bytes() for path in (folder / "mail").rglob("new/*")}
+    assert len(list((folder / "mail").rglob("cur/*")) + list((folder / "mail").rglob("new/*"))) == 4
+    assert copied["\u00e9" if "\u00e9" in copied else "&AOk-"].replace(b"\r\n", b"\n") == MIME.replace(b"\r\n", b"\n")
+    run(*dovecot, **home)

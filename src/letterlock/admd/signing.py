@@ -11,20 +11,20 @@ import datetime
 
 from letterlock.admd.settings import Settings
 from letterlock.errors import Malformed, SettingsFault
+from letterlock.host import signing_keys
 from letterlock.host.clock import Clock
 from letterlock.trust.dkim.signing import SigningKey, sign
-from letterlock.trust.primitives import eddsa, private_keys, rsa
 
 _LARGE_OCTETS = 256 * 1024  # hashing this much takes longer than other sessions should wait
 
 
-def new_keys(now: datetime.datetime) -> dict[str, bytes]:
-    """Return fresh keys by selector, as PEM; selectors carry the month, so that the next ones differ."""
-    month = now.strftime("%Y%m")
-    return {
-        f"r{month}": private_keys.write_pem(rsa.generate()),
-        f"e{month}": private_keys.write_pem(eddsa.generate_ed25519()),
-    }
+def make_keys(settings: Settings, now: datetime.datetime) -> None:
+    """Make the first keys; their selectors carry the month, so that the next ones differ. Raises OSError."""
+    folder = settings.path(settings.dkim.folder)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for kind in ("rsa", "ed25519"):
+        selector = f"{kind[0]}{now:%Y%m}"
+        signing_keys.write_key(folder / f"{selector}.pem", signing_keys.generate(settings.domain, selector, kind))
 
 
 def load_keys(settings: Settings, domain: str) -> tuple[SigningKey, ...]:
@@ -32,7 +32,7 @@ def load_keys(settings: Settings, domain: str) -> tuple[SigningKey, ...]:
     keys = []
     for path in sorted(settings.path(settings.dkim.folder).glob("*.pem"), reverse=True):
         try:
-            keys.append(SigningKey(domain, path.stem, private_keys.read_pem(path.read_bytes())))
+            keys.append(signing_keys.read_key(domain, path.stem, path))
         except (Malformed, OSError) as error:
             raise SettingsFault((f"{path}: not a DKIM key ({error}); replace or remove the file",)) from error
     return tuple(keys)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,14 +21,17 @@ from letterlock.cli.dns_zone import zone
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
 from letterlock.cli.resolver_options import ResolverOptions, opened, resolver_options
 from letterlock.cli.settings_option import load, settings_option
-from letterlock.errors import Malformed
+from letterlock.errors import Malformed, PeerFault
 from letterlock.formats import domain as domains
 from letterlock.formats.dns import rdata_text, types
 from letterlock.formats.dns.question import Answer, Outcome, Question
 from letterlock.formats.dns.rdata import Rdata
 from letterlock.host.drive_decisions import drive
+from letterlock.host.resolver.exchange import Exchange, Server
 from letterlock.hostmaster.check import Finding, Standing, compare
+from letterlock.hostmaster.publish import publish
 from letterlock.hostmaster.records import DomainFacts, Importance, WantedRecord, wanted_records, zone_text
+from letterlock.protocols.dns.tsig import TsigKey
 from letterlock.trust.primitives.peer_chain import read_pem
 
 P = ParamSpec("P")
@@ -142,23 +146,65 @@ def records(domain: str, settings_file: Path, as_json: bool, **given: Any) -> No
 
 @dns.command()
 @click.argument("domain")
+@click.option("--update", "primary", metavar="ADDRESS[:PORT]", help="Let this name server make the changes (RFC 2136).")
+@click.option("--key", "key_file", type=_PATH, help="File with its update key: [ALGORITHM:]NAME:SECRET.")
+@click.option("--origin", default="", help="The zone to update, if it is not DOMAIN itself.")
 @_facts_options
 @json_option
 @resolver_options
-def check(domain: str, settings_file: Path, as_json: bool, asking: ResolverOptions, **given: Any) -> None:
+def check(
+    domain: str,
+    primary: str | None,
+    key_file: Path | None,
+    origin: str,
+    settings_file: Path,
+    as_json: bool,
+    asking: ResolverOptions,
+    **given: Any,
+) -> None:
     """Hold what DOMAIN publishes against what it needs, and print the difference.
 
-    Exit code: 0 right, 1 something required is missing or something is wrong, 2 could not look up.
+    With --update the difference is published at once. Exit code: 0 right (or made right), 1 something required is
+    missing or something is wrong, 2 could not look up.
     """
-    wanted = wanted_records(_facts(domain, settings_file, given, as_json=as_json))
+    facts = _facts(domain, settings_file, given, as_json=as_json)
+    server, key = _update_target(primary, key_file, as_json=as_json)
 
-    async def ask() -> tuple[Finding, ...]:
+    async def ask() -> tuple[tuple[Finding, ...], int]:
         async with opened(asking, as_json=as_json) as resolver:
-            return await drive(compare(wanted), resolver)
+            findings = await drive(compare(wanted_records(facts)), resolver)
+        if server is None or key is None:
+            return findings, 0
+        exchange = Exchange()
+        try:
+            changed = await publish(origin or facts.domain, findings, server, key, exchange, int(time.time()))
+        finally:
+            await exchange.aclose()
+        return findings, changed
 
-    findings = asyncio.run(ask())
-    answer([_finding_value(found) for found in findings], as_json=as_json, lines=_finding_lines(findings))
-    raise SystemExit(_exit_code(findings))
+    try:
+        findings, changed = asyncio.run(ask())
+    except PeerFault as fault:
+        fail(fault.problem, Exit.WRONG, as_json=as_json)
+    lines = _finding_lines(findings)
+    if server is not None:
+        lines.append(f"{changed} record(s) changed at {server}")
+    answer([_finding_value(found) for found in findings], as_json=as_json, lines=lines)
+    published = [found for found in findings if server is None or found.standing is Standing.UNKNOWN]
+    raise SystemExit(_exit_code(tuple(published)))
+
+
+def _update_target(
+    primary: str | None, key_file: Path | None, *, as_json: bool
+) -> tuple[Server | None, TsigKey | None]:
+    if primary is None:
+        return None, None
+    if key_file is None:
+        fail("--update needs --key", Exit.USAGE, as_json=as_json)
+    try:
+        return Server.parse(primary), TsigKey.parse(key_file.read_text(encoding="ascii").strip())
+    except (Malformed, OSError, ValueError) as error:
+        fail(str(error), Exit.USAGE, as_json=as_json)
 
 
 def _exit_code(findings: tuple[Finding, ...]) -> Exit:

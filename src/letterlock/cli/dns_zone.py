@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from letterlock.cli.output import Exit, answer, fail, json_option
+from letterlock.cli.resolver_options import ResolverOptions, opened, resolver_options
 from letterlock.errors import Malformed
 from letterlock.formats.dns import name as names
-from letterlock.formats.dns import rdata_text, types
+from letterlock.formats.dns import rdata_text, rdata_wire, types
 from letterlock.formats.dns.nsec3 import Hashing
+from letterlock.formats.dns.question import Answer, Outcome, Question
 from letterlock.formats.dns.zone import DS, Zone
-from letterlock.hostmaster.name_server import NameServer
+from letterlock.host.resolver.exchange import Server
+from letterlock.hostmaster.key_folder import KeyFolder
+from letterlock.hostmaster.roll_over import RollOver, ksk_waits, zsk_waits
+from letterlock.hostmaster.serve_files import ZoneFile, ZoneFileServer
+from letterlock.hostmaster.zone_keeper import KeySet
+from letterlock.protocols.dns.tsig import TsigKey
 from letterlock.trust.dnssec.sign import Denial, SigningKey, sign_zone
 from letterlock.trust.primitives import zone_keys
 
@@ -70,7 +77,7 @@ def sign(
     origin = origin.removesuffix(".")
     now = int(time.time())
     denial = Denial(Hashing() if nsec3 or opt_out else None, opt_out)
-    keys = _keys(folder, origin, _ALGORITHMS[algorithm])
+    keys = _keys(folder, origin, _ALGORITHMS[algorithm]).advance(now).keys()
     signed = sign_zone(_read(file, origin), keys, now - 3600, now + days * 86400, denial)
     if out is None:
         click.echo(signed.text(), nl=False)
@@ -81,51 +88,112 @@ def sign(
             click.echo(f"{origin}. 3600 IN DS {rdata_text.write_octets(DS, key.ds(origin))}", err=True)
 
 
-def _keys(folder: Path, origin: str, algorithm: int) -> tuple[SigningKey, ...]:
-    """Read a zone's KSK and ZSK, or make them: files named as the zone, its key's role and algorithm say."""
-    keys = []
+def _keys(folder: Path, origin: str, algorithm: int) -> KeySet:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for role in ("ksk", "zsk"):
-            path = folder / f"{origin or 'root'}.{role}.{algorithm}.pem"
-            if path.exists():
-                private = zone_keys.from_pem(path.read_bytes())
-            else:
-                private = zone_keys.generate(algorithm)
-                path.touch(mode=0o600)
-                path.write_bytes(zone_keys.to_pem(private))
-            keys.append(SigningKey(algorithm, private, is_entry=role == "ksk"))
+        return KeyFolder(folder, origin).load_or_generate(algorithm)
     except (Malformed, OSError) as error:
         fail(f"{folder}: {error}", Exit.USAGE)
-    return tuple(keys)
+
+
+@zone.command()
+@click.argument("origin")
+@click.option("--keys", "folder", type=_PATH, required=True, help="Folder of the keys.")
+@click.option("--role", type=click.Choice(["zsk", "ksk"]), required=True)
+@click.option("--ttl", default=3600, show_default=True, help="TTL of the zone's keys.")
+@click.option("--longest-ttl", default=86400, show_default=True, help="Longest TTL in the zone; for ksk, of its DS.")
+def roll(origin: str, folder: Path, role: str, ttl: int, longest_ttl: int) -> None:
+    """Begin to replace a key of the zone ORIGIN; `serve` does the rest when its time has come.
+
+    For a KSK, give the parent the DS record that is printed; the old key stays until the parent shows it.
+    """
+    origin = origin.removesuffix(".")
+    store = KeyFolder(folder, origin)
+    try:
+        keys = store.load()
+        if keys is None:
+            fail(f"{folder}: holds no keys of {origin}", Exit.USAGE)
+        if (keys.entry if role == "ksk" else keys.zone).rolling is not None:
+            fail(f"{origin}: a roll-over of the {role} is under way", Exit.WRONG)
+        now = int(time.time())
+        if role == "ksk":
+            successor = SigningKey.generate(keys.entry.current.algorithm)
+            rolling = RollOver(ksk_waits(ttl, longest_ttl), now, confirmed=False)
+            keys = replace(keys, entry=keys.entry.begin(successor, rolling))
+            click.echo(f"{origin}. {ttl} IN DS {rdata_text.write_octets(DS, successor.ds(origin))}")
+        else:
+            successor = SigningKey.generate(keys.zone.current.algorithm, is_entry=False)
+            rolling = RollOver(zsk_waits(ttl, longest_ttl), now)
+            keys = replace(keys, zone=keys.zone.begin(successor, rolling))
+        store.save(keys)
+    except (Malformed, OSError) as error:
+        fail(f"{folder}: {error}", Exit.USAGE)
+
+
+@zone.command()
+@click.argument("origin")
+@click.option("--keys", "folder", type=_PATH, required=True, help="Folder of the keys.")
+@resolver_options
+def confirm(origin: str, folder: Path, asking: ResolverOptions) -> None:
+    """Ask whether the parent shows the DS record of the new KSK, and let the roll-over go on if it does.
+
+    Exit code: 0 it does, 1 it does not, 2 could not look up.
+    """
+    origin = origin.removesuffix(".")
+    store = KeyFolder(folder, origin)
+
+    async def ask() -> Answer:
+        async with opened(asking) as resolver:
+            return await resolver.ask(Question(origin, "DS"))
+
+    try:
+        keys = store.load()
+        if keys is None or keys.entry.rolling is None:
+            fail(f"{origin}: no roll-over of the KSK is under way", Exit.USAGE)
+        found = asyncio.run(ask())
+        if found.outcome is Outcome.FAILED:
+            fail(found.reason, Exit.UNKNOWN)
+        confirmed = keys.confirmed({rdata_wire.write(data) for data in found.records}, origin)
+        if confirmed is None:
+            fail(f"{origin}: its parent does not show the new DS record", Exit.WRONG)
+        store.save(confirmed)
+    except (Malformed, OSError) as error:
+        fail(f"{folder}: {error}", Exit.USAGE)
+    click.echo(f"{origin}: the parent shows the new DS record")
 
 
 @zone.command()
 @click.argument("zones", nargs=-1, required=True, metavar="ORIGIN=FILE...")
 @click.option("--listen", "endpoint", default="127.0.0.1:5353", show_default=True, metavar="ADDRESS:PORT")
-def serve(zones: tuple[str, ...], endpoint: str) -> None:
-    """Serve zones over UDP and TCP until interrupted."""
-    loaded = []
+@click.option("--keys", "folder", type=_PATH, help="Keep the zones signed with the keys of this folder.")
+@click.option("--nsec3", is_flag=True, help="Deny by NSEC3 (with --keys).")
+@click.option("--secondary", "secondaries", multiple=True, metavar="ADDRESS[:PORT]", help="Tell it of new versions.")
+@click.option("--transfer-key", type=_PATH, help="File with [ALGORITHM:]NAME:SECRET of those who may transfer.")
+def serve(
+    zones: tuple[str, ...],
+    endpoint: str,
+    folder: Path | None,
+    nsec3: bool,
+    secondaries: tuple[str, ...],
+    transfer_key: Path | None,
+) -> None:
+    """Serve zones over UDP and TCP until interrupted; SIGHUP reads the files again."""
+    address, _, port = endpoint.rpartition(":")
+    if not port.isdigit():
+        fail(f"{endpoint}: write ADDRESS:PORT", Exit.USAGE)
+    files = []
     for pair in zones:
         origin, equals, file = pair.partition("=")
         if not equals:
             fail(f"{pair}: write ORIGIN=FILE", Exit.USAGE)
-        loaded.append(_read(Path(file), origin))
-    address, _, port = endpoint.rpartition(":")
-    if not port.isdigit():
-        fail(f"{endpoint}: write ADDRESS:PORT", Exit.USAGE)
-
-    async def run() -> None:
-        server = NameServer(loaded)
-        try:
-            chosen = await server.listen(address.strip("[]"), int(port))
-        except OSError as error:
-            fail(f"{endpoint}: {error.strerror}", Exit.UNAVAILABLE)
-        click.echo(f"serving {len(loaded)} zone(s) at {address}:{chosen}")
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await stop.wait()
-        await server.aclose()
-
-    asyncio.run(run())
+        files.append(ZoneFile(origin.removesuffix("."), Path(file)))
+    try:
+        key = TsigKey.parse(transfer_key.read_text(encoding="ascii").strip()) if transfer_key else None
+        told = tuple(Server.parse(text) for text in secondaries)
+        denial = Denial(Hashing() if nsec3 else None)
+        server = ZoneFileServer(files, key_folder=folder, denial=denial, secondaries=told, transfer_key=key)
+    except (Malformed, OSError, ValueError) as error:
+        fail(str(error), Exit.USAGE)
+    try:
+        asyncio.run(server.run(address.strip("[]"), int(port), lambda line: click.echo(line)))
+    except OSError as error:
+        fail(f"{endpoint}: {error.strerror}", Exit.UNAVAILABLE)

@@ -87,6 +87,9 @@ def mail() -> None:
 @click.option("--subject", default="", help="The subject.")
 @click.option("--text", help="The text; standard input without this.")
 @click.option("--attach", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file.")
+@click.option(
+    "--copy/--no-copy", default=True, help="Keep a copy in the mailbox for sent mail, if an IMAP server is set."
+)
 @click.option("--raw", type=click.File("rb"), help="A whole message, sent as it stands but for its line ends.")
 @_server_options
 @json_option
@@ -98,6 +101,7 @@ def send(
     subject: str,
     text: str | None,
     attach: tuple[Path, ...],
+    copy: bool,
     raw: Any,
     as_json: bool,
     **options: Any,
@@ -115,14 +119,21 @@ def send(
             composed = compose(draft, clock=SystemClock(), entropy=SystemEntropy())
     except Malformed as fault:
         fail(fault.problem, Exit.USAGE, as_json=as_json)
-    _tell_sent(composed, settings, as_json=as_json)
+    _send(composed, settings, copy=copy and settings.imap is not None, as_json=as_json)
 
 
-def _tell_sent(composed: Composed, settings: UserAgentSettings, *, as_json: bool) -> None:
+def _send(composed: Composed, settings: UserAgentSettings, *, copy: bool, as_json: bool) -> None:
     outcomes = _run(submit(composed, settings, SystemEntropy()), as_json=as_json)
     accepted = all(outcome.accepted for outcome in outcomes)
+    kept = None
+    if copy and any(outcome.accepted for outcome in outcomes):
+        try:
+            kept = asyncio.run(_keep(composed.content, settings))
+        except PeerFault as fault:  # the message is on its way: that its copy is not kept does not undo it
+            click.echo(f"no copy was kept: {safe(fault.problem)}", err=True)
     value = {
         "message_id": composed.message_id,
+        "kept_in": kept,
         "recipients": [
             {"address": str(one.recipient), "accepted": one.accepted, "reply": one.reply} for one in outcomes
         ],
@@ -131,6 +142,11 @@ def _tell_sent(composed: Composed, settings: UserAgentSettings, *, as_json: bool
     answer(value, as_json=as_json, lines=lines)
     if not accepted:
         raise SystemExit(Exit.WRONG)
+
+
+async def _keep(content: bytes, settings: UserAgentSettings) -> str | None:
+    async with MailReader(settings, SystemEntropy()) as reader:
+        return await reader.keep_sent(content)
 
 
 @mail.command("list")

@@ -55,13 +55,23 @@ def answer(value: object, *, as_json: bool, lines: Iterable[str]) -> None:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay rows out in columns under headings, for `answer`; the last column is not padded."""
-    widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
+    """Lay rows out in columns under headings, for `answer`."""
+    widths = [max(_columns(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
     laid_out = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), row[-1]]).rstrip()
+        "  ".join(cell + " " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (headings, *rows)
     ]
     return [click.style(laid_out[0], bold=True), *laid_out[1:]]
+
+
+def _columns(text: str) -> int:
+    """Return how many columns a terminal gives to text: two for wide characters, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
 
 
 def uses_color() -> bool:

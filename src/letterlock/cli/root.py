@@ -10,6 +10,7 @@ import letterlock as package
 
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "account": ("account", "Add, list and remove accounts; change passwords."),
     "arc": ("arc", "Check and extend the chain of handlers of a message."),
     "ca": ("ca", "Run a certification authority for a domain's own people."),
     "config": ("config", "Show and check the settings."),
@@ -24,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mail": ("mail", "Send and read mail."),
     "message": ("message", "Read a message: what it says, how it is made, what it carries."),
     "queue": ("queue", "Show and steer the mail that waits for other domains."),
+    "report": ("report", "Read DMARC and TLS reports, and see who sends as you."),
     "serve": ("serve", "Serve the domain."),
     "smime": ("smime", "Sign, verify, encrypt and decrypt mail and files with S/MIME."),
     "spf": ("spf", "Check which addresses may send mail for a domain."),

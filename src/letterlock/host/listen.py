@@ -27,13 +27,18 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from letterlock.errors import OurFault
+from letterlock.errors import OurFault, PeerFault
 from letterlock.host.drive_sessions import Session, drive
 from letterlock.host.logs import Log
+from letterlock.host.proxy_protocol import Proxied, peek
 from letterlock.host.stream import Bounds, Endpoint, Stream, handshake_problem
 from letterlock.host.tls import ServerTls
 
 _BACKLOG = 1024
+_HEADER_SECONDS = 5.0
+_HEADER_PAUSE_SECONDS = 0.02
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _ACCEPTED_AT_ONCE = 100
 
 
@@ -98,7 +103,10 @@ def bind_unix(path: Path, *, mode: int = 0o660) -> socket.socket:
 
 
 class Listener:
-    """Serves one session function on bound sockets; with `tls`, every connection begins with a handshake."""
+    """Serves one session function on bound sockets; with `tls`, every connection begins with a handshake.
+
+    Connections from `proxies` (networks of load balancers) begin with a PROXY header that names the client.
+    """
 
     def __init__(
         self,
@@ -109,6 +117,7 @@ class Listener:
         limits: ConnectionLimits | None = None,
         bounds: Bounds | None = None,
         refusal: bytes = b"",
+        proxies: Sequence[Network] = (),
     ) -> None:
         self._session = session
         self._log = log
@@ -118,7 +127,8 @@ class Listener:
         self._refusal = refusal
         self._servers: list[asyncio.Server] = []
         self._accepting: list[socket.socket] = []
-        self._sessions: dict[asyncio.Task[None], Stream | None] = {}  # None while a handshake is under way
+        self._proxies = tuple(proxies)
+        self._sessions: dict[asyncio.Task[None], _Guest] = {}
         self._networks: Counter[str] = Counter()
         self._stopping = False
         self.endpoints: tuple[Endpoint, ...] = ()
@@ -131,7 +141,7 @@ class Listener:
         endpoints = []
         for bound in sockets:
             name = bound.getsockname()
-            if self._tls is not None:
+            if self._tls is not None or self._proxies:
                 bound.listen(_BACKLOG)
                 loop.add_reader(bound, self._accept_all, bound)
                 self._accepting.append(bound)
@@ -160,11 +170,11 @@ class Listener:
             asyncio.get_running_loop().remove_reader(bound)
             bound.close()
         self._accepting.clear()
-        for task, stream in self._sessions.items():
-            if stream is None:
+        for task, guest in self._sessions.items():
+            if guest.stream is None:
                 task.cancel()
             else:
-                stream.stop()
+                guest.stream.stop()
         if self._sessions:
             await asyncio.wait(self._sessions, timeout=grace_seconds)
         rest = dict(self._sessions)
@@ -172,57 +182,105 @@ class Listener:
             task.cancel()
         if rest:
             await asyncio.wait(rest)
-            for stream in filter(None, rest.values()):
-                stream.abort()
+            for guest in rest.values():
+                if guest.stream is not None:
+                    guest.stream.abort()
 
     def _accept(self) -> Stream:
         return _Accepted(self)
 
     def _begin(self, stream: Stream) -> None:
         if not self._may_enter(stream.peer):
-            if self._refusal:
-                stream.write(self._refusal)
-            stream.hang_up()
+            self._turn_away(stream)
             return
-        self._enter(drive(self._session, stream, log=self._log), stream.peer, stream)
+        network = self._limits.network(stream.peer.host)
+        self._enter(drive(self._session, stream, log=self._log), _Guest(network, stream))
+
+    def _turn_away(self, stream: Stream) -> None:
+        if self._refusal and stream.tls is None:
+            stream.write(self._refusal)
+        stream.hang_up()
 
     def _accept_all(self, bound: socket.socket) -> None:
-        """Accept what waits on a socket whose connections begin with TLS."""
+        """Accept what waits on a socket whose connections do not begin with our session."""
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 connection, address = bound.accept()
             except BlockingIOError:
                 return
-            except OSError as error:  # no more descriptors, or the peer is gone already
-                self._log.warning("accepting failed", problem=str(error))
+            except OSError as error:
+                self._rest_from_accepting(bound, error)
                 return
             connection.setblocking(False)
             peer = Endpoint(address[0], address[1])
-            if self._may_enter(peer):
-                self._enter(self._shake_hands(connection, peer), peer, None)
+            if self._is_proxy(peer):
+                self._enter(self._introduce(connection, peer), _Guest(""))
+            elif self._may_enter(peer):
+                self._enter(self._receive(connection, peer), _Guest(self._limits.network(peer.host)))
             else:
                 connection.close()
 
-    async def _shake_hands(self, connection: socket.socket, peer: Endpoint) -> None:
-        """Do the TLS handshake and run the session."""
-        assert self._tls is not None
+    def _rest_from_accepting(self, bound: socket.socket, error: OSError) -> None:
+        # No more descriptors, say: the connection still waits, and would wake us again at once.
+        self._log.warning("accepting failed", problem=str(error))
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(bound)
+        loop.call_later(1, lambda: bound in self._accepting and loop.add_reader(bound, self._accept_all, bound))
+
+    async def _introduce(self, connection: socket.socket, proxy: Endpoint) -> None:
+        """Learn from a load balancer who the client is, and go on as if that one had connected."""
         try:
-            # What uvloop returns is not our protocol, so we keep it ourselves.
-            stream = Stream(self._bounds)
+            header = await self._header(connection)
+        except PeerFault as fault:
+            connection.close()
+            self._log.warning("proxy misunderstood", peer=str(proxy), problem=fault.problem)
+            return
+        except BaseException:
+            connection.close()
+            raise
+        peer = Endpoint(header.host, header.port) if header.host else proxy
+        if not self._may_enter(peer):
+            connection.close()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._count(task, self._limits.network(peer.host))
+        await self._receive(connection, peer)
+
+    async def _header(self, connection: socket.socket) -> Proxied:
+        try:
+            async with asyncio.timeout(_HEADER_SECONDS):
+                # Peeked-at octets keep the socket readable, so there is no event to wait for; balancers send it in one
+                # piece, and the first look finds it.
+                while (header := peek(connection)) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(_HEADER_PAUSE_SECONDS)
+        except TimeoutError:
+            raise PeerFault("no whole PROXY header came in time") from None
+        return header
+
+    async def _receive(self, connection: socket.socket, peer: Endpoint) -> None:
+        """Do the TLS handshake, if there is one, and run the session."""
+        # What uvloop returns is not our protocol, so we keep it ourselves.
+        stream = Stream(self._bounds)
+        try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: stream,
                 connection,
-                ssl=self._tls.context,
-                ssl_handshake_timeout=self._bounds.handshake_seconds,
+                ssl=self._tls.context if self._tls is not None else None,
+                ssl_handshake_timeout=self._bounds.handshake_seconds if self._tls is not None else None,
             )
         except OSError as error:  # ssl.SSLError, TimeoutError and ConnectionError are OSErrors
             connection.close()
             self._log.event("connection ended", peer=str(peer), problem=handshake_problem(error))
             return
+        stream.peer = peer
         task = asyncio.current_task()
         assert task is not None
-        self._sessions[task] = stream
+        self._sessions[task].stream = stream
         await drive(self._session, stream, log=self._log)
+
+    def _is_proxy(self, peer: Endpoint) -> bool:
+        return bool(self._proxies) and any(ipaddress.ip_address(peer.host) in network for network in self._proxies)
 
     def _may_enter(self, peer: Endpoint) -> bool:
         within = (
@@ -234,18 +292,31 @@ class Listener:
             self._log.warning("connection refused", peer=str(peer), connections=len(self._sessions))
         return within
 
-    def _enter(self, work: Coroutine[None, None, None], peer: Endpoint, stream: Stream | None) -> None:
-        network = self._limits.network(peer.host)
-        self._networks[network] += 1
+    def _enter(self, work: Coroutine[None, None, None], guest: _Guest) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._sessions[task] = stream
-        task.add_done_callback(lambda task: self._end(task, network))
+        self._sessions[task] = guest
+        self._count(task, guest.network)
+        task.add_done_callback(self._end)
 
-    def _end(self, task: asyncio.Task[None], network: str) -> None:
-        del self._sessions[task]
-        self._networks[network] -= 1
-        if not self._networks[network]:
-            del self._networks[network]
+    def _count(self, task: asyncio.Task[None], network: str) -> None:
+        self._sessions[task].network = network
+        if network:
+            self._networks[network] += 1
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        network = self._sessions.pop(task).network
+        if network:
+            self._networks[network] -= 1
+            if not self._networks[network]:
+                del self._networks[network]
+
+
+@dataclass(slots=True)
+class _Guest:
+    """Whom a connection counts for, "" for nobody yet, and its stream, None while a handshake is under way."""
+
+    network: str
+    stream: Stream | None = None
 
 
 class _Accepted(Stream):

@@ -115,15 +115,18 @@ def opportunistic_client() -> ssl.SSLContext:
     return context
 
 
-def authenticated_client(roots: Path | None = None) -> ssl.SSLContext:
-    """Return a context that demands a certificate for the name asked for, under `roots` (PEM) or the system's roots."""
+def authenticated_client(roots: Path | None = None, *, beside_system: bool = False) -> ssl.SSLContext:
+    """Return a context that demands a certificate for the name asked for, under `roots` (PEM) or the system's roots.
+
+    With `beside_system` both count.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION
-    if roots is None:
+    if roots is None or beside_system:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    else:
+    if roots is not None:
         context.load_verify_locations(roots)
     return context
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from letterlock.formats.dns.message import Record
 from letterlock.formats.dns.zone import SOA, Zone
 from letterlock.hostmaster.roll_over import DAY, HOUR, RollOver, Stage, ksk_waits, zsk_waits
+from letterlock.protocols.dns.transfer import is_newer
 from letterlock.trust.dnssec.sign import Denial, SigningKey, sign_zone
 from letterlock.trust.primitives import zone_keys
 
@@ -87,20 +88,32 @@ class KeySet:
         """Return all keys to publish."""
         return (*self.entry.keys(), *self.zone.keys())
 
+    def confirmed(self, shown: Iterable[bytes], origin: str) -> KeySet | None:
+        """Return the key set after the parent was seen to show DS data; None where the new KSK's is not among it."""
+        role = self.entry
+        if role.other is None or role.rolling is None or role.other.ds(origin) not in set(shown):
+            return None
+        return replace(self, entry=replace(role, rolling=replace(role.rolling, confirmed=True)))
+
 
 class ZoneKeeper:
-    """Keeps one zone signed. `content` is the zone without DNSSEC records."""
+    """Keeps one zone signed. `content` is the zone without DNSSEC records, `last_serial` what was served last."""
 
     def __init__(
-        self, content: Zone, keys: KeySet, denial: Denial | None = None, validity: Validity | None = None
+        self,
+        content: Zone,
+        keys: KeySet,
+        denial: Denial | None = None,
+        validity: Validity | None = None,
+        last_serial: int | None = None,
     ) -> None:
         self.content = content
         self.keys = keys
         self._denial = denial
         self._validity = validity or Validity()
-        self._serial = content.serial
+        self.serial = last_serial
         self._expires = 0
-        self._signed_with: tuple[SigningKey, ...] = ()
+        self._signed_with: tuple[tuple[bytes, bool], ...] = ()
         self._is_changed = True
 
     def change(self, content: Zone) -> None:
@@ -123,26 +136,30 @@ class ZoneKeeper:
 
     def confirm_ds(self, shown: Iterable[bytes], origin: str) -> bool:
         """Tell what DS data the parent shows; return whether the new KSK's is among it."""
-        role = self.keys.entry
-        if role.other is None or role.rolling is None or role.other.ds(origin) not in set(shown):
-            return False
-        self.keys = replace(self.keys, entry=replace(role, rolling=replace(role.rolling, confirmed=True)))
-        return True
+        confirmed = self.keys.confirmed(shown, origin)
+        self.keys = confirmed or self.keys
+        return confirmed is not None
 
     def refresh(self, now: int) -> Zone | None:
         """Return the zone signed anew where that is due; None where what was returned last still serves."""
         self.keys = self.keys.advance(now)
         keys = self.keys.keys()
-        due = self._is_changed or keys != self._signed_with or now >= self._expires - self._validity.renew_before_end
+        shown = tuple((key.rdata, key.active) for key in keys)
+        due = self._is_changed or shown != self._signed_with or now >= self._expires - self._validity.renew_before_end
         if not due:
             return None
-        if self._signed_with:
-            self._serial = (self._serial + 1) & 0xFFFFFFFF or 1
+        self.serial = self._next_serial()
         self._expires = now + self._validity.holds
-        self._signed_with = keys
+        self._signed_with = shown
         self._is_changed = False
-        numbered = self.content.replace(_with_serial(self.content, self._serial))
+        numbered = self.content.replace(_with_serial(self.content, self.serial))
         return sign_zone(numbered, keys, now - self._validity.before, self._expires, self._denial)
+
+    def _next_serial(self) -> int:
+        """Return the content's own number where that is newer than the last one served, else the next."""
+        if self.serial is None or is_newer(self.content.serial, self.serial):
+            return self.content.serial
+        return (self.serial + 1) & 0xFFFFFFFF or 1
 
 
 def _with_serial(zone: Zone, serial: int) -> Iterable[Record]:

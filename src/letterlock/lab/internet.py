@@ -20,15 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomlkit
+
 from letterlock.admd.accounts import opened_accounts
 from letterlock.admd.create import create
-from letterlock.admd.facts import domain_facts
+from letterlock.admd.domain_facts import facts_of
 from letterlock.errors import OurFault
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.hostmaster.records import WantedRecord, wanted_records
-from letterlock.lab.names import signed_zones, start_name_server
-from letterlock.lab.plan import SERVICES, Organisation, Plan
+from letterlock.hostmaster.tree import sign_tree
+from letterlock.lab.names import add_examples, anchor_of, start_name_server, zone_plans
+from letterlock.lab.plan import SERVICES, Organisation, Person, Plan
 from letterlock.trust.primitives import server_certificates
 from letterlock.trust.primitives.server_certificates import Validity
 
@@ -53,12 +56,13 @@ class Internet:
         """Set everything up in `folder`, start it, and take it down again at the end. Raises OurFault, OSError."""
         internet = cls(plan, folder, folder / "authority.pem")
         published = internet._found(clock, entropy)
-        zones, anchor = signed_zones(plan, published, int(clock.now()))
-        (folder / "anchors.zone").write_text(anchor, encoding="ascii")
-        name_server = await start_name_server(plan, zones)
+        plans = zone_plans(plan, published)
+        (folder / "anchors.zone").write_text(anchor_of(plans), encoding="ascii")
+        name_server = await start_name_server(plan, sign_tree(plans, int(clock.now())))
         try:
             async with contextlib.AsyncExitStack() as servers:
                 async with asyncio.TaskGroup() as starting:
+                    starting.create_task(add_examples(name_server, plans, int(clock.now())))
                     for organisation in plan.organisations:
                         server = _Server(organisation, folder / organisation.domain, python)
                         servers.push_async_callback(server.stop)
@@ -87,8 +91,27 @@ class Internet:
             with opened_accounts(found.settings) as accounts:
                 for person in organisation.people:
                     accounts.add(organisation.address_of(person), person.password)
-            published[organisation.domain] = wanted_records(domain_facts(found.settings, (organisation.address,)))
+                    self._write_profile(organisation, person)
+            published[organisation.domain] = wanted_records(facts_of(found.settings, addresses=(organisation.address,)))
         return published
+
+    def _write_profile(self, organisation: Organisation, person: Person) -> None:
+        """Write what `letterlock mail --profile` needs to act as this person."""
+        profile = {
+            "user": organisation.address_of(person),
+            "password": person.password,
+            "imap": f"imaps://{organisation.endpoint('imaps')}",
+            "submission": f"submissions://{organisation.endpoint('submissions')}",
+            "ca": str(self.authority),
+            "server-name": organisation.host_name,
+        }
+        path = self.profile(person)
+        path.touch(mode=0o600)
+        path.write_text(tomlkit.dumps({"user-agent": profile}), encoding="utf-8")
+
+    def profile(self, person: Person) -> Path:
+        """Return the file with a person's settings for the user agent."""
+        return self.folder / f"{person.local_part}.toml"
 
     def _overrides(self, organisation: Organisation) -> dict[str, Any]:
         peers = {peer.host_name: peer.ports["smtp"] for peer in self.plan.organisations}

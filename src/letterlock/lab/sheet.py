@@ -58,14 +58,19 @@ def as_lines(plan: Plan, folder: Path, authority: Path) -> list[str]:
     for guest in plan.guests:
         lines += ["", f"{guest.domain}  awaited at {guest.address} port {guest.port} ({guest.host_name})"]
     first, second = plan.organisations
-    to, author = second.address_of(second.people[0]), first.people[0]
+    author, reader = first.people[0], second.people[0]
+    server = f"{plan.name_server[0]}:{plan.name_server[1]}"
+    profile, other = folder / f"{author.local_part}.toml", folder / f"{reader.local_part}.toml"
     lines += [
         "",
         "Try:",
-        f"  curl --cacert {authority} -u '{first.address_of(author)}:{author.password}' \\",
-        f"    imaps://{first.address}:{first.ports['imaps']}/INBOX -X 'FETCH 1:* (FLAGS ENVELOPE)'",
-        f"  swaks --server {first.address}:{first.ports['submission']} -tls --tls-ca-path {authority} --to {to} \\",
-        f"    --from {first.address_of(author)} -au {first.address_of(author)} -ap '{author.password}'",
+        f"  letterlock mail list --profile {profile}",
+        f"  letterlock mail send --profile {profile} {second.address_of(reader)} --subject Hello --text 'It works.'",
+        f"  letterlock mail show --profile {other} 1",
         f"  letterlock queue list --config {folder / first.domain}",
+        f"  letterlock dns lookup {second.domain} MX --iterate --root {server} --port {plan.name_server[1]} "
+        f"--anchor {folder / 'anchors.zone'}",
+        f"  curl --cacert {authority} -u '{first.address_of(author)}:{author.password}' "
+        f"'imaps://{first.address}:{first.ports['imaps']}/INBOX?ALL'",
     ]
     return lines

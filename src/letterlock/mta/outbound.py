@@ -9,15 +9,14 @@ Promises: no recipient is without an outcome; a fault of ours or of the network 
 lost after the content was sent is DEFERRED, for the host may or may not have it.
 
 Standards: RFC 5321 section 4.2.1, section 4.5.4.1 (sending strategy), section 5.1; RFC 3207; RFC 7672 section 2.2.
-See also: mta/route.py, host/smtp_client.py; mta/queue calls `Outbound.deliver`.
+See also: mta/route.py, mta/demand.py (what TLS must be), host/smtp_client.py; mta/queue calls `Outbound.deliver`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from letterlock.errors import NotAuthentic, PeerFault
@@ -30,31 +29,12 @@ from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
 from letterlock.host.smtp_client import ClientPatience, SmtpClient
 from letterlock.host.stream import Endpoint, TlsFailed
-from letterlock.host.tls import TlsState, opportunistic_client
+from letterlock.host.tls import TlsState, authenticated_client
+from letterlock.mta.demand import Demand, Demands, TlsDemand
 from letterlock.mta.route import Hop, Route, RoutingSettings, find_route
 from letterlock.protocols.sasl.mechanism import client_exchange
 from letterlock.protocols.smtp.client import Refused
 from letterlock.protocols.smtp.reply import Reply
-from letterlock.trust.dane.authenticate import authenticate
-from letterlock.trust.dane.plan import Requirement
-
-
-@dataclass(frozen=True, slots=True)
-class TlsDemand:
-    """What the TLS with one host must be, and on whose word.
-
-    `judge` raises NotAuthentic if the handshake does not show what is demanded; without it any certificate will do.
-    `label` names the policy for the log and the outcome ("dane", "may").
-    """
-
-    label: str
-    is_mandatory: bool
-    server_name: str
-    context: ssl.SSLContext
-    judge: Callable[[TlsState], None] | None = None
-
-
-Demand = Callable[[str, Hop], Awaitable[TlsDemand]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +66,9 @@ class Outbound:
     ) -> None:
         self._settings = settings
         self._resolver = resolver
-        self._clock = clock
         self._entropy = entropy
         self._log = log
-        self._demand = demand or self._by_dane
-        self._context = opportunistic_client()
+        self._demand = demand or Demands(clock=clock, authenticated=authenticated_client())
         self._idle: dict[tuple[str, Endpoint, str], list[_Connection]] = {}
         self._slots: dict[Endpoint, asyncio.Semaphore] = {}
 
@@ -144,11 +122,11 @@ class Outbound:
         self, domain: str, hop: Hop, endpoint: Endpoint, envelope: Envelope, content: bytes
     ) -> list[Outcome] | _Attempt:
         """Return the outcomes that this endpoint decided, or why it decided nothing."""
-        demand = await self._demand(domain, hop)
         slot = self._slots.setdefault(endpoint, asyncio.Semaphore(self._settings.connections_per_host))
         async with slot:
-            key = (hop.host.name, endpoint, demand.label)
             try:
+                demand = await self._demand(domain, hop, envelope.require_tls)
+                key = (hop.host.name, endpoint, demand.label)
                 return await self._over_connection(key, hop, endpoint, demand, envelope, content)
             except Refused as refused:
                 reply = refused.answer
@@ -280,23 +258,6 @@ class Outbound:
         if not self._idle.get(key):
             self._idle.pop(key, None)
         connection.leave()
-
-    async def _by_dane(self, _domain: str, hop: Hop) -> TlsDemand:
-        host = hop.host
-        name = host.sni or host.name
-
-        def judge(state: TlsState) -> None:
-            verdict = authenticate(host.tlsa, state.peer_chain, host.reference_names, int(self._clock.now()))
-            if not verdict.is_authentic:
-                raise NotAuthentic(f"the certificate of {host.name} does not match its TLSA records: {verdict.reason}")
-
-        match host.requirement:
-            case Requirement.AUTHENTICATED:
-                return TlsDemand("dane", True, name, self._context, judge)
-            case Requirement.ENCRYPTED:
-                return TlsDemand("encrypt", True, name, self._context)
-            case Requirement.OPPORTUNISTIC:
-                return TlsDemand("may", False, name, self._context)
 
 
 class _LostInTransfer(PeerFault):

@@ -140,6 +140,14 @@ class MailReader:
                 return octets
         raise Declined(f"there is no message {uid} in {mailbox}")
 
+    async def keep_sent(self, message: bytes) -> str | None:
+        """Store a message as seen in the mailbox for sent mail; return its name, None where there is no such mailbox."""
+        for mailbox in await self.mailboxes():
+            if "\\sent" in (attribute.lower() for attribute in mailbox.attributes):
+                await self.append(mailbox.name, message, "\\Seen")
+                return mailbox.name
+        return None
+
     async def append(self, mailbox: str, message: bytes, *flags: str) -> int:
         """Store a message; return its UID, or 0 where the server does not tell."""
         words = [flag.encode("ascii") for flag in flags]

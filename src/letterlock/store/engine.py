@@ -30,6 +30,7 @@ from letterlock.store.entries import (
     QueueRetried,
     Settled,
     Subscribed,
+    demand_numbers,
     pack_settlement,
     pack_transaction,
 )
@@ -144,6 +145,7 @@ class LogStore(Core):
     async def append(self, mailbox: int, messages: Sequence[NewMessage]) -> tuple[Placed, ...]:
         """Store messages, all or none."""
         self._directory.number(mailbox)
+        demand_numbers(len(messages))
         instant = self._clock.now()
         described = tuple(
             (
@@ -286,6 +288,7 @@ class LogStore(Core):
             entry, chunks = pack_transaction(transaction)
             entries.append(entry)
             octets += chunks
+        demand_numbers(sum(len(entry.prefixes) + 1 + len(entry.queued) for entry in entries))
         await self._change(Settled(queue_id, now, packed, tuple(entries)), tuple(octets), frees=not octets)
 
     async def release(self, queue_id: str, until: Instant | None = None) -> None:

@@ -38,8 +38,9 @@ SUSPECT_NAME = "index.suspect"
 
 _VERSION = 1
 _MOST_BATCHES = 200
-_CHECKPOINT_PAGES = 4000  # 16 MB of write-ahead log
+_CHECKPOINT_PAGES = 2000  # 8 MB of write-ahead log
 _RETRY_SECONDS = 1.0
+_GATHER_SECONDS = 0.02  # how long batches gather before they are written, unless somebody asks
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -153,9 +154,7 @@ def write_batch(connection: apsw.Connection, batch: Batch) -> None:
     """Apply a batch; the caller holds the SQLite transaction."""
     execute = connection.execute
     for segment, (end, checksum, sequence) in batch.ends.items():
-        execute(_SEGMENT_END, (segment, end, checksum, sequence, batch.live.pop(segment, 0)))
-    for segment, added in batch.live.items():
-        execute("UPDATE segments SET live = live + ? WHERE id = ?", (added, segment))
+        execute(_SEGMENT_END, (segment, end, checksum, sequence, batch.live.get(segment, 0)))
     for sql, values in batch.statements:  # after the segments, whose liveness triggers adjust
         execute(sql, values)
     execute("UPDATE meta SET value = ? WHERE key = 'sequence'", (batch.sequence,))
@@ -219,6 +218,7 @@ class Indexer:
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._unwritten: list[Batch] = []
+        self._urgent = threading.Event()  # somebody waits for what stands in the queue
         self._thread = threading.Thread(target=self._run, name="store index", daemon=True)
         self._thread.start()
 
@@ -231,6 +231,7 @@ class Indexer:
         """Run `question` in the index thread behind everything handed over before, and return its answer."""
         answer: Future[T] = Future()
         self._jobs.put(_Question(question, answer))
+        self._urgent.set()
         return await asyncio.wrap_future(answer)
 
     async def make_durable(self) -> int:
@@ -238,11 +239,13 @@ class Indexer:
         await self.ask(lambda _: None)
         checkpoint: Future[int] = Future()
         self._jobs.put(_Checkpoint(checkpoint))
+        self._urgent.set()
         return await asyncio.wrap_future(checkpoint)
 
     async def close(self) -> None:
         """Apply what waits, checkpoint, and end the thread."""
         self._jobs.put(None)
+        self._urgent.set()
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
@@ -265,6 +268,10 @@ class Indexer:
     def _turn(self) -> bool:
         """Take all that waits, write the batches in one transaction, answer questions; tell whether to end."""
         job = self._next_job()
+        if isinstance(job, Batch):
+            # The log is the truth and the index may lag: fewer, larger transactions leave the processor to the sessions.
+            self._urgent.wait(_GATHER_SECONDS)
+        self._urgent.clear()
         questions: list[_Question[Any]] = []
         ending = False
         for _ in range(_MOST_BATCHES):
@@ -302,18 +309,17 @@ class Indexer:
         if not self._unwritten:
             return
         try:
-            with self._connection:
-                for batch in self._unwritten:
-                    write_batch(self._connection, Batch(batch.sequence, batch.statements, batch.ends, dict(batch.live)))
-        except (apsw.CorruptError, apsw.NotADBError) as error:
-            (self._path.parent / SUSPECT_NAME).touch()  # the next start makes the index anew
-            self.trouble = Unavailable(f"the index is damaged: {error}")
-            self._tell(partial(self._failed, self.trouble))
-            return
+            try:
+                self._write()
+            except apsw.FullError:  # the write-ahead log gives its room back, and perhaps that is enough
+                self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self._write()
         except (apsw.FullError, apsw.BusyError) as error:
             self.trouble = Unavailable(f"the index cannot grow: {error}", full=True)
             return
         except apsw.Error as error:
+            if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+                (self._path.parent / SUSPECT_NAME).touch()  # the next start makes the index anew
             self.trouble = Unavailable(f"writing the index failed: {error}")
             self._tell(partial(self._failed, self.trouble))
             return
@@ -321,17 +327,22 @@ class Indexer:
         written, self._unwritten = self._unwritten, []
         self._tell(partial(self._written, written))
 
+    def _write(self) -> None:
+        with self._connection:
+            for batch in self._unwritten:
+                write_batch(self._connection, batch)
+
     def _written(self, batches: Sequence[Batch]) -> None:
         self.waiting -= len(batches)
         for batch in batches:
             for applied in batch.applied:
                 applied()
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> None:
         """Bring the write-ahead log into the database; what was applied so far is durable then."""
         try:
             sequence = value(self._connection, "SELECT value FROM meta WHERE key = 'sequence'")
-            log_pages, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            log_pages, moved = self._connection.wal_checkpoint(mode=mode)
         except apsw.Error:
             return  # tried again after the next pages; the log still has everything
         if log_pages == moved and isinstance(sequence, int):

@@ -34,8 +34,8 @@ Instant = float
 class Refusal(enum.Enum):
     """Why a change was refused, named as the IMAP response codes (RFC 9051 section 7.1)."""
 
-    NONEXISTENT = "no such mailbox"
-    ALREADYEXISTS = "a mailbox of that name exists"
+    NONEXISTENT = "there is none of that name"
+    ALREADYEXISTS = "one of that name exists"
     CANNOT = "the name or the change is not allowed"
     LIMIT = "a limit of the store is reached"
     OVERQUOTA = "the account's quota is used up"
@@ -310,7 +310,7 @@ class Mailboxes(Protocol):
         ...
 
     async def append(self, mailbox: int, messages: Sequence[NewMessage]) -> tuple[Placed, ...]:
-        """Store messages, all or none."""
+        """Store messages, all or none; at most 4096 at once. Raises Refused(LIMIT)."""
         ...
 
     async def store_flags(

@@ -26,6 +26,8 @@ def test_a_good_header_section_has_no_defects() -> None:
         (b"Subject: \xff\r\n", Kind.RAW_8BIT),
         (b"Subject: \x00\r\n", Kind.NUL),
         (b"Subject: a\rb\r\n", Kind.BARE_CR),
+        (b"Subject: a\n", Kind.BARE_LF),
+        (b"Message-ID: two words\r\n", Kind.BAD_MESSAGE_ID),
         (b"Subject: " + b"x" * 1000 + b"\r\n", Kind.LONG_LINE),
     ],
 )
@@ -43,6 +45,8 @@ def test_names_what_more_fields_make_wrong(more: bytes, kind: Kind) -> None:
         (b"From: =?utf-8?q?a=E2=80=AEb?= <x@evil.test>\r\n\r\n", Kind.CONTROL_CHARACTER),
         (b"From: ceo(@bank.test)@evil.test\r\n\r\n", Kind.COMMENT_IN_ADDRESS),
         (b"From: a@b.test\r\nDate: yesterday\r\n\r\n", Kind.BAD_DATE),
+        (b"From: a@b.test\r\nDate: 21 Nov 97 09:55 EST\r\n\r\n", Kind.OBSOLETE_DATE),
+        (b'From: "=?utf-8?q?x?=" <a@b.test>\r\n\r\n', Kind.ENCODED_WORD_LOOSE),
     ],
 )
 def test_names_what_is_wrong_with_the_author_or_date(octets: bytes, kind: Kind) -> None:

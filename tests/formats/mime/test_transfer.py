@@ -14,6 +14,7 @@ from letterlock.formats.mime.transfer import (
     encode_base64,
     encode_base64_stream,
     encode_quoted_printable,
+    encode_quoted_printable_stream,
 )
 
 
@@ -27,6 +28,8 @@ from letterlock.formats.mime.transfer import (
         (b"AAECA", b"\0\1\2", [Kind.BAD_BASE64]),
         (b"AA==AA==", b"\0\0", [Kind.BASE64_AFTER_END]),
         (b"====", b"", [Kind.BAD_BASE64]),
+        (b"=AAAA", b"\0\0\0", [Kind.BASE64_AFTER_END]),
+        (b"AAE==", b"\0\1", [Kind.BAD_BASE64]),
         (b"", b"", []),
         (b"\xff", b"", [Kind.BAD_BASE64]),
     ],
@@ -101,6 +104,17 @@ _pieces = st.lists(st.binary(max_size=50), max_size=10)
 def test_streams_encode_like_the_whole(pieces: list[bytes]) -> None:
     """However the octets are cut."""
     assert b"".join(encode_base64_stream(pieces)) == encode_base64(b"".join(pieces))
+
+
+_text_pieces = st.lists(
+    st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"\xe4 ", b"", b"x" * 80, b"\n\r\n\r"]), max_size=20
+)
+
+
+@given(_text_pieces)
+def test_text_streams_encode_like_the_whole(pieces: list[bytes]) -> None:
+    """A line end may be cut in two."""
+    assert b"".join(encode_quoted_printable_stream(pieces)) == encode_quoted_printable(b"".join(pieces))
 
 
 _encoded = st.lists(st.sampled_from([b"QUJD", b"Q", b"=", b"\r\n", b"*", b"=4", b"1", b" ", b"a", b"=\n"]), max_size=30)

@@ -2,7 +2,8 @@
 
 Most reads are answered from memory without an await; only what is not goes to disk, a bounded number at a time.
 
-Limits: READS reads in flight; a batch holds at most CHUNK_OCTETS of octets (or one message) at a time.
+Limits: READS reads in flight; a batch holds at most CHUNK_OCTETS of octets (or one message) at a time. Of a header
+section no more is read than formats.limits lets one have.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
 from letterlock.access.imap.view import Slots
+from letterlock.formats.limits import DEFAULT
 from letterlock.store.interface import Contents, Refused
 from letterlock.store.snapshot import Snapshot
 
@@ -54,25 +56,33 @@ async def read_heads(store: Contents, contents: Sequence[int]) -> list[bytes | N
     heads = await read_each(store, contents, HEAD_OCTETS)
     for at, head in enumerate(heads):
         if head is not None and len(head) >= HEAD_OCTETS and b"\r\n\r\n" not in head:
-            heads[at] = (await read_each(store, contents[at : at + 1]))[0]
+            (longer,) = await read_each(store, contents[at : at + 1], DEFAULT.header_octets)
+            if longer is not None:
+                end = longer.find(b"\r\n\r\n")
+                heads[at] = longer if end < 0 else longer[: end + 4]
     return heads
 
 
 def chunks(snapshot: Snapshot, slots: Slots, *, by_size: bool) -> Iterator[Slots]:
     """Yield `slots` in runs that are answered at once; `by_size` where the octets of messages are among the answer."""
-    if not by_size:
+    if by_size:
+        for group in _groups([snapshot.sizes[slot] for slot in slots]):
+            yield slots[group.start : group.stop]
+    else:
         for start in range(0, len(slots), CHUNK_MESSAGES):
             yield slots[start : start + CHUNK_MESSAGES]
-        return
+
+
+def _groups(sizes: Sequence[int]) -> Iterator[range]:
+    """Yield runs of indices whose sizes together are within CHUNK_OCTETS, or that are one."""
     start, octets = 0, 0
-    for at, slot in enumerate(slots):
-        size = snapshot.sizes[slot]
+    for at, size in enumerate(sizes):
         if at > start and (octets + size > CHUNK_OCTETS or at - start >= CHUNK_MESSAGES):
-            yield slots[start:at]
+            yield range(start, at)
             start, octets = at, 0
         octets += size
-    if start < len(slots):
-        yield slots[start:]
+    if start < len(sizes):
+        yield range(start, len(sizes))
 
 
 class Derivation:
@@ -83,13 +93,13 @@ class Derivation:
         self._compute = compute
         self._of_header = of_header
 
-    async def each(self, store: Contents, contents: Sequence[int]) -> list[bytes | None]:
+    async def each(self, store: Contents, contents: Sequence[int], sizes: Sequence[int]) -> list[bytes | None]:
         """Return it for each content, computing and keeping what is not there; None where the content is gone."""
         found = await store.derived(self.kind, contents)
         missing = [at for at, value in enumerate(found) if value is None]
-        step = CHUNK_MESSAGES if self._of_header else READS
-        for start in range(0, len(missing), step):
-            ats = missing[start : start + step]
+        costs = [min(sizes[at], HEAD_OCTETS) if self._of_header else sizes[at] for at in missing]
+        for group in _groups(costs):
+            ats = missing[group.start : group.stop]
             wanted = [contents[at] for at in ats]
             read = await (read_heads(store, wanted) if self._of_header else read_each(store, wanted))
             computed: dict[int, bytes] = {}

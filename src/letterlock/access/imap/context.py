@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from letterlock.access.imap.answer import No
 from letterlock.access.imap.sections import Sections
-from letterlock.access.imap.view import View
+from letterlock.access.imap.view import Manner, View
 from letterlock.access.settings import AccessSettings
 from letterlock.errors import Malformed
 from letterlock.host.logs import Log
@@ -45,6 +45,7 @@ class Context:
         self.view: View | None = None
         self.rev2 = False
         self.condstore = False
+        self.qresync = False
         self.sections = Sections()
         self.octets_sent = 0
         self._output: list[bytes] = []
@@ -71,6 +72,11 @@ class Context:
         if mailbox is None:
             raise No("there is no such mailbox", missing)
         return mailbox
+
+    def manner(self, *, with_uid: bool = False) -> Manner:
+        """Return how this client is told of changes; `with_uid` during UID commands."""
+        # RFC 7162 section 3.2.3: with QRESYNC every FETCH response holds the UID
+        return Manner(with_uid or self.rev2 or self.qresync, self.condstore, self.qresync)
 
     def wire(self, name: str) -> bytes:
         """Return a mailbox name as this client reads it, not yet quoted."""

@@ -24,6 +24,7 @@ from letterlock.protocols.imap import response
 from letterlock.protocols.imap.bodystructure import encode_body, encode_bodystructure
 from letterlock.protocols.imap.envelope import encode_envelope
 from letterlock.protocols.imap.fetch_item import Attribute, Extract, FetchItem, Section
+from letterlock.protocols.imap.response import literal
 from letterlock.store.interface import Contents, Refused
 from letterlock.store.snapshot import Snapshot
 
@@ -95,18 +96,21 @@ class Fetch:
 
     async def _column(self, item: FetchItem, snapshot: Snapshot, slots: Slots) -> Iterable[object]:
         if isinstance(item, Section):
-            return await self._cut(item, pick(snapshot.contents, slots))
+            return await self._cut(item, pick(snapshot.contents, slots), pick(snapshot.sizes, slots))
         if item in _DERIVED:
-            return await _DERIVED[item].each(self._store, pick(snapshot.contents, slots))
+            return await _DERIVED[item].each(self._store, pick(snapshot.contents, slots), pick(snapshot.sizes, slots))
         if item is Attribute.FLAGS:
             return map(self._view.flag_table(snapshot).__getitem__, flag_words(snapshot, slots))
         if item is Attribute.INTERNALDATE:
             return map(_internal_date, pick(snapshot.internal_dates, slots))
         return pick(_NUMBERS[item](snapshot), slots)
 
-    async def _cut(self, section: Section, contents: Sequence[int]) -> list[bytes | None]:
+    async def _cut(self, section: Section, contents: Sequence[int], sizes: Sequence[int]) -> list[bytes | None]:
         if is_of_header(section):
-            return await self._cut_header(section, contents)
+            return await self._cut_header(section, contents, sizes)
+        if len(contents) == 1 and (place := self._sections.known_range(contents[0], section)) is not None:
+            first, count = place
+            return [literal(await self._store.read(contents[0], first, count))]
         read = await read_each(self._store, contents)
         of_message = self._sections.of_message
         return [
@@ -114,10 +118,10 @@ class Fetch:
             for content, octets in zip(contents, read, strict=True)
         ]
 
-    async def _cut_header(self, section: Section, contents: Sequence[int]) -> list[bytes | None]:
+    async def _cut_header(self, section: Section, contents: Sequence[int], sizes: Sequence[int]) -> list[bytes | None]:
         found: list[bytes | None] = [None] * len(contents)
         if section.extract is Extract.HEADER_FIELDS and header_fields.is_listed(section.fields):
-            kept = await LISTED_FIELDS.each(self._store, contents)
+            kept = await LISTED_FIELDS.each(self._store, contents, sizes)
             found = [None if one is None else header_fields.select(one, section.fields) for one in kept]
             found = [None if fields is None else as_literal(fields, section) for fields in found]
         missing = [at for at, value in enumerate(found) if value is None]

@@ -1,7 +1,7 @@
 """Sections of messages: what BODY[...] and BINARY[...] name, cut from the octets as they are stored.
 
 Standards: RFC 9051 section 6.4.5 and section 6.4.5.1 (part numbers), RFC 3516 section 4 (BINARY).
-Limits: the tree of the last message cut is kept, so that a client that asks part by part costs one parse.
+Limits: a session keeps one tree of at most KEPT_OCTETS, and KEPT_PLACES places in larger messages.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from letterlock.protocols.imap.fetch_item import Coding, Extract, Section
 from letterlock.protocols.imap.response import literal, literal8
 
 _OF_HEADER = frozenset({Extract.HEADER, Extract.HEADER_FIELDS, Extract.HEADER_FIELDS_NOT})
+KEPT_OCTETS = 1 << 20
+KEPT_PLACES = 32
 _DECODABLE = IDENTITY | {"base64", "quoted-printable"}
 
 
@@ -30,11 +32,16 @@ def is_whole(section: Section) -> bool:
 
 
 class Sections:
-    """Cuts sections, for one session."""
+    """Cuts sections, for one session.
+
+    The tree of a small message is kept for the next section of it; of a large one, only where the section was found, so
+    that a client that fetches an attachment range by range costs one parse.
+    """
 
     def __init__(self) -> None:
         self._content = -1
         self._tree: Entity | None = None
+        self._places: dict[tuple[int, tuple[int, ...], Extract], tuple[int, int]] = {}
 
     def of_header(self, section: Section, head: bytes) -> bytes:
         """Return the value of a section that `is_of_header`."""
@@ -46,13 +53,39 @@ class Sections:
             return as_literal(octets, section)
         if section.coding is Coding.DECODED_SIZE and not section.part:
             return b"%d" % len(octets)
-        if self._content != content or self._tree is None:
-            self._tree = parse(octets)
-            self._content = content
-        cut = _cut(self._tree, section)
+        cut = self._cut(section, content, octets)
         if section.coding is Coding.DECODED_SIZE:
             return b"%d" % len(cut or b"")
         return b"NIL" if cut is None else as_literal(cut, section)
+
+    def known_range(self, content: int, section: Section) -> tuple[int, int] | None:
+        """Return (first octet, count) of a range of a large message if its section was cut before."""
+        place = self._places.get((content, section.part, section.extract))
+        if place is None or section.partial is None or section.coding is not Coding.STORED:
+            return None
+        first, count = section.partial
+        start = min(place[0] + first, place[1])
+        return start, min(count, place[1] - start)
+
+    def _cut(self, section: Section, content: int, octets: bytes) -> bytes | None:
+        tree = self._tree if self._content == content else None
+        if tree is None:
+            tree = parse(octets)
+        if len(octets) <= KEPT_OCTETS:
+            self._content, self._tree = content, tree
+        entity = find_part(tree, section.part)
+        if entity is None:
+            return None
+        if section.coding is not Coding.STORED:
+            return _decoded(entity)
+        if section.extract in {Extract.HEADER_FIELDS, Extract.HEADER_FIELDS_NOT}:
+            return _from_header(section, entity.children[0].header) if entity.is_message else None
+        place = _place(entity, section)
+        if place is not None and len(octets) > KEPT_OCTETS:
+            while len(self._places) >= KEPT_PLACES:
+                del self._places[next(iter(self._places))]
+            self._places[content, section.part, section.extract] = place
+        return None if place is None else octets[place[0] : place[1]]
 
 
 def as_literal(octets: bytes, section: Section) -> bytes:
@@ -65,25 +98,20 @@ def as_literal(octets: bytes, section: Section) -> bytes:
     return literal(octets)
 
 
-def _cut(tree: Entity, section: Section) -> bytes | None:
-    if not section.part:
-        return tree.body if section.extract is Extract.TEXT else _from_header(section, tree.header)
-    entity = find_part(tree, section.part)
-    if entity is None:
-        return None
-    if section.coding is not Coding.STORED:
-        return _decoded(entity)
-    match section.extract:
-        case Extract.WHOLE:
-            return entity.body
-        case Extract.MIME:
-            return entity.header.raw
-        case _ if not entity.is_message:
+def _place(entity: Entity, section: Section) -> tuple[int, int] | None:
+    """Return where a section lies in the message's octets: its start and end."""
+    message = entity
+    if section.part:
+        if section.extract is Extract.WHOLE:
+            return entity.body_start, entity.end
+        if section.extract is Extract.MIME:
+            return entity.header.start, entity.body_start
+        if not entity.is_message:
             return None  # HEADER and TEXT are of a message only
-        case Extract.TEXT:
-            return entity.children[0].body
-        case _:
-            return _from_header(section, entity.children[0].header)
+        message = entity.children[0]
+    if section.extract is Extract.TEXT:
+        return message.body_start, message.end
+    return message.header.start, message.body_start
 
 
 def _decoded(entity: Entity) -> bytes:

@@ -148,63 +148,78 @@ class _Reader:
         self._defects: list[Defect] = []
         self._tokens = tokens(value, self._defects)
         self._left = limits.addresses
-        self._full = False
         self._items: list[Mailbox | Group] = []
         self._group: str | None = None
         self._members: list[Mailbox] = []
         self._phrase: list[Token] = []  # tokens before an angle bracket, or of a bare address
         self._comments: list[str] = []
         self._angle: list[Token] | None = None  # tokens inside angle brackets once they are seen
+        self._inside = False  # between angle brackets
 
     def read(self) -> AddressList:
-        inside = after_comment = False
+        before: Token | None = None
         for token in self._tokens:
-            if self._full:
-                break
+            if self._left < 0:
+                return AddressList(tuple(self._items), tuple(self._defects))
             if token.sort is Sort.COMMENT:
                 self._comments.append(token.text)
-                if inside or (self._phrase and self._phrase[-1].text in {"@", "."}):
-                    self._defects.append(Defect(Kind.COMMENT_IN_ADDRESS, token.start))
-                after_comment = not inside
-                continue
             mark = token.text if token.sort is Sort.SPECIAL else ""
-            if after_comment and mark in {"@", "."} and self._phrase:
-                self._defects.append(Defect(Kind.COMMENT_IN_ADDRESS, token.start))
-            after_comment = False
-            if inside:
-                # An unclosed "<" ends at the next separator that no address holds.
-                if mark in {">", ";"} or (mark == "," and self._angle and self._angle[0].text != "@"):
-                    inside = False
-                    if mark == ">":
-                        continue
-                    self._defects.append(Defect(Kind.UNCLOSED_ANGLE, token.start))
-                elif self._angle is not None:
-                    self._angle.append(token)
-                    continue
-            if mark == "<" and self._angle is None:
-                self._angle, inside = [], True
-            elif mark == ",":
-                self._finish(token.start)
-            elif mark == ";" and self._group is not None:
-                self._finish_group(token.start)
-            elif mark == ":" and self._group is None and self._angle is None and not self._has_at():
-                self._group, self._phrase, self._comments = _join_phrase(self._phrase), [], []
-            elif self._angle is None:
-                self._phrase.append(token)
-            else:
-                self._defects.append(Defect(Kind.BAD_ADDRESS, token.start, "text after an address"))
-        if inside and not self._full:
-            self._defects.append(Defect(Kind.UNCLOSED_ANGLE, self._tokens[-1].start))
+            self._notice_comment(before, token, mark)
+            before = token
+            if token.sort is Sort.COMMENT or (self._inside and self._take_inside(token, mark)):
+                continue
+            self._take_outside(token, mark)
         self._end()
         return AddressList(tuple(self._items), tuple(self._defects))
+
+    def _notice_comment(self, before: Token | None, token: Token, mark: str) -> None:
+        """Name a comment where an address is: beside its at sign or dots, or in angle brackets."""
+        if token.sort is Sort.COMMENT:
+            beside = before is not None and before.sort is Sort.SPECIAL and before.text in {"@", "."}
+            suspicious = self._inside or (beside and bool(self._phrase))
+        else:
+            after_comment = before is not None and before.sort is Sort.COMMENT
+            suspicious = after_comment and not self._inside and mark in {"@", "."} and bool(self._phrase)
+        if suspicious:
+            self._defects.append(Defect(Kind.COMMENT_IN_ADDRESS, token.start))
+
+    def _take_inside(self, token: Token, mark: str) -> bool:
+        """Take a token between angle brackets; False hands one that cannot stand there back, as if they were closed."""
+        assert self._angle is not None
+        route = bool(self._angle) and self._angle[0].text == "@"  # a source route has commas
+        if mark == ">":
+            self._inside = False
+        elif mark == ";" or (mark == "," and self._angle and not route):
+            self._inside = False
+            self._defects.append(Defect(Kind.UNCLOSED_ANGLE, token.start))
+            return False
+        else:
+            self._angle.append(token)
+        return True
+
+    def _take_outside(self, token: Token, mark: str) -> None:
+        if mark == "<" and self._angle is None:
+            self._angle, self._inside = [], True
+        elif mark == ",":
+            self._finish(token.start)
+        elif mark == ";" and self._group is not None:
+            self._finish_group(token.start)
+        elif mark == ":" and self._group is None and self._angle is None and not self._has_at():
+            self._group, self._phrase, self._comments = _join_phrase(self._phrase), [], []
+        elif self._angle is None:
+            self._phrase.append(token)
+        else:
+            self._defects.append(Defect(Kind.BAD_ADDRESS, token.start, "text after an address"))
 
     def _has_at(self) -> bool:
         return any(token.text == "@" and token.sort is Sort.SPECIAL for token in self._phrase[-4:])
 
     def _end(self) -> None:
-        if (self._phrase or self._angle is not None) and not self._full:
+        if self._inside:
+            self._defects.append(Defect(Kind.UNCLOSED_ANGLE, self._tokens[-1].start))
+        if self._phrase or self._angle is not None:
             self._finish(-1)
-        if self._group is not None:
+        if self._group is not None and self._left >= 0:
             self._defects.append(Defect(Kind.UNCLOSED_GROUP, 0))
             self._finish_group(-1)
 
@@ -221,11 +236,10 @@ class _Reader:
         if angle is None and not phrase:
             self._defects.append(Defect(Kind.EMPTY_ELEMENT, max(offset, 0)))
             return
-        if self._left <= 0:
-            self._defects.append(Defect(Kind.TOO_LARGE, max(offset, 0), "addresses"))
-            self._full = True
-            return
         self._left -= 1
+        if self._left < 0:
+            self._defects.append(Defect(Kind.TOO_LARGE, max(offset, 0), "addresses"))
+            return
         name = _join_phrase(phrase) if angle is not None else ""
         # QUIRK comment-name: RFC 822 writers put the person's name in a comment after the address.
         name = name or (comments[-1].strip() if comments else "")

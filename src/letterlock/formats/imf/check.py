@@ -10,6 +10,7 @@ from letterlock.formats.defect import Defect, Kind
 from letterlock.formats.imf.addresses import parse_addresses
 from letterlock.formats.imf.dates import parse_date
 from letterlock.formats.imf.header import Field, Header
+from letterlock.formats.imf.message_ids import parse_message_id
 
 ONCE = frozenset(("date", "from", "sender", "reply-to", "to", "cc", "bcc", "message-id", "in-reply-to", "references",
                   "subject", "mime-version", "content-type", "content-transfer-encoding", "content-disposition",
@@ -48,6 +49,15 @@ def check_fields(header: Header) -> list[Defect]:
     ]
     for field in header:
         defects += _check_octets(field)
+    section = header.octets[header.start : header.end]
+    if section.count(b"\n") != section.count(b"\r\n"):
+        defects.append(Defect(Kind.BARE_LF, header.start))  # said once for a section
+    for name in ("message-id", "content-id"):
+        identifier = header.get(name)
+        if identifier is not None:
+            problems: list[Defect] = []
+            parse_message_id(identifier.text, problems)
+            defects += _placed(identifier, problems)
     return defects
 
 
@@ -76,6 +86,8 @@ def _check_author(field: Field, header: Header) -> list[Defect]:
     mailboxes = addresses.mailboxes
     if len(mailboxes) > 1:
         found.append(Defect(Kind.SEVERAL_AUTHORS, field.start, "" if "sender" in header else "without Sender"))
+    if '"=?' in field.text:  # RFC 2047 section 5 (3): not in a quoted string, where some readers decode it all the same
+        found.append(Defect(Kind.ENCODED_WORD_LOOSE, field.value_start))
     for mailbox in mailboxes:
         name = mailbox.display_name
         if "@" in name and mailbox.address.lower() not in name.lower():

@@ -158,7 +158,7 @@ def read_header(
     defects: list[Defect] = []
     at = start
     if not in_multipart and octets[at : at + 6].lstrip(b">")[:5] == b"From " and (mbox := _MBOX_FROM.match(octets, at)):
-        defects.append(Defect(Kind.MBOX_FROM, at))  # QUIRK mbox-from
+        defects.append(Defect(Kind.MBOX_FROM, at))  # QUIRK mbox-from: the line that parts messages in a mailbox file
         at = mbox.end()
     bound = min(end, start + limits.header_octets)
     most = limits.fields
@@ -178,7 +178,8 @@ def read_header(
     if body_start is None:
         too_large |= bound < end and octets.find(b"\n", at, bound) < 0
         kind = Kind.TOO_MANY_FIELDS if len(spans) == most else Kind.HEADER_TOO_LARGE if too_large else Kind.HEADER_JUNK
-        defects.append(Defect(kind, at))  # QUIRK header-junk
+        # QUIRK header-junk: a line that is no field ends the section, as transfer agents see it
+        defects.append(Defect(kind, at))
         body_start = at
     return Header(octets, start, at, body_start, spans, tuple(defects))
 
@@ -189,6 +190,6 @@ def _end_of_section(octets: bytes, at: int, end: int, in_multipart: bool) -> int
         return end
     if octets.startswith(b"\r\n", at, end):
         return at + 2
-    if octets.startswith(b"\n", at, end):  # QUIRK bare-lf
+    if octets.startswith(b"\n", at, end):  # QUIRK bare-lf: a line end without CR, as files of this kind of machine have
         return at + 1
     return at if in_multipart and octets.startswith(b"--", at, end) else None

@@ -34,7 +34,7 @@ def parse_message_ids(value: str, defects: list[Defect] | None = None) -> tuple[
             continue
         elif mark == ">":
             if pieces:
-                found.append("".join(pieces))  # QUIRK folded-message-id: white space inside is dropped
+                found.append("".join(pieces))  # QUIRK folded-message-id: white space inside an identifier is dropped
             pieces = None
         else:
             pieces.append(value[token.start : token.end])
@@ -48,7 +48,7 @@ def parse_message_id(value: str, defects: list[Defect] | None = None) -> str:
     found = parse_message_ids(value, defects)
     if found:
         return found[0]
-    bare = value.strip(" \t<>")  # QUIRK bare-message-id
+    bare = value.strip(" \t<>")  # QUIRK bare-message-id: an identifier without brackets
     return bare if bare and " " not in bare and "\t" not in bare else ""
 
 

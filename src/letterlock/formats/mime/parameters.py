@@ -72,7 +72,7 @@ def _read_one(
         if name in plain:
             defects.append(Defect(Kind.DUPLICATE_PARAMETER, start, name[:60]))
             return
-        if quoted and "=?" in value:  # QUIRK parameter-encoded-word, forbidden by RFC 2047 section 5
+        if quoted and "=?" in value:  # QUIRK parameter-encoded-word: forbidden by RFC 2047 section 5, yet common
             decoded = decode(value)
             if decoded != value:
                 defects.append(Defect(Kind.PARAMETER_ENCODED_WORD, start))

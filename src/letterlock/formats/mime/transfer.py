@@ -4,7 +4,7 @@ Reading never fails: octets an encoding does not have are skipped (base64) or ke
 encoding nobody knows is left as it is, never guessed.
 
 Standards: RFC 2045 section 6; section 6.7 (quoted-printable), section 6.8 (base64).
-Limits: linear; the encoders hold at most one line, the decoders at most one quantum back.
+Limits: linear; the streams hold back at most one line (quoted-printable) or one quantum (base64).
 """
 
 from __future__ import annotations
@@ -50,31 +50,23 @@ def decode_base64(octets: bytes, defects: list[Defect], offset: int = 0) -> byte
     stripped = clean.translate(None, _NOT_BASE64)
     if clean.translate(None, b" \t") != stripped:
         defects.append(Defect(Kind.BAD_BASE64, offset))
-    pieces: list[bytes] = []
-    at = 0
-    while at < len(stripped):
-        padding = stripped.find(b"=", at)
-        end = len(stripped) if padding < 0 else padding
-        data = stripped[at:end]
-        at = end
-        while at < len(stripped) and stripped[at] == 61:
-            at += 1
-        pieces.append(_quanta(data, at - end, defects, offset))
-        if at < len(stripped):
-            defects.append(
-                Defect(Kind.BASE64_AFTER_END, offset)
-            )  # QUIRK base64-after-end: joined encodings are read on
-    return b"".join(pieces)
-
-
-def _quanta(data: bytes, padding: int, defects: list[Defect], offset: int) -> bytes:
-    """Decode one run of base64 characters whatever its length."""
-    left = len(data) % 4
-    if (-left) % 4 != padding or left == 1:
+    runs = stripped.split(b"=")
+    ends = [run for run in runs if run]
+    if len(ends) > 1 or (ends and runs[0] == b""):
+        defects.append(
+            Defect(Kind.BASE64_AFTER_END, offset)
+        )  # QUIRK base64-after-end: base64 that goes on after its padding is read on
+    elif stripped and (not ends or (-len(ends[0])) % 4 != len(runs) - 1 or len(ends[0]) % 4 == 1):
         defects.append(Defect(Kind.BAD_BASE64, offset))
+    return b"".join(map(_decode_run, ends))
+
+
+def _decode_run(run: bytes) -> bytes:
+    """Decode base64 characters between paddings; a last character alone is no octet."""
+    left = len(run) % 4
     if left == 1:
-        data = data[:-1]
-    return binascii.a2b_base64(data + b"=" * (-len(data) % 4))
+        run = run[:-1]
+    return binascii.a2b_base64(run + b"=" * (-len(run) % 4))
 
 
 def decode_quoted_printable(octets: bytes, defects: list[Defect], offset: int = 0) -> bytes:
@@ -90,40 +82,37 @@ def decode_quoted_printable(octets: bytes, defects: list[Defect], offset: int = 
 
 
 def decode_stream(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Decode pieces as they come, holding back only what cannot be decoded yet. Same result as `decode`."""
-    if encoding not in {"base64", "quoted-printable"}:
-        yield from pieces
-        return
+    """Decode pieces as they come. The result is that of `decode`; less than a quantum or a line is held back."""
+    match encoding:
+        case "base64":
+            yield from _base64_stream(pieces)
+        case "quoted-printable":
+            yield from _quoted_printable_stream(pieces)
+        case _:
+            yield from pieces
+
+
+def _base64_stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
     held = b""
     for piece in pieces:
-        held += piece
-        if encoding == "base64":
-            cut = _base64_cut(held)
-        else:
-            cut = held.rfind(b"\n") + 1
-            if not cut and len(held) > 65536:  # a line without end: keep only what an escape needs
-                cut = len(held) - 3
-                cut = next((at for at in range(cut, cut + 3) if held[at] == 61), cut)
+        *ended, open_run = (held + piece.translate(None, _NOT_BASE64)).split(b"=")
+        whole = len(open_run) - len(open_run) % 4
+        yield b"".join(map(_decode_run, ended)) + binascii.a2b_base64(open_run[:whole])
+        held = open_run[whole:]
+    yield _decode_run(held)
+
+
+def _quoted_printable_stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    held: list[bytes] = []  # the line that is not complete: its end may be white space to delete, or half an octet
+    for piece in pieces:
+        cut = piece.rfind(b"\n") + 1
         if cut:
-            yield decode(held[:cut], encoding)
-            held = held[cut:]
-    if held:
-        yield decode(held, encoding)
-
-
-def _base64_cut(held: bytes) -> int:
-    """Return a prefix length that holds whole quanta and no padding; 0 asks for more."""
-    if b"=" in held:
-        return 0
-    clean = held.translate(None, _NOT_BASE64)
-    if len(clean) == len(held):
-        return len(held) - len(held) % 4
-    surplus = len(clean) % 4
-    at = len(held)
-    while surplus:
-        at -= 1
-        surplus -= held[at] not in _NOT_BASE64
-    return at
+            held.append(piece[:cut])
+            yield decode_quoted_printable(b"".join(held), [])
+            held = [piece[cut:]]
+        else:
+            held.append(piece)
+    yield decode_quoted_printable(b"".join(held), [])
 
 
 def encode_base64(octets: bytes) -> bytes:
@@ -168,6 +157,23 @@ def encode_quoted_printable(text: bytes) -> bytes:
     what begins like `From ` or is a lone dot, since old transports touch them (RFC 2049 section 3).
     """
     return b"\r\n".join([_quoted_line(line) for line in text.split(b"\r\n")])
+
+
+def encode_quoted_printable_stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Encode canonical text as it comes, a line at a time; the result is that of `encode_quoted_printable`."""
+    held: list[bytes] = []
+    for piece in pieces:
+        if held and held[-1].endswith(b"\r"):  # perhaps half a line end
+            held[-1], piece = held[-1][:-1], b"\r" + piece
+        found = piece.rfind(b"\r\n")
+        if found < 0:
+            held.append(piece)
+            continue
+        cut = found + 2
+        held.append(piece[:cut])
+        yield encode_quoted_printable(b"".join(held))
+        held = [piece[cut:]]
+    yield encode_quoted_printable(b"".join(held))
 
 
 def _quoted_line(line: bytes) -> bytes:

@@ -191,7 +191,7 @@ def read_feedback_report(octets: bytes, *, limits: Limits = DEFAULT) -> Feedback
     """Read the content of message/feedback-report. Never raises; what RFC 5965 section 4 calls malformed is a defect."""
     groups = read_groups(octets, limits=limits)
     defects: list[Defect] = []
-    if len(groups) != 1:  # QUIRK arf-empty-lines: several groups are read as one
+    if len(groups) != 1:  # QUIRK arf-empty-lines: empty lines inside a feedback report do not end it
         defects.append(Defect(Kind.BAD_REPORT, 0, f"{len(groups)} groups of fields"))
     fields = _Fields(groups, defects)
     port, incidents = fields.text("source-port"), fields.text("incidents")

@@ -26,6 +26,7 @@ from letterlock.formats.limits import DEFAULT, Limits
 from letterlock.formats.mime.build import Embedded, Multipart, Text, build
 from letterlock.formats.mime.entity import Entity
 from letterlock.formats.reports.report import Typed, find_report, read_groups, read_typed, write_group, written_header
+from letterlock.formats.reports.status import explain_status
 
 _STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 _EMBEDDED_CHARACTER = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
@@ -218,7 +219,8 @@ def explain(status: DeliveryStatus) -> str:
             continue
         lines += [sentence, ""]
         for one in concerned:
-            lines.append(f"  <{_shown(one.final_recipient.value)}> ({one.status})")
+            meaning = explain_status(one.status) if one.action in {Action.FAILED, Action.DELAYED} else ""
+            lines.append(f"  <{_shown(one.final_recipient.value)}>{': ' if meaning else ''}{meaning} ({one.status})")
             if one.diagnostic is not None:
                 said = f"{_shown(one.remote_mta.value)} said" if one.remote_mta else "reason"
                 lines.append(f"    {said}: {_shown(one.diagnostic.value)}")

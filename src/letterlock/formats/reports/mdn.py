@@ -206,7 +206,7 @@ def read_disposition(octets: bytes, *, limits: Limits = DEFAULT) -> Notification
     word, _, modifiers = kind.partition("/")
     found = [one for one in Disposition if one.value == word.strip()]
     if not semicolon or not found:
-        # QUIRK mdn-denied: older writers say "denied" or "failed" (RFC 8098 appendix A removed them)
+        # QUIRK mdn-denied: older writers say "denied" or "failed", which the standard no longer has
         defects.append(Defect(Kind.BAD_REPORT, group.start, f"disposition {kind.strip()[:40]!r}"))
     return Notification(
         final_recipient=read_typed(group.text("final-recipient")),

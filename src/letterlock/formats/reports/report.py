@@ -86,7 +86,9 @@ def read_groups(octets: bytes, *, limits: Limits = DEFAULT) -> list[Header]:
         if len(group):
             groups.append(group)
         if group.body_start == at or any(defect.kind.ambiguous for defect in group.defects):
-            line = octets.find(b"\n", group.body_start)  # QUIRK report-junk: a line that is no field is skipped
+            line = octets.find(
+                b"\n", group.body_start
+            )  # QUIRK report-junk: a line that is no field is skipped, the fields after it are read
             at = len(octets) if line < 0 else line + 1
         else:
             at = group.body_start
@@ -94,7 +96,8 @@ def read_groups(octets: bytes, *, limits: Limits = DEFAULT) -> list[Header]:
 
 
 def read_typed(value: str) -> Typed:
-    """Read `type; value`; without a semicolon the type is empty (QUIRK untyped-report-value)."""
+    """Read `type; value`; without a semicolon the type is empty."""
+    # QUIRK untyped-report-value: an address or name without its type
     kind, semicolon, rest = value.partition(";")
     return Typed(kind.strip(" \t").lower(), rest.strip(" \t")) if semicolon else Typed("", value.strip(" \t"))
 

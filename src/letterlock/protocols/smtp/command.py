@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
+import msgspec
+
 from letterlock.errors import Malformed, PeerFault
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Body, Notify, Recipient, Return
@@ -37,8 +39,7 @@ class CommandRefused(PeerFault):
         super().__init__(str(answer), reply=answer.octets)
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(msgspec.Struct, frozen=True):
     """What MAIL said. `reverse_path` None is `<>`; `size` is declared, 0 unknown; `submitter` is AUTH=, as it came."""
 
     reverse_path: Address | None

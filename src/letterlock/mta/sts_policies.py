@@ -1,0 +1,130 @@
+"""The MTA-STS policies of the domains we send to: found, fetched, kept, and used while they last.
+
+A policy that was once found holds for its max_age, whatever the DNS or the web server says meanwhile: who takes the record
+away does not take the protection away. A record with a new id, or a policy near its end, is fetched again; a fetch that
+fails is not repeated at once and changes nothing.
+
+Standards: RFC 8461 section 3.1 to 3.3, section 5.1 (control flow), section 10.2 (an attacker who hides the policy).
+Limits: 64 KB and 60 s a fetch, from public addresses; 10,000 policies, the least recently used forgotten first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from letterlock.errors import Malformed, PeerFault
+from letterlock.formats import mta_sts
+from letterlock.formats.dns.question import Outcome, Question
+from letterlock.formats.dns.rdata import Txt
+from letterlock.formats.mta_sts import Policy
+from letterlock.host import https
+from letterlock.host.clock import Clock
+from letterlock.host.https import Fetch
+from letterlock.host.logs import Log
+
+_MOST_POLICIES = 10_000
+_PATH = "/.well-known/mta-sts.txt"
+_AGAIN_SECONDS = 300.0  # RFC 8461 section 3.3: not at once after a fetch that failed
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A policy as it was fetched, with the record's id; `expires` in seconds since 1970."""
+
+    policy: Policy
+    id: str
+    expires: float
+
+
+class StsPolicies:
+    """The policies known; kept in `file` over restarts, if given."""
+
+    def __init__(self, fetch: Fetch, *, clock: Clock, log: Log, file: Path | None = None) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._log = log
+        self._file = file
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._failed: dict[str, float] = {}
+        self._fetching: dict[str, asyncio.Future[Kept | None]] = {}
+        self._load()
+
+    async def policy(self, domain: str) -> Policy | None:
+        """Return the policy that holds for mail to `domain` now, or None for none."""
+        now = self._clock.now()
+        kept = self._kept.get(domain)
+        if kept is not None and kept.expires <= now:
+            del self._kept[domain]
+            kept = None
+        answer = await self._fetch.resolver.ask(Question(f"_mta-sts.{domain}", "TXT"))
+        if answer.outcome is Outcome.FOUND:
+            texts = [record.joined for record in answer.records if isinstance(record, Txt)]
+            identifier = mta_sts.read_record(texts)
+            if identifier is not None and (kept is None or kept.id != identifier):
+                kept = await self._renewed(domain, identifier) or kept
+        if kept is None:
+            return None
+        if domain in self._kept:
+            self._kept.move_to_end(domain)
+        return kept.policy
+
+    async def _renewed(self, domain: str, identifier: str) -> Kept | None:
+        if self._clock.now() < self._failed.get(domain, 0):
+            return None
+        fetching = self._fetching.get(domain)
+        if fetching is None:
+            fetching = asyncio.ensure_future(self._get(domain, identifier))
+            self._fetching[domain] = fetching
+            fetching.add_done_callback(lambda _: self._fetching.pop(domain, None))
+        return await asyncio.shield(fetching)
+
+    async def _get(self, domain: str, identifier: str) -> Kept | None:
+        host = f"mta-sts.{domain}"
+        try:
+            media_type, body = await https.get(host, _PATH, self._fetch)
+            if media_type.partition(";")[0].strip().lower() != "text/plain":
+                raise Malformed(
+                    f"the policy comes as {media_type[:60]!r}, not text/plain", clause="RFC 8461 section 3.2"
+                )
+            policy = mta_sts.read_policy(body)
+        except (PeerFault, Malformed) as fault:
+            problem = fault.problem
+            self._log.warning("MTA-STS policy not fetched", domain=domain, problem=problem)
+            if len(self._failed) >= _MOST_POLICIES:
+                self._failed.clear()
+            self._failed[domain] = self._clock.now() + _AGAIN_SECONDS
+            return None
+        self._failed.pop(domain, None)
+        kept = Kept(policy, identifier, self._clock.now() + policy.max_age_seconds)
+        self._kept[domain] = kept
+        if len(self._kept) > _MOST_POLICIES:
+            self._kept.popitem(last=False)
+        self._log.event("MTA-STS policy fetched", domain=domain, mode=policy.mode.value)
+        await asyncio.to_thread(self._save, msgspec.json.encode(self._kept))
+        return kept
+
+    def _load(self) -> None:
+        if self._file is None or not self._file.exists():
+            return
+        try:
+            known = msgspec.json.decode(self._file.read_bytes(), type=dict[str, Kept])
+        except (OSError, msgspec.DecodeError) as error:
+            self._log.warning("MTA-STS policies not read", file=str(self._file), problem=str(error))
+            return
+        self._kept.update(known)
+
+    def _save(self, octets: bytes) -> None:
+        # A cache: what a power cut takes from it is fetched again, so nothing is synced.
+        if self._file is None:
+            return
+        fresh = self._file.with_suffix(".new")
+        try:
+            fresh.write_bytes(octets)
+            fresh.replace(self._file)
+        except OSError as error:
+            self._log.warning("MTA-STS policies not kept", file=str(self._file), problem=str(error))

@@ -1,0 +1,174 @@
+"""Send the reports that other domains asked for: aggregate reports once an interval, each at its own time.
+
+A report is due a while after its interval ends, at a time that follows from the domain's name, so that not all leave at
+once. What was sent stands in the ledger; a restart sends nothing twice and forgets nothing. A destination that could not
+be verified for now is tried again at the next run, for a day.
+
+Standards: RFC 9990 (Report Delivery; Verifying External Destinations; Email).
+Limits: `SendSettings.most_octets` a report, `most_reports` a run, eight destinations a domain.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from letterlock.formats.address import Address
+from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.imf.dates import write_date
+from letterlock.formats.mime.build import Binary, Multipart, Text, build
+from letterlock.formats.reports import dmarc_aggregate
+from letterlock.host.drive_decisions import drive
+from letterlock.host.ledger import Entry, Fact, Ledger
+from letterlock.host.logs import Log
+from letterlock.host.resolver.interface import Resolver
+from letterlock.postmaster.aggregate import Drafted, Reporter, draft
+from letterlock.trust import dkim
+from letterlock.trust.dmarc import destination
+from letterlock.trust.dmarc.record import ReportUri
+
+KIND = "aggregate report sent"
+_MOST_DESTINATIONS = 8
+
+# Hands a message over for transfer; it is durable when this returns.
+Submit = Callable[[Envelope, bytes], Awaitable[None]]
+# Posts octets of a media type to an https URI and tells whether they were taken.
+Post = Callable[[str, bytes, str], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class SendSettings:
+    """How reports are sent. `interval_seconds` divides a day; reports leave within `spread_seconds` after it."""
+
+    reporter: Reporter
+    interval_seconds: int = 86_400
+    spread_seconds: int = 14_400
+    most_octets: int = 10_000_000
+    most_reports: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ReportMessage:
+    """A report as a message, ready to be signed and sent."""
+
+    envelope: Envelope
+    octets: bytes
+
+
+def due_at(report_id: str, end: int, spread_seconds: int) -> int:
+    """Return when a report leaves: some seconds after its interval, the same whenever it is asked."""
+    return end + (zlib.crc32(report_id.encode()) % spread_seconds if spread_seconds else 0)
+
+
+def compose(drafted: Drafted, reporter: Reporter, addresses: tuple[str, ...], now: int) -> ReportMessage:
+    """Return the message that carries a report (RFC 9990, Email)."""
+    report = drafted.report
+    name = dmarc_aggregate.filename(report, reporter.domain)
+    begin, end = (datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M") for at in (report.begin, report.end))
+    passed = sum(record.messages for record in report.records if record.is_pass)
+    text = (
+        f"This is a DMARC aggregate report for {report.policy.domain}, from {begin} to {end} UTC.\n\n"
+        f"{report.messages} messages, of which {passed} passed.\n\n"
+        f"It was asked for by the rua tag of the record at _dmarc.{report.policy.domain}.\n"
+    )
+    content = gzip.compress(dmarc_aggregate.write(report), mtime=report.end)
+    fields = [
+        ("From", reporter.email),
+        ("To", ", ".join(addresses)),
+        (
+            "Subject",
+            f"Report Domain: {report.policy.domain} Submitter: {reporter.domain} Report-ID: <{report.report_id}>",
+        ),
+        ("Date", write_date(datetime.fromtimestamp(now, UTC))),
+        ("Message-ID", f"<{report.report_id}>"),
+        ("Auto-Submitted", "auto-generated"),
+    ]
+    part = Multipart("mixed", (Text(text), Binary(content, "application/gzip", name)))
+    octets = build(part, fields, token=f"report{report.end}")
+    envelope = Envelope(Address.parse(reporter.email), tuple(Recipient(Address.parse(one)) for one in addresses))
+    return ReportMessage(envelope, octets)
+
+
+class AggregateSender:
+    """Sends what is due. `keys` sign as the reporter's domain, so that reports pass DMARC themselves."""
+
+    def __init__(
+        self,
+        settings: SendSettings,
+        *,
+        ledger: Ledger,
+        resolver: Resolver,
+        submit: Submit,
+        keys: tuple[dkim.SigningKey, ...],
+        log: Log,
+        post: Post | None = None,
+    ) -> None:
+        self.settings = settings
+        self._ledger = ledger
+        self._resolver = resolver
+        self._submit = submit
+        self._keys = keys
+        self._log = log
+        self._post = post
+
+    def drafts(self, now: int) -> tuple[Drafted, ...]:
+        """Return the reports of the last whole interval, sent or not: the preview of a run."""
+        length = self.settings.interval_seconds
+        end = now - now % length
+        entries = self._ledger.read(kind="assessed", since=end - length, until=end)
+        return draft(entries, self.settings.reporter, end - length, end)
+
+    async def run(self, now: int) -> int:
+        """Send every report of the last whole interval that is due and was not sent; return how many left."""
+        sent = {entry.transaction for entry in self._ledger.read(kind=KIND, since=now - 3 * 86_400)}
+        left = 0
+        for drafted in self.drafts(now):
+            report = drafted.report
+            is_due = due_at(report.report_id, report.end, self.settings.spread_seconds) <= now
+            if is_due and report.report_id not in sent and left < self.settings.most_reports:
+                left += await self._send(drafted, now)
+        return left
+
+    async def _send(self, drafted: Drafted, now: int) -> bool:
+        report = drafted.report
+        uris, problems, is_known = await self._destinations(drafted)
+        addresses = tuple(dict.fromkeys(uri.address for uri in uris if uri.scheme == "mailto"))
+        delivered = 0
+        if addresses:
+            message = compose(drafted, self.settings.reporter, addresses, now)
+            if len(message.octets) > self.settings.most_octets:
+                problems.append(f"the report has {len(message.octets)} octets")
+            else:
+                signed = dkim.sign(message.octets, self._keys, now) + message.octets
+                await self._submit(message.envelope, signed)
+                delivered += 1
+        for uri in uris:
+            if uri.scheme == "https" and self._post is not None:
+                content = gzip.compress(dmarc_aggregate.write(report), mtime=report.end)
+                delivered += await self._post(uri.uri, content, "application/gzip")
+        self._log.event("aggregate report", domain=report.policy.domain, sent=bool(delivered), problems=problems)
+        if not is_known and not delivered:
+            return False  # a look-up failed: this report stays due
+        facts: dict[str, Fact] = {"domain": report.policy.domain, "to": [*addresses], "problems": [*problems]}
+        self._ledger.append(Entry(now, KIND, report.report_id, report.policy.domain, facts))
+        self._ledger.flush()
+        return bool(delivered)
+
+    async def _destinations(self, drafted: Drafted) -> tuple[list[ReportUri], list[str], bool]:
+        """Return where the report may go, what keeps it from elsewhere, and whether every look-up succeeded."""
+        uris: list[ReportUri] = []
+        problems: list[str] = []
+        is_known = True
+        for uri in drafted.record.rua[:_MOST_DESTINATIONS]:
+            if uri.scheme not in ("mailto", "https"):
+                problems.append(f"{uri.uri}: no way to send by {uri.scheme}")
+                continue
+            verified = await drive(destination.verify(drafted.report.policy.domain, uri), self._resolver)
+            uris += verified.uris
+            is_known = is_known and verified.is_known
+            if not verified.uris:
+                problems.append(f"{uri.uri}: {verified.reason}")
+        return uris, problems, is_known
