@@ -3,8 +3,7 @@
 `parse_addresses` reads any text and never fails. A `Mailbox` keeps its display name as written (encoded words
 undecoded, as ENVELOPE wants them) and decodes it on demand; `to_address` gives the transport's form or says why not.
 
-Standards: RFC 5322 section 3.4, section 4.4 (obsolete), RFC 6854 (groups in From), RFC 6532 section 3.2, RFC 5258-style
-names in comments are the quirk comment-name.
+Standards: RFC 5322 section 3.4, section 4.4 (obsolete), RFC 6854 (groups in From), RFC 6532 section 3.2.
 Limits: `Limits.addresses`; linear in the value.
 """
 
