@@ -63,7 +63,8 @@ class Kind(enum.Enum):
     NAME_CONFLICT = "name-conflict", "the names in Content-Type and Content-Disposition differ", True
     UNKNOWN_ENCODING = "unknown-encoding", "a transfer encoding nobody knows; the octets are kept as they are", True
     ENCODED_COMPOSITE = "encoded-composite", "a transfer encoding on a multipart or message part", True
-    BAD_BASE64 = "bad-base64", "characters or an end that base64 does not have", False
+    BAD_BASE64 = "bad-base64", "characters that base64 does not have; they are passed over", True
+    BASE64_END = "base64-end", "base64 whose end is missing or padded wrongly", False
     BASE64_AFTER_END = "base64-after-end", "base64 that goes on after its padding", True
     BAD_QUOTED_PRINTABLE = "bad-quoted-printable", "an equals sign that begins no quoted-printable octet", False
     UNKNOWN_CHARSET = "unknown-charset", "a charset nobody knows; octets above 127 are not shown", True

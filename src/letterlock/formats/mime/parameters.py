@@ -26,7 +26,7 @@ _ATTRIBUTE_SAFE = "!#$&+-.^_`{|}~"  # attribute-char of RFC 2231 section 7 besid
 
 
 def read_parameters(value: str, defects: list[Defect], *, limits: Limits = DEFAULT) -> tuple[list[str], dict[str, str]]:
-    """Return the words before the first semicolon and the parameters by lower-case name, decoded."""
+    """Return the words before the first semicolon as written and the parameters by lower-case name, decoded."""
     found: list[Token] = []
     in_type = True
     for token in tokens(value, defects):
@@ -55,7 +55,7 @@ def read_parameters(value: str, defects: list[Defect], *, limits: Limits = DEFAU
             if name in plain:  # RFC 2231 does not say; the extended form is the fuller one
                 defects.append(Defect(Kind.DUPLICATE_PARAMETER, 0, name))
             plain[name] = joined
-    return [token.text for token in groups[0]], plain
+    return [value[token.start : token.end] for token in groups[0]], plain
 
 
 def _read_one(
