@@ -199,6 +199,7 @@ async def _resolver(settings: Settings, log: Log) -> SystemResolver:
             Mode(dns.mode),
             servers=tuple(dns.servers),
             anchors=settings.path(dns.anchors) if dns.anchors else None,
+            anchor_state=settings.path(settings.data) / "anchors.json",
             root_servers=tuple(dns.root_servers),
             port=dns.port,
         )
