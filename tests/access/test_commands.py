@@ -346,6 +346,20 @@ async def test_search_results_are_saved_and_used(served: Any, letter: Letter) ->
     assert await client.ok("FETCH $ (UID)") == []
 
 
+async def test_a_quota_holds_for_append_and_copy(served: Any, accounts: Any, letter: Letter) -> None:
+    """MOVE needs no room; what the quota forbids changes nothing."""
+    await served.deliver(letter(1))
+    client = await served.login("SELECT INBOX")
+    accounts.set_quota("anna@rosewood.test", len(letter(1)) + 10)
+    try:
+        assert (await client(b"APPEND INBOX {20+}\r\n" + b"x" * 20))[-1].startswith(b"NO [OVERQUOTA]")
+        assert (await client("COPY 1 Sent"))[-1].startswith(b"NO [OVERQUOTA]")
+        await client.ok(b"APPEND INBOX {10+}\r\n" + b"x" * 10)
+        await client.ok("MOVE 1 Sent")
+    finally:
+        accounts.set_quota("anna@rosewood.test", 0)
+
+
 async def test_copy_move_and_uid_expunge(served: Any, letter: Letter) -> None:
     await served.deliver(*(letter(n) for n in range(1, 5)))
     client = await served.login("SELECT INBOX")

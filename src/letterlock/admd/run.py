@@ -19,6 +19,7 @@ from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
+from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, split_endpoint
 from letterlock.admd.signing import Signer, load_keys
@@ -101,6 +102,7 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
     async with contextlib.AsyncExitStack() as stack:
         sockets = _bind(settings, stack)
         parts = await _open(settings, stack, clock)
+        await serve_own_zones(settings, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         _begin_reports(settings, parts, stack, clock)
         endpoints = {}
