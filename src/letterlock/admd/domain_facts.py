@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from letterlock.admd.settings import Settings, split_endpoint
-from letterlock.admd.signing import load_keys
+from letterlock.admd.signing import load_ring
 from letterlock.errors import Malformed
 from letterlock.hostmaster.records import SERVICES, DomainFacts
 from letterlock.trust.primitives.peer_chain import read_pem
@@ -30,7 +30,7 @@ def facts_of(settings: Settings, domain: str = "", addresses: tuple[str, ...] = 
         domain,
         settings.host_name,
         addresses,
-        dkim=tuple((key.selector, key.record().encode()) for key in load_keys(settings, domain)),
+        dkim=tuple((selector, text.encode()) for selector, text in load_ring(settings).records(domain)),
         certificates=certificates,
         report_address=f"postmaster@{domain}",
         smtp_port=settings.transfer.port,
