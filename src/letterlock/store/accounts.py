@@ -215,6 +215,14 @@ class Accounts:
         ).fetchone()
         return (str(row[0]), float(row[1]), int(row[2]), int(row[3])) if row else None
 
+    def secret(self, name: str) -> bytes:
+        """Return 32 secret octets of this name, made when first asked for."""
+        with self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO secrets VALUES (?, ?)", (name, self._entropy.octets(32)))
+            row = self._connection.execute("SELECT octets FROM secrets WHERE name = ?", (name,)).fetchone()
+        assert row is not None
+        return bytes(row[0])
+
     # questions, quick
 
     def account(self, name: str) -> Account | None:
