@@ -70,6 +70,11 @@ class Tls(Section):
         Path("tls/certificate.pem"), description="The certificate chain, PEM, the server's first."
     )
     key: Path = Field(Path("tls/key.pem"), description="The private key of that certificate, PEM.")
+    next_key: Path | None = Field(
+        None,
+        description="The private key of the next certificate, PEM: its TLSA record is published beside the current one, so "
+        "that it is known everywhere when the certificate changes.",
+    )
     trusted: Path | None = Field(
         None, description="PEM file of certification authorities trusted beside the system's when we are the client."
     )
@@ -145,6 +150,17 @@ class Assess(Section):
     junk_mailbox: str = Field("Junk", description="Where mail goes that its domain asks to be quarantined.")
 
 
+class Reports(Section):
+    """What is reported to other domains about their mail, and where their reports about ours are read."""
+
+    send_aggregate: bool = Field(True, description="Send DMARC aggregate reports to the domains that ask for them.")
+    send_failures: bool = Field(
+        False, description="Send DMARC failure reports, redacted, to domains that ask for them."
+    )
+    organization: str = Field("", description="The name reports carry; the domain if left out.")
+    account: str = Field("", description="The account whose INBOX gets the reports of others, to be read from there.")
+
+
 class Log(Section):
     """Where events are written, one JSON line each."""
 
@@ -169,6 +185,7 @@ class Settings(Section):
     delivery: Delivery = Delivery()
     dkim: Dkim = Dkim()
     assess: Assess = Assess()
+    reports: Reports = Reports()
     log: Log = Log()
     folder: Annotated[Path, Field(exclude=True)] = Path()
 
