@@ -84,10 +84,17 @@ async def submission(
     clock = clock or SetClock()
     ledger, tls = Ledger(), ServerTls([key_pair])
     service = Submission(
-        settings or SubmissionSettings("mx.rosewood.test"), store=cast(Store, ledger), accounts=accounts,
-        recipients=People(), tls=tls, backoff=Backoff(clock, BackoffSettings(free_failures=3)), clock=clock, entropy=SeededEntropy(), log=Log("msa"),
+        settings or SubmissionSettings("mx.rosewood.test"),
+        store=cast(Store, ledger),
+        accounts=accounts,
+        recipients=People(),
+        tls=tls,
+        backoff=Backoff(clock, BackoffSettings(free_failures=3)),
+        clock=clock,
+        entropy=SeededEntropy(),
+        log=Log("msa"),
         **options,
-    )  # fmt: skip
+    )
     if service_hook is not None:
         service_hook.append(service)
     listener = Listener(service.session, log=Log("msa"), tls=tls if implicit else None)
@@ -244,6 +251,35 @@ async def test_recipients_an_hour_are_limited(accounts: Accounts, key_pair: KeyP
             assert [answer.code for answer in await client.transfer(envelope, MESSAGE)] == expected
             await client.quit()
             clock.move(3600 if expected == [450] * 4 else 0)
+
+
+async def test_priority_and_future_release(accounts: Accounts, key_pair: KeyPair) -> None:
+    """RFC 6710 and RFC 4865: the queue entry carries the priority and is due when its author wished; not too far off."""
+    clock = SetClock()
+    async with submission(accounts, key_pair, clock) as (endpoint, ledger):
+        client = await client_for(endpoint, key_pair)
+        await log_in(client)
+        assert "MT-PRIORITY" in client.offer
+        assert client.offer.keywords["FUTURERELEASE"] == ("2592000", "2027-02-14T08:00:00Z")
+        for parameters, code in [
+            ("MT-PRIORITY=3 HOLDFOR=3600", 250), ("HOLDUNTIL=2027-01-15T09:00:00Z", 250), ("MT-PRIORITY=10", 501),
+            ("HOLDFOR=2592001", 501), ("HOLDUNTIL=2028-01-15T09:00:00Z", 501), ("HOLDUNTIL=yesterday", 501),
+            ("HOLDFOR=1 HOLDUNTIL=2027-01-15T09:00:00Z", 501), ("HOLDUNTIL=2020-01-15T09:00:00Z", 250),
+        ]:  # fmt: skip
+            client.stream.write(f"MAIL FROM:<ada@rosewood.test> {parameters}\r\n".encode())
+            client.stream.expect_within(5)
+            answer = await client.stream.read()
+            assert answer.startswith(str(code).encode()), (parameters, answer)
+            if code == 250:
+                client.stream.write(b"RCPT TO:<bob@harbor.test>\r\nBDAT %d LAST\r\n%b" % (len(MESSAGE), MESSAGE))
+                answer = b""
+                while answer.count(b"\r\n") < 2:
+                    answer += await client.stream.read()
+        await client.quit()
+    now = clock.now()
+    entries = [transaction.queued[0] for transaction in ledger.transactions]
+    assert [(entry.priority, entry.next_attempt - now, entry.expires - entry.next_attempt) for entry in entries] == [
+        (3, 3600, 432_000), (0, 3600, 432_000), (0, 0, 432_000)]  # fmt: skip
 
 
 async def test_a_session_of_failures_is_ended(accounts: Accounts, key_pair: KeyPair) -> None:

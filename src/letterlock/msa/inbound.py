@@ -7,12 +7,13 @@ Password guessing is slowed by network and by account; a shut key is answered th
 from which an account was used with its password is never shut out of it by the failures of others. An account may address
 so many recipients an hour; what is beyond waits with the client (450 4.7.1).
 
-Standards: RFC 6409, RFC 4954 (AUTH), RFC 8314 (465 and 587), RFC 4422 section 6.
+Standards: RFC 6409, RFC 4865 (future release), RFC 6710 (priority), RFC 4954 (AUTH), RFC 8314 (465 and 587), RFC 4422 section 6.
 See also: mta/session.py, protocols/sasl, store/accounts.py, host/backoff.py.
 """
 
 from __future__ import annotations
 
+import datetime
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -83,6 +84,7 @@ class Accounts(Protocol):
 
 
 _MOST_FAMILIAR = 100_000
+_LONGEST_HOLD_SECONDS = 30 * 24 * 3600
 
 Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
 
@@ -154,6 +156,8 @@ class Submission:
             demands_tls=True,
             tls_mechanisms=settings.mechanisms,
             demands_authentication=True,
+            offers_priority=True,
+            longest_hold=(_LONGEST_HOLD_SECONDS, _instant(self.clock.now() + _LONGEST_HOLD_SECONDS)),
         )
         log = self._log.bind(peer=str(stream.peer))
         policy = SubmissionPolicy(self, offer.tls_mechanisms, log)
@@ -170,6 +174,8 @@ class SubmissionPolicy:
         self._destinations: list[Destination] = []
         self._exchange: ServerExchange | None = None
         self._failures = 0
+        self._priority = 0
+        self._release = 0.0
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
@@ -181,6 +187,11 @@ class SubmissionPolicy:
         path = sender.reverse_path
         if path is not None and not self._service.accounts.may_send_as(session.conversation.user, path):
             return self._declined(str(path), reply(553, "5.7.1", f"{path} is not an address of yours"))
+        now = self._service.clock.now()
+        release = sender.hold_until or now + sender.hold_seconds
+        if release > now + _LONGEST_HOLD_SECONDS:
+            return reply(501, "5.5.4", f"A message is held for {_LONGEST_HOLD_SECONDS} seconds at most")
+        self._priority, self._release = sender.priority, release
         return None
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
@@ -198,7 +209,8 @@ class SubmissionPolicy:
             code = 450 if destination.result is Result.DEFERRED else 550
             answer = reply(code, destination.status, destination.reply)
             return self._declined(str(recipient.forward_path), answer)
-        self._destinations.append(destination)
+        held = self._release > self._service.clock.now()
+        self._destinations.append(_Elsewhere((recipient,)) if held else destination)
         return None
 
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
@@ -350,6 +362,7 @@ class SubmissionPolicy:
             now=now,
         )
         relays = [relay for destination in self._destinations for relay in destination.relays]
+        due = max(now, self._release)
         return Transaction(
             identifier,
             now,
@@ -359,16 +372,21 @@ class SubmissionPolicy:
                 identifier,
                 envelope,
                 relays,
-                now=now,
-                expires=now + settings.expire_seconds,
+                now=due,
+                expires=due + settings.expire_seconds,
                 source=f"submission {conversation.user}",
+                priority=self._priority,
             ),
         )
 
 
+def _instant(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @dataclass(frozen=True, slots=True)
 class _Elsewhere:
-    """A recipient of another domain."""
+    """A recipient that is for the queue: of another domain, or of ours and not yet."""
 
     relays: tuple[Recipient, ...]
     deliveries: tuple[()] = ()
