@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from letterlock.host.https import Fetch
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import ConnectionLimits, Listener, bind
 from letterlock.host.logs import Log
+from letterlock.host.milter_client import FilterSettings
+from letterlock.host.privileges import drop_to
 from letterlock.host.resolver.system import Mode, ResolverSettings, SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import KeyPair, ServerTls, authenticated_client
@@ -41,11 +44,12 @@ from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
 from letterlock.mta.assess import Assessor, AssessSettings
 from letterlock.mta.demand import Demands
+from letterlock.mta.filters import Filtered
 from letterlock.mta.inbound import Inbound, InboundSettings
 from letterlock.mta.outbound import Outbound, OutboundSettings
 from letterlock.mta.queue.runner import Runner
 from letterlock.mta.queue.schedule import QueueSettings
-from letterlock.mta.route import RoutingSettings
+from letterlock.mta.route import Relay, RoutingSettings
 from letterlock.mta.sts_policies import StsPolicies
 from letterlock.mta.transfer import transfer_over
 from letterlock.postmaster.aggregate import Reporter
@@ -101,6 +105,8 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
     """Run the domain for the length of the context. Raises SettingsFault, Unavailable."""
     async with contextlib.AsyncExitStack() as stack:
         sockets = _bind(settings, stack)
+        if settings.user:
+            drop_to(settings.user)
         parts = await _open(settings, stack, clock)
         await serve_own_zones(settings, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
@@ -113,6 +119,7 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
                 tls=parts.tls if service in _TLS_FROM_THE_START else None,
                 limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
                 refusal=_REFUSALS[service],
+                proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
             )
             await listener.start(sockets.pop(service))
             stack.push_async_callback(listener.stop, grace_seconds=_GRACE_SECONDS)
@@ -260,7 +267,14 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         entropy=entropy,
         log=Log("mta"),
         tls=parts.tls,
-        assess=parts.assessor,
+        assess=Filtered(
+            parts.assessor,
+            tuple(FilterSettings(address) for address in settings.filters.addresses),
+            settings.host_name,
+            Log("mta"),
+            junk_mailbox=settings.assess.junk_mailbox,
+            is_optional=settings.filters.optional,
+        ),
         judge_sender=parts.assessor.sender,
     )
     submission = Submission(
@@ -302,7 +316,9 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
 
 def _outbound(settings: Settings, resolver: SystemResolver, clock: Clock, entropy: Entropy) -> Outbound:
     transfer = settings.transfer
-    routing = RoutingSettings(frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports)
+    routing = RoutingSettings(
+        frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports, relays=_relays(settings)
+    )
     trusted = settings.path(settings.tls.trusted) if settings.tls.trusted else None
     authenticated = authenticated_client(trusted, beside_system=True)
     policies = StsPolicies(
@@ -319,6 +335,21 @@ def _outbound(settings: Settings, resolver: SystemResolver, clock: Clock, entrop
         log=Log("mta"),
         demand=Demands(clock=clock, authenticated=authenticated, policies=policies),
     )
+
+
+def _relays(settings: Settings) -> dict[str, Relay]:
+    transfer = settings.transfer
+    if not transfer.relay:
+        return {}
+    host, _, port = transfer.relay.partition(":")
+    password = ""
+    if transfer.relay_password is not None:
+        file = settings.path(transfer.relay_password)
+        try:
+            password = file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsFault((f"transfer.relay_password = {str(file)!r}: cannot be read: {error}",)) from None
+    return {"*": Relay(host, int(port or 25), transfer.relay_user, password, implicit_tls=port == "465")}
 
 
 def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock, entropy: Entropy) -> Runner:
