@@ -290,3 +290,19 @@ async def test_no_server_learns_more_of_a_name_than_it_must() -> None:
     assert response.answer == (text,)
     wanted = [("test", 1), ("b.test", 1), ("a.b.test", 16), ("c.test", 16)]
     assert asked == [(names.to_wire(name), number) for name, number in wanted]
+
+
+async def test_a_verdict_comes_in_time() -> None:
+    """However slow the servers are, the whole of it is bounded."""
+    async with _serve(lambda query, tcp: []) as (server, _):
+        exchange = Exchange()
+        source = IterativeSource(exchange, [server] * 13, port=server.port)
+        answer = await ValidatingResolver(source, {}, total_seconds=0.1).ask(QUESTION)
+        await exchange.aclose()
+    assert (answer.outcome, "within 0.1 s" in answer.reason) == (Outcome.FAILED, True)
+
+
+@pytest.mark.parametrize("mnemonic", ["ANY", "AXFR", "RRSIG", "OPT", "TSIG"])
+async def test_what_is_no_record_set_is_not_looked_up(mnemonic: str) -> None:
+    answer = await ValidatingResolver(IterativeSource(Exchange(), []), {}).ask(Question("www.test", mnemonic))
+    assert (answer.outcome, "by itself" in answer.reason) == (Outcome.FAILED, True)

@@ -169,7 +169,8 @@ def _questions() -> list[Question]:
         for child in CHILDREN
         for name, mnemonic in QUESTIONS
     ]
-    return [*below, Question("test", "NS"), Question("", "DNSKEY"), Question("none", "A"), Question("ns.test", "A")]
+    top = [Question(name, kind) for name in ("", "test") for kind in ("DS", "DNSKEY", "SOA", "NS", "MX")]
+    return [*below, *top, Question("none", "A"), Question("ns.test", "A")]
 
 
 async def _differences(tree: Tree, resolver: ValidatingResolver) -> list[str]:
