@@ -261,6 +261,11 @@ class Accounts:
             found.setdefault(str(address), []).append(str(target))
         return {address: tuple(targets) for address, targets in found.items()}
 
+    def quota_of(self, name: str) -> int:
+        """Return how many octets an account may hold, 0 for no limit."""
+        row = self._connection.execute("SELECT quota_octets FROM accounts WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else 0
+
     def may_send_as(self, name: str, address: Address) -> bool:
         """Tell whether an address is the account's own: one of its addresses, sub-addresses aside."""
         return self.account_of(address) == name
