@@ -135,6 +135,7 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
     if report.replayed or report.torn_octets or report.strange:
         log.warning("recovered", replayed=report.replayed, torn_octets=report.torn_octets, strange=report.strange)
     accounts = stack.enter_context(opened_accounts(settings))
+    store.obey_quotas(accounts.quota_of)
     resolver = await _resolver(settings, log)
     stack.push_async_callback(resolver.aclose)
     ledger = stack.enter_context(contextlib.closing(Ledger.open(data / LEDGER_NAME)))
@@ -232,6 +233,7 @@ async def _resolver(settings: Settings, log: Log) -> SystemResolver:
             Mode(dns.mode),
             servers=tuple(dns.servers),
             anchors=settings.path(dns.anchors) if dns.anchors else None,
+            anchor_state=settings.path(settings.data) / "anchors.json",
             root_servers=tuple(dns.root_servers),
             port=dns.port,
         )

@@ -70,6 +70,11 @@ class Tls(Section):
         Path("tls/certificate.pem"), description="The certificate chain, PEM, the server's first."
     )
     key: Path = Field(Path("tls/key.pem"), description="The private key of that certificate, PEM.")
+    next_key: Path | None = Field(
+        None,
+        description="The private key of the next certificate, PEM: its TLSA record is published beside the current one, so "
+        "that it is known everywhere when the certificate changes.",
+    )
     trusted: Path | None = Field(
         None, description="PEM file of certification authorities trusted beside the system's when we are the client."
     )

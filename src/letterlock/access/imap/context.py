@@ -76,7 +76,7 @@ class Context:
         return mailbox
 
     async def demand_room(self, octets: int) -> None:
-        """Raise No where so much more would exceed the account's quota (RFC 9208 section 5.3)."""
+        """Raise No where so much more would exceed the account's quota (RFC 9208 section 4.3.1)."""
         account = self._accounts.account(self.account)
         if account is not None and account.quota_octets:
             usage = await self.store.usage(self.account)
