@@ -299,6 +299,11 @@ async def test_fetching_a_body_marks_it_seen_and_says_so(served: Any, letter: Le
         ("BODY \u201eSch\u00f6ne\u201d", ""),
         ("BODY sch\u00f6ne", "3"),
         ("TEXT letter", "1 2"),
+        ("BODY letter", ""),
+        ("BODY inner", "3"),
+        ("TEXT application/octet-stream", "3"),
+        ("HEADER Content-Type boundary", "3"),
+        ("HEADER X-Odd \"\"", ""),
         ("HEADER Message-ID 2@", "2"),
         ("HEADER Bcc \"\"", ""),
         ("SENTON 1-Nov-2026", "3"),
@@ -344,6 +349,20 @@ async def test_search_results_are_saved_and_used(served: Any, letter: Letter) ->
     assert await client.ok("SEARCH $") == [b"* SEARCH 1"]
     assert (await client("SEARCH RETURN (SAVE) CHARSET KOI8-R ALL"))[-1].startswith(b"NO [BADCHARSET")
     assert await client.ok("FETCH $ (UID)") == []
+
+
+async def test_a_quota_holds_for_append_and_copy(served: Any, accounts: Any, letter: Letter) -> None:
+    """MOVE needs no room; what the quota forbids changes nothing."""
+    await served.deliver(letter(1))
+    client = await served.login("SELECT INBOX")
+    accounts.set_quota("anna@rosewood.test", len(letter(1)) + 10)
+    try:
+        assert (await client(b"APPEND INBOX {20+}\r\n" + b"x" * 20))[-1].startswith(b"NO [OVERQUOTA]")
+        assert (await client("COPY 1 Sent"))[-1].startswith(b"NO [OVERQUOTA]")
+        await client.ok(b"APPEND INBOX {10+}\r\n" + b"x" * 10)
+        await client.ok("MOVE 1 Sent")
+    finally:
+        accounts.set_quota("anna@rosewood.test", 0)
 
 
 async def test_copy_move_and_uid_expunge(served: Any, letter: Letter) -> None:

@@ -448,6 +448,23 @@ async def test_an_entry_given_back_until_later_is_not_due_before(store: Store) -
     assert len(await store.take_due(NOW + 7, 9)) == 1
 
 
+async def test_a_parked_entry_is_found_by_its_lane_only(store: Store) -> None:
+    owed = (queued("q1", "a@b.test"), queued("q2", "a@b.test"), queued("q3", "a@b.test", priority=1))
+    await store.commit(Transaction("t", NOW, (b"x",), (), owed))
+    await store.take_due(NOW, 9)
+    for queue_id in ("q1", "q2", "q3"):
+        await store.park(queue_id, "b.test")
+    assert await store.take_due(NOW, 9) == ()
+    assert await store.next_due() is None
+    assert await store.take_parked("c.test", NOW, 9) == ()
+    assert [entry.queue_id for entry in await store.take_parked("b.test", NOW, 2)] == ["q3", "q1"]
+    await store.settle("q1", NOW, [relayed(0, "a@b.test")])
+    assert await store.queue_size() == (2, 2)
+    await store.retry(QueueFilter(queue_id="q2"), NOW)
+    assert await store.take_parked("b.test", NOW, 9) == ()
+    assert [entry.queue_id for entry in await store.take_due(NOW, 9)] == ["q2"]
+
+
 async def test_an_entry_is_settled_in_parts_and_gone_when_nothing_is_owed(store: Store) -> None:
     await store.commit(Transaction("t", NOW, (b"x",), (), (queued("q", "a@b.test", "c@d.test", "e@f.test"),)))
     (entry,) = await store.take_due(NOW, 9)

@@ -19,9 +19,10 @@ from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
+from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, split_endpoint
-from letterlock.admd.signing import Signer
+from letterlock.admd.signing import Signer, load_keys
 from letterlock.errors import SettingsFault
 from letterlock.formats.mta_sts import LONGEST_POLICY
 from letterlock.host.backoff import Backoff
@@ -47,6 +48,11 @@ from letterlock.mta.queue.schedule import QueueSettings
 from letterlock.mta.route import RoutingSettings
 from letterlock.mta.sts_policies import StsPolicies
 from letterlock.mta.transfer import transfer_over
+from letterlock.postmaster.aggregate import Reporter
+from letterlock.postmaster.failures import FailureSettings
+from letterlock.postmaster.report_store import ReportStore
+from letterlock.postmaster.send import SendSettings
+from letterlock.postmaster.service import Postmaster, PostmasterSettings
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import LogStore, open_store
@@ -96,7 +102,9 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
     async with contextlib.AsyncExitStack() as stack:
         sockets = _bind(settings, stack)
         parts = await _open(settings, stack, clock)
+        await serve_own_zones(settings, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
+        _begin_reports(settings, parts, stack, clock)
         endpoints = {}
         for service, session in _services(settings, parts, clock, entropy).items():
             listener = Listener(
@@ -127,6 +135,7 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
     if report.replayed or report.torn_octets or report.strange:
         log.warning("recovered", replayed=report.replayed, torn_octets=report.torn_octets, strange=report.strange)
     accounts = stack.enter_context(opened_accounts(settings))
+    store.obey_quotas(accounts.quota_of)
     resolver = await _resolver(settings, log)
     stack.push_async_callback(resolver.aclose)
     ledger = stack.enter_context(contextlib.closing(Ledger.open(data / LEDGER_NAME)))
@@ -156,6 +165,33 @@ async def _begin_queue(
     stack.push_async_callback(_end, transferring)
     stack.push_async_callback(runner.stop, _GRACE_SECONDS)
     return transferring
+
+
+def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExitStack, clock: Clock) -> None:
+    """Send reports to other domains and read theirs, in the background."""
+    ledger = parts.assessor.ledger
+    assert ledger is not None
+    reports = stack.enter_context(contextlib.closing(ReportStore(settings.path(settings.data) / "reports.sqlite")))
+    wanted = settings.reports
+    address = f"postmaster@{settings.domain}"
+    reporter = Reporter(wanted.organization or settings.domain, address, settings.domain)
+    postmaster = Postmaster(
+        PostmasterSettings(
+            SendSettings(reporter),
+            wanted.send_aggregate,
+            FailureSettings(reporter, is_on=wanted.send_failures),
+            wanted.account,
+        ),
+        store=parts.store,
+        ledger=ledger,
+        resolver=parts.resolver.resolver,
+        reports=reports,
+        keys=load_keys(settings, settings.domain),
+        clock=clock,
+        log=Log("postmaster"),
+    )
+    parts.assessor.observe = postmaster.observe
+    stack.push_async_callback(_end, asyncio.create_task(postmaster.run()))
 
 
 _TLS_FROM_THE_START = frozenset({"submissions", "imaps", "pop3s"})
@@ -197,6 +233,7 @@ async def _resolver(settings: Settings, log: Log) -> SystemResolver:
             Mode(dns.mode),
             servers=tuple(dns.servers),
             anchors=settings.path(dns.anchors) if dns.anchors else None,
+            anchor_state=settings.path(settings.data) / "anchors.json",
             root_servers=tuple(dns.root_servers),
             port=dns.port,
         )

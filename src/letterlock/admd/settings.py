@@ -70,6 +70,11 @@ class Tls(Section):
         Path("tls/certificate.pem"), description="The certificate chain, PEM, the server's first."
     )
     key: Path = Field(Path("tls/key.pem"), description="The private key of that certificate, PEM.")
+    next_key: Path | None = Field(
+        None,
+        description="The private key of the next certificate, PEM: its TLSA record is published beside the current one, so "
+        "that it is known everywhere when the certificate changes.",
+    )
     trusted: Path | None = Field(
         None, description="PEM file of certification authorities trusted beside the system's when we are the client."
     )
@@ -89,6 +94,20 @@ class Dns(Section):
     )
     root_servers: list[str] = Field([], description="Where iteration begins; none: the root servers of the Internet.")
     port: int = Field(53, ge=1, le=65535, description="The port of all authoritative name servers, when iterating.")
+
+
+class Publish(Section):
+    """The built-in name server for the domain's own zone, signed; other name servers may copy it."""
+
+    listen: Endpoints = Field([], description="Where it answers, ADDRESS:PORT over UDP and TCP; empty: nowhere.")
+    name_servers: list[DomainName] = Field([], description="The zone's name servers, this one first.")
+    addresses: list[str] = Field([], description="This server's public addresses, for the A and AAAA records.")
+    more: Path | None = Field(None, description="File of zone text with the domain's other records.")
+    keys: Path = Field(Path("zone-keys"), description="The folder of the zone's signing keys.")
+    secondaries: list[str] = Field([], description="Name servers that copy the zone, ADDRESS or ADDRESS:PORT.")
+    transfer_key: Path | None = Field(
+        None, description="File with [ALGORITHM:]NAME:SECRET; who copies the zone must sign with it."
+    )
 
 
 class Limits(Section):
@@ -131,6 +150,17 @@ class Assess(Section):
     junk_mailbox: str = Field("Junk", description="Where mail goes that its domain asks to be quarantined.")
 
 
+class Reports(Section):
+    """What is reported to other domains about their mail, and where their reports about ours are read."""
+
+    send_aggregate: bool = Field(True, description="Send DMARC aggregate reports to the domains that ask for them.")
+    send_failures: bool = Field(
+        False, description="Send DMARC failure reports, redacted, to domains that ask for them."
+    )
+    organization: str = Field("", description="The name reports carry; the domain if left out.")
+    account: str = Field("", description="The account whose INBOX gets the reports of others, to be read from there.")
+
+
 class Log(Section):
     """Where events are written, one JSON line each."""
 
@@ -149,11 +179,13 @@ class Settings(Section):
     listen: Listen = Listen()
     tls: Tls = Tls()
     dns: Dns = Dns()
+    publish: Publish = Publish()
     limits: Limits = Limits()
     transfer: Transfer = Transfer()
     delivery: Delivery = Delivery()
     dkim: Dkim = Dkim()
     assess: Assess = Assess()
+    reports: Reports = Reports()
     log: Log = Log()
     folder: Annotated[Path, Field(exclude=True)] = Path()
 

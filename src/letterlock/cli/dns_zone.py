@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from letterlock.formats.dns.zone import DS, Zone
 from letterlock.host.resolver.exchange import Server
 from letterlock.hostmaster.key_folder import KeyFolder
 from letterlock.hostmaster.roll_over import RollOver, ksk_waits, zsk_waits
-from letterlock.hostmaster.serve_files import ZoneFile, ZoneFileServer
+from letterlock.hostmaster.zone_host import ZoneFile, ZoneHost
 from letterlock.hostmaster.zone_keeper import KeySet
 from letterlock.protocols.dns.tsig import TsigKey
 from letterlock.trust.dnssec.sign import Denial, SigningKey, sign_zone
@@ -77,7 +78,7 @@ def sign(
     origin = origin.removesuffix(".")
     now = int(time.time())
     denial = Denial(Hashing() if nsec3 or opt_out else None, opt_out)
-    keys = _keys(folder, origin, _ALGORITHMS[algorithm]).advance(now).keys()
+    keys = _keys(folder, origin, _ALGORITHMS[algorithm]).advance(now).published()
     signed = sign_zone(_read(file, origin), keys, now - 3600, now + days * 86400, denial)
     if out is None:
         click.echo(signed.text(), nl=False)
@@ -93,6 +94,23 @@ def _keys(folder: Path, origin: str, algorithm: int) -> KeySet:
         return KeyFolder(folder, origin).load_or_generate(algorithm)
     except (Malformed, OSError) as error:
         fail(f"{folder}: {error}", Exit.USAGE)
+
+
+@zone.command()
+@click.argument("origin")
+@click.option("--keys", "folder", type=_PATH, required=True, help="Folder of the keys.")
+@json_option
+def ds(origin: str, folder: Path, as_json: bool) -> None:
+    """Print the DS records that the parent of ORIGIN must show for its keys, one for each KSK."""
+    origin = origin.removesuffix(".")
+    try:
+        keys = KeyFolder(folder, origin).load()
+    except (Malformed, OSError) as error:
+        fail(f"{folder}: {error}", Exit.USAGE, as_json=as_json)
+    if keys is None:
+        fail(f"{folder}: holds no keys of {origin}", Exit.USAGE, as_json=as_json)
+    data = [rdata_text.write_octets(DS, key.ds(origin)) for key in keys.entry.published()]
+    answer(data, as_json=as_json, lines=[f"{origin}. 3600 IN DS {text}" for text in data])
 
 
 @zone.command()
@@ -190,10 +208,32 @@ def serve(
         key = TsigKey.parse(transfer_key.read_text(encoding="ascii").strip()) if transfer_key else None
         told = tuple(Server.parse(text) for text in secondaries)
         denial = Denial(Hashing() if nsec3 else None)
-        server = ZoneFileServer(files, key_folder=folder, denial=denial, secondaries=told, transfer_key=key)
+        host = ZoneHost(files, key_folder=folder, denial=denial, secondaries=told, transfer_key=key)
     except (Malformed, OSError, ValueError) as error:
         fail(str(error), Exit.USAGE)
     try:
-        asyncio.run(server.run(address.strip("[]"), int(port), lambda line: click.echo(line)))
+        asyncio.run(_serve(host, address.strip("[]"), int(port)))
     except OSError as error:
         fail(f"{endpoint}: {error.strerror}", Exit.UNAVAILABLE)
+
+
+async def _serve(host: ZoneHost, address: str, port: int) -> None:
+    chosen = await host.listen(address, port)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    looking: set[asyncio.Task[None]] = set()
+
+    def look() -> None:
+        task = asyncio.create_task(host.look(click.echo))
+        looking.add(task)
+        task.add_done_callback(looking.discard)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, look)
+    click.echo(f"serving {len(host.server.catalog.zones)} zone(s) at {address}:{chosen}")
+    keeping = asyncio.create_task(host.keep(click.echo))
+    await stop.wait()
+    keeping.cancel()
+    await asyncio.gather(keeping, *looking, return_exceptions=True)
+    await host.aclose()

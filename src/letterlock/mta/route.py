@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from letterlock.formats.dns.question import Security
 from letterlock.formats.outcome import Result
 from letterlock.host.entropy import Entropy
 from letterlock.host.stream import Endpoint
@@ -73,6 +74,7 @@ class Route:
     domain: str
     hops: tuple[Hop, ...] = ()
     hindrance: Hindrance | None = None
+    mx_security: Security = Security.INDETERMINATE
 
 
 def find_route(domain: str, settings: RoutingSettings, entropy: Entropy, *, override: str = "") -> Decision[Route]:
@@ -103,7 +105,7 @@ def _route(domain: str, plan: Plan, hosts: tuple[Host, ...], settings: RoutingSe
             for host in hosts:
                 port = relay.port if relay is not None else settings.ports.get(host.name, settings.port)
                 hops.append(Hop(host, tuple(Endpoint(address, port) for address in host.addresses), relay))
-            return Route(domain, tuple(hops))
+            return Route(domain, tuple(hops), mx_security=plan.mx_security)
         case Fate.DEFER:
             return _hindered(domain, Result.DEFERRED, "4.4.3", plan.reason)
         case Fate.NO_MAIL:

@@ -10,6 +10,7 @@ Limits: `SendSettings.most_octets` a report, `most_reports` a run, eight destina
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import Awaitable, Callable
@@ -123,9 +124,10 @@ class AggregateSender:
 
     async def run(self, now: int) -> int:
         """Send every report of the last whole interval that is due and was not sent; return how many left."""
+        drafts = await asyncio.to_thread(self.drafts, now)  # a day of mail takes longer than sessions should wait
         sent = {entry.transaction for entry in self._ledger.read(kind=KIND, since=now - 3 * 86_400)}
         left = 0
-        for drafted in self.drafts(now):
+        for drafted in drafts:
             report = drafted.report
             is_due = due_at(report.report_id, report.end, self.settings.spread_seconds) <= now
             if is_due and report.report_id not in sent and left < self.settings.most_reports:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import apsw
 
@@ -47,6 +48,7 @@ from letterlock.store.interface import (
     QueueEntry,
     QueueFilter,
     Receipt,
+    Refusal,
     Refused,
     Settlement,
     Transaction,
@@ -71,6 +73,7 @@ class LogStore(Core):
     def __init__(self, settings: StoreSettings, recovered: Recovered, clock: Clock) -> None:
         super().__init__(settings, recovered, clock)
         self._derived = Derived()
+        self._quota_of: Callable[[str], int] = lambda _account: 0
         self._taking = asyncio.Lock()
 
     async def commit(self, transaction: Transaction) -> Receipt:
@@ -136,6 +139,16 @@ class LogStore(Core):
         """Return what the account holds."""
         return self._directory.usage(account)
 
+    def obey_quotas(self, quota_of: Callable[[str], int]) -> None:
+        """Let `append` and `copy` keep to the octets an account may hold, 0 for no limit."""
+        self._quota_of = quota_of
+
+    def _demand_quota(self, mailbox: int, octets: int) -> None:
+        account = self._directory.number(mailbox).account
+        quota = self._quota_of(account)
+        if quota and self._directory.usage(account).octets + octets > quota:
+            raise Refused(Refusal.OVERQUOTA, account)
+
     # messages
 
     async def open(self, mailbox: int) -> OpenMailbox:
@@ -155,6 +168,7 @@ class LogStore(Core):
             )
             for message in messages
         )
+        self._demand_quota(mailbox, sum(length for length, _, _ in described))
         octets = tuple(chunk for message in messages for chunk in message.octets)
         placed = await self._change(Appended(mailbox, instant, described), octets)
         assert isinstance(placed, tuple)
@@ -177,6 +191,10 @@ class LogStore(Core):
 
     async def copy(self, mailbox: int, uids: UidRanges, target: int) -> Copied:
         """Copy messages."""
+        source = Handle(await self._load(mailbox))
+        shot = source.snapshot()
+        source.close()
+        self._demand_quota(target, sum(sum(shot.sizes[run.start : run.stop]) for run in shot.slots(uids)))
         return await self._copy(mailbox, uids, target, move=False)
 
     async def move(self, mailbox: int, uids: UidRanges, target: int) -> Copied:
@@ -241,19 +259,26 @@ class LogStore(Core):
 
     async def take_due(self, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
         """Return due entries and mark them taken."""
-        task = asyncio.create_task(self._take_due(now, limit))
+        return await self._take(partial(queue_rows.take_due, now=now, limit=limit))
+
+    async def take_parked(self, lane: str, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
+        """Return due entries parked under a lane and mark them taken."""
+        return await self._take(partial(queue_rows.take_parked, lane=lane, now=now, limit=limit))
+
+    async def _take(self, choose: Callable[[apsw.Connection], list[QueueEntry]]) -> tuple[QueueEntry, ...]:
+        task = asyncio.create_task(self._take_chosen(choose))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(self._give_back)
             raise
 
-    async def _take_due(self, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
+    async def _take_chosen(self, choose: Callable[[apsw.Connection], list[QueueEntry]]) -> tuple[QueueEntry, ...]:
         async with self._taking:
             self._queue_news.clear()
             dropped = self._state.dropped = set()
             try:
-                entries = await self._ask(lambda connection: queue_rows.take_due(connection, now, limit))
+                entries = await self._ask(choose)
             finally:
                 self._state.dropped = None
             taken: list[QueueEntry] = []
@@ -302,6 +327,12 @@ class LogStore(Core):
                 queue_rows.postpone(self._state.batch, queue_id, until)
             self._hand_over()
             self._queue_news.set()
+
+    async def park(self, queue_id: str, lane: str) -> None:
+        """Give back a taken entry for `take_parked`."""
+        if self._state.taken.pop(queue_id, None) is not None:
+            queue_rows.park(self._state.batch, queue_id, lane)
+            self._hand_over()
 
     async def queue_entry(self, queue_id: str) -> QueueEntry | None:
         """Return an entry, or None."""

@@ -71,10 +71,11 @@ CREATE TABLE queue_entries (
     id INTEGER PRIMARY KEY, queue_id TEXT NOT NULL, content INTEGER NOT NULL, size INTEGER NOT NULL,
     sender TEXT NOT NULL, envelope BLOB NOT NULL, arrived REAL NOT NULL, expires REAL NOT NULL,
     priority INTEGER NOT NULL, source TEXT NOT NULL, route TEXT NOT NULL, details TEXT NOT NULL,
-    next_attempt REAL, taken INTEGER NOT NULL DEFAULT 0);
+    next_attempt REAL, taken INTEGER NOT NULL DEFAULT 0, lane TEXT NOT NULL DEFAULT '');
 CREATE INDEX queue_by_id ON queue_entries (queue_id);
 CREATE INDEX queue_due ON queue_entries (priority, next_attempt) WHERE taken = 0 AND next_attempt IS NOT NULL;
-CREATE INDEX queue_taken ON queue_entries (taken) WHERE taken = 1;
+CREATE INDEX queue_taken ON queue_entries (taken) WHERE taken > 0;
+CREATE INDEX queue_parked ON queue_entries (lane, priority DESC, next_attempt) WHERE taken = 2;
 CREATE TABLE queue_recipients (
     entry INTEGER NOT NULL, number INTEGER NOT NULL, local_part TEXT NOT NULL, domain TEXT NOT NULL,
     notify INTEGER NOT NULL, original TEXT NOT NULL, next_attempt REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,

@@ -398,6 +398,17 @@ class Queue(Protocol):
         """
         ...
 
+    async def park(self, queue_id: str, lane: str) -> None:
+        """Give back a taken entry so that only `take_parked` with the same lane finds it, or `take_due` after a start.
+
+        A change by an operator (hold, retry, drop) ends the parking.
+        """
+        ...
+
+    async def take_parked(self, lane: str, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
+        """Do as `take_due`, for entries parked under `lane`."""
+        ...
+
     async def queue_entry(self, queue_id: str) -> QueueEntry | None:
         """Return an entry with all its recipients, or None."""
         ...

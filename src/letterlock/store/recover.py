@@ -97,6 +97,8 @@ def recover(folder: Path, segment_octets: int) -> Recovered:
             report.strange.append(f"the index is damaged and was made again from the log: {error}")
             (folder / SUSPECT_NAME).touch()
             recovered = _open(folder, segment_octets, lock, report)
+    except Malformed as error:  # a newer program wrote it, or a fault of ours: nothing is lost by stopping here
+        raise Unavailable(f"the log of {folder} holds what this program does not know: {error}") from None
     except OSError as error:
         raise Unavailable(f"opening the store {folder} failed: {error.strerror or error}") from None
     except apsw.Error as error:

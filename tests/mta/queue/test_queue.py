@@ -265,6 +265,19 @@ async def test_success_is_reported_where_the_next_host_will_not(site: Site) -> N
     assert len(await site.reports()) == 1
 
 
+async def test_mail_that_is_forwarded_has_a_reverse_path_that_leads_here(site: Site) -> None:
+    await site.queue("q1", to("x@harbor.test"), sender="cleo@example.test")
+    await site.queue("q2", to("x@harbor.test"))
+    await site.queue("q3", to("x@harbor.test"), sender=None)
+    await site.turn()
+    paths = {errand.entry.queue_id: errand.entry.envelope.reverse_path for errand in site.errands}
+    rewritten = paths.pop("q1")
+    assert rewritten is not None
+    assert rewritten.domain == "rosewood.test"
+    assert rewritten.local_part.endswith("=example.test=cleo")
+    assert paths == {"q2": Address.parse(ANNA), "q3": None}
+
+
 # our own domain
 
 

@@ -17,6 +17,7 @@ from letterlock.host.logs import Log
 from letterlock.host.stream import Stream
 from letterlock.protocols.imap import mailbox_name
 from letterlock.protocols.imap.server import Limits, ServerConversation
+from letterlock.store.accounts import Accounts
 from letterlock.store.interface import Mailbox, Store
 from letterlock.store.snapshot import SYSTEM_FLAGS
 
@@ -35,10 +36,11 @@ class Done:
 class Context:
     """The state of one session. `account` is empty until the client showed who it is."""
 
-    def __init__(self, stream: Stream, settings: AccessSettings, store: Store, log: Log) -> None:
+    def __init__(self, stream: Stream, settings: AccessSettings, store: Store, accounts: Accounts, log: Log) -> None:
         self.stream = stream
         self.settings = settings
         self.store = store
+        self._accounts = accounts
         self.log = log
         self.conversation = ServerConversation(Limits(message_octets=settings.message_octets))
         self.account = ""
@@ -72,6 +74,14 @@ class Context:
         if mailbox is None:
             raise No("there is no such mailbox", missing)
         return mailbox
+
+    async def demand_room(self, octets: int) -> None:
+        """Raise No where so much more would exceed the account's quota (RFC 9208 section 4.3.1)."""
+        account = self._accounts.account(self.account)
+        if account is not None and account.quota_octets:
+            usage = await self.store.usage(self.account)
+            if usage.octets + octets > account.quota_octets:
+                raise No("the account's quota is used up", b"OVERQUOTA")
 
     def manner(self, *, with_uid: bool = False) -> Manner:
         """Return how this client is told of changes; `with_uid` during UID commands."""

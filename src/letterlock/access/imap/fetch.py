@@ -34,7 +34,6 @@ Send = Callable[[bytes], Awaitable[None]]
 
 ENVELOPES = Derivation("imap-envelope", encode_envelope, of_header=True)
 BODIES = Derivation("imap-body", encode_body, of_header=False)
-LISTED_FIELDS = Derivation("imap-fields", header_fields.record, of_header=True)
 BODYSTRUCTURES = Derivation("imap-bodystructure", encode_bodystructure, of_header=False)
 _DERIVED = {
     Attribute.ENVELOPE: ENVELOPES,
@@ -121,7 +120,7 @@ class Fetch:
     async def _cut_header(self, section: Section, contents: Sequence[int], sizes: Sequence[int]) -> list[bytes | None]:
         found: list[bytes | None] = [None] * len(contents)
         if section.extract is Extract.HEADER_FIELDS and header_fields.is_listed(section.fields):
-            kept = await LISTED_FIELDS.each(self._store, contents, sizes)
+            kept = await header_fields.LISTED_FIELDS.each(self._store, contents, sizes)
             found = [None if one is None else header_fields.select(one, section.fields) for one in kept]
             found = [None if fields is None else as_literal(fields, section) for fields in found]
         missing = [at for at, value in enumerate(found) if value is None]

@@ -159,6 +159,7 @@ async def append(context: Context, _tag: bytes, command: c.Append) -> Done:
     if not command.message:
         raise No("a message of no octets is not stored")
     mailbox = await context.mailbox(command.mailbox, missing=b"TRYCREATE")
+    await context.demand_room(len(command.message))
     date = None if command.internal_date is None else command.internal_date.timestamp()
     (placed,) = await context.store.append(mailbox.id, (NewMessage((command.message,), flags, date),))
     return Done("stored", b"APPENDUID %d %d" % (placed.uid_validity, placed.uid))

@@ -193,11 +193,13 @@ def _stored(view: View, stored: FlagsStored, *, uid: bool) -> Done:
 async def copy(context: Context, _tag: bytes, command: c.Copy) -> Done:
     """Copy or move messages to another mailbox of the account."""
     view = context.writable if command.move else context.selected
-    uids = view.uid_ranges(view.slots(command.numbers, uid=command.uid))
+    slots = view.slots(command.numbers, uid=command.uid)
+    uids = view.uid_ranges(slots)
     target = await context.mailbox(command.mailbox, missing=b"TRYCREATE")
     if not uids:
         return Done("there was nothing to copy")
     if not command.move:
+        await context.demand_room(sum(pick(view.told.sizes, slots)))
         return Done("copied", _copyuid(await context.store.copy(view.mailbox, uids, target.id)))
     code = _copyuid(await context.store.move(view.mailbox, uids, target.id))
     if code:  # RFC 6851 section 4.3: before the EXPUNGE responses

@@ -69,7 +69,7 @@ class ImapSession:
     """A session over one stream. `run` returns when the connection is to be closed."""
 
     def __init__(self, stream: Stream, settings: AccessSettings, store: Store, gate: Gate, log: Log) -> None:
-        self._context = Context(stream, settings, store, log)
+        self._context = Context(stream, settings, store, gate.accounts, log)
         self._stream = stream
         self._door = gate.attempts(stream)
         self._commands = 0

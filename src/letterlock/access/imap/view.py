@@ -83,7 +83,7 @@ class View:
             count = len(told)
             ranges = numbers.resolved(count)
             if not count and all(LARGEST in pair for pair in numbers.ranges):
-                return []  # 1:* of nothing is nothing
+                return []  # QUIRK empty-range: 1:* in an empty mailbox is nothing, not an error
             if strict and not 1 <= ranges[0][0] <= ranges[-1][1] <= count:
                 raise Malformed(f"a message number that is not in 1:{count}", clause="RFC 9051 section 9")
             runs = [range(low - 1, min(high, count)) for low, high in ranges if 1 <= low <= count]

@@ -63,7 +63,7 @@ def validate(question: Question, memory: Memory, now: int) -> Validation[Answer]
     """Return the validated answer to a question at a time in seconds since 1970."""
     chain = Chain(memory, now)
     try:
-        owner, number = names.to_wire(question.name), types.number(question.type)
+        owner, number = names.to_wire(question.name), types.lookup_number(question.type)
         answer = yield from _resolve(question, owner, _State(chain, number))
     except Malformed as error:
         answer = _failure(question, str(error), ExtendedError.INVALID_DATA)
