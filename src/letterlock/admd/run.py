@@ -46,6 +46,7 @@ from letterlock.mta.queue.runner import Runner
 from letterlock.mta.queue.schedule import QueueSettings
 from letterlock.mta.route import RoutingSettings
 from letterlock.mta.sts_policies import StsPolicies
+from letterlock.mta.tls_results import LedgerRecord
 from letterlock.mta.transfer import transfer_over
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
@@ -113,7 +114,7 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
                 ledger,
             ),
         )
-        outbound = _outbound(settings, resolver, clock, entropy)
+        outbound = _outbound(settings, resolver, ledger, clock, entropy)
         stack.push_async_callback(outbound.close)
         runner = _runner(settings, parts, outbound, clock, entropy)
         transferring = asyncio.create_task(runner.run())
@@ -243,7 +244,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
     }
 
 
-def _outbound(settings: Settings, resolver: SystemResolver, clock: Clock, entropy: Entropy) -> Outbound:
+def _outbound(settings: Settings, resolver: SystemResolver, ledger: Ledger, clock: Clock, entropy: Entropy) -> Outbound:
     transfer = settings.transfer
     routing = RoutingSettings(frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports)
     trusted = settings.path(settings.tls.trusted) if settings.tls.trusted else None
@@ -261,6 +262,7 @@ def _outbound(settings: Settings, resolver: SystemResolver, clock: Clock, entrop
         entropy=entropy,
         log=Log("mta"),
         demand=Demands(clock=clock, authenticated=authenticated, policies=policies),
+        record=LedgerRecord(ledger, clock),
     )
 
 
