@@ -346,6 +346,20 @@ async def test_search_results_are_saved_and_used(served: Any, letter: Letter) ->
     assert await client.ok("FETCH $ (UID)") == []
 
 
+async def test_a_quota_holds_for_append_and_copy(served: Any, accounts: Any, letter: Letter) -> None:
+    """MOVE needs no room; what the quota forbids changes nothing."""
+    await served.deliver(letter(1))
+    client = await served.login("SELECT INBOX")
+    accounts.set_quota("anna@rosewood.test", len(letter(1)) + 10)
+    try:
+        assert (await client(b"APPEND INBOX {20+}\r\n" + b"x" * 20))[-1].startswith(b"NO [OVERQUOTA]")
+        assert (await client("COPY 1 Sent"))[-1].startswith(b"NO [OVERQUOTA]")
+        await client.ok(b"APPEND INBOX {10+}\r\n" + b"x" * 10)
+        await client.ok("MOVE 1 Sent")
+    finally:
+        accounts.set_quota("anna@rosewood.test", 0)
+
+
 async def test_copy_move_and_uid_expunge(served: Any, letter: Letter) -> None:
     await served.deliver(*(letter(n) for n in range(1, 5)))
     client = await served.login("SELECT INBOX")
@@ -375,6 +389,39 @@ async def test_condstore(served: Any, letter: Letter) -> None:
     assert lines[0].startswith(b"* 1 FETCH (FLAGS (\\Flagged) MODSEQ (")
     assert len(await client.ok(f"FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq})")) == 2
     assert await client.ok("SEARCH MODSEQ 1000000") == [b"* SEARCH"]
+    (line,) = await client.ok(f"SEARCH MODSEQ {modseq}")
+    assert line.startswith(b"* SEARCH 1 2 (MODSEQ ")
+
+
+async def test_qresync(served: Any, letter: Letter) -> None:
+    """RFC 7162 section 3.2: what vanished and changed while a client was away, and VANISHED while it is there."""
+    await served.deliver(*(letter(n) for n in range(1, 7)))
+    client, other = await served.login(), await served.login("SELECT INBOX")
+    assert (await client("SELECT INBOX (QRESYNC (1 1))"))[-1].startswith(b"BAD ENABLE QRESYNC")
+    assert await client.ok("ENABLE QRESYNC") == [b"* ENABLED QRESYNC"]
+    lines = await client.ok("SELECT INBOX")
+    known = {word: int(line.split(b"]")[0].split()[-1]) for line in lines
+             for word in (b"UIDVALIDITY", b"HIGHESTMODSEQ") if word in line}  # fmt: skip
+    validity, modseq = known[b"UIDVALIDITY"], known[b"HIGHESTMODSEQ"]
+    await client.ok("UNSELECT")
+    await other.ok("STORE 2,4:5 +FLAGS.SILENT (\\Deleted)")
+    await other.ok("EXPUNGE")
+    await other.ok("STORE 1 +FLAGS.SILENT (\\Seen)")
+    lines = await client.ok(f"SELECT INBOX (QRESYNC ({validity} {modseq} 1:6 (1,6 1,6)))")
+    assert lines[-2] == b"* VANISHED (EARLIER) 2,4:5"
+    assert lines[-1].startswith(b"* 1 FETCH (FLAGS (\\Seen) UID 1 MODSEQ (")
+    lines = await client.ok(f"SELECT INBOX (QRESYNC ({validity} {modseq} 3:4))")
+    assert lines[-1] == b"* VANISHED (EARLIER) 4"
+    lines = await client.ok(f"SELECT INBOX (QRESYNC ({validity + 1} {modseq}))")
+    assert not any(b"VANISHED" in line for line in lines)
+    lines = await client.ok(f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq} VANISHED)")
+    assert lines[0] == b"* VANISHED (EARLIER) 2,4:5"
+    assert len(lines) == 2
+    await other.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
+    await other.ok("EXPUNGE")
+    assert (await client.ok("NOOP"))[-1] == b"* VANISHED 1"
+    assert await client.ok("STORE 1 +FLAGS.SILENT (\\Deleted)") != []
+    assert await client.ok("EXPUNGE") == [b"* VANISHED 3"]
 
 
 async def test_wrong_numbers_and_states_are_bad(served: Any) -> None:

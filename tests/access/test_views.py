@@ -25,7 +25,7 @@ async def test_flags_of_others_are_told(served: Any, letter: Letter) -> None:
 
 
 async def test_expunge_is_held_back_from_fetch_store_and_search(served: Any, letter: Letter) -> None:
-    """Numbers keep their meaning while commands that use them run; the octets of what is gone are refused."""
+    """Numbers keep their meaning while commands that use them run; octets of what is gone may be there still, or refused."""
     await served.deliver(*(letter(n) for n in range(1, 5)))
     reader, remover = await served.login("SELECT INBOX"), await served.login("SELECT INBOX")
     await remover.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
@@ -35,8 +35,11 @@ async def test_expunge_is_held_back_from_fetch_store_and_search(served: Any, let
     assert await reader.ok("SEARCH ALL") == [b"* SEARCH 1 2 3 4"]
     assert await reader.ok("STORE 3 +FLAGS (\\Flagged)") == [b"* 3 FETCH (FLAGS (\\Flagged))"]
     *lines, answer = await reader("FETCH 2:3 (UID BODY.PEEK[TEXT])")
-    assert answer.startswith(b"NO [EXPUNGEISSUED]")
-    assert lines == [b"* 3 FETCH (UID 3 BODY[TEXT] {7}\r\nHello\r\n)"]
+    third = b"* 3 FETCH (UID 3 BODY[TEXT] {7}\r\nHello\r\n)"
+    if answer.startswith(b"NO [EXPUNGEISSUED]"):  # the store has let go of them
+        assert lines == [third]
+    else:
+        assert lines == [third.replace(b"3", b"2", 2), third]
     assert await reader.ok("NOOP") == [b"* 2 EXPUNGE", b"* 2 FETCH (FLAGS (\\Flagged))"]
     assert await reader.ok("FETCH 1:* (UID)") == [b"* 1 FETCH (UID 1)", b"* 2 FETCH (UID 3)", b"* 3 FETCH (UID 4)"]
 

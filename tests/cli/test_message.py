@@ -46,6 +46,33 @@ def test_show(file: Path) -> None:
     assert document["ambiguous"] is False
 
 
+_REPORTS = {
+    "delivery-status": (
+        "Reporting-MTA: dns; a\n\nFinal-Recipient: rfc822; b@x.test\nAction: failed\nStatus: 5.1.1\n",
+        "b@x.test: failed, 5.1.1 (there is no such mailbox)",
+    ),
+    "disposition-notification": (
+        "Final-Recipient: rfc822; b@x.test\nDisposition: manual-action/MDN-sent-manually; displayed\n",
+        "b@x.test: displayed, notified by hand",
+    ),
+    "feedback-report": (
+        "Feedback-Type: auth-failure\nUser-Agent: x\nVersion: 1\nAuth-Failure: spf\nReported-Domain: x.test\n",
+        "x.test: auth-failure (spf)",
+    ),
+}
+
+
+@pytest.mark.parametrize("subtype", _REPORTS)
+def test_reports_are_shown_in_words(tmp_path: Path, subtype: str) -> None:
+    """What a machine reported."""
+    content, said = _REPORTS[subtype]
+    path = tmp_path / "report.eml"
+    head = "Content-Type: multipart/report; boundary=x\n\n--x\n\ntext\n"
+    path.write_text(f"{head}--x\nContent-Type: message/{subtype}\n\n{content}\n--x--\n")
+    assert said in _run("show", path)
+    assert json.loads(_run("show", path, "--json"))["report"] == [said]
+
+
 def test_structure(file: Path) -> None:
     """Part numbers as IMAP counts them, offsets into the file."""
     assert [line.split()[0] for line in _run("structure", file).splitlines()] == ["part", "whole", "1", "2", "3"]

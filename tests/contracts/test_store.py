@@ -251,6 +251,14 @@ async def test_a_removed_account_has_nothing(store: Store) -> None:
 # messages
 
 
+async def test_an_append_is_bounded(store: Store) -> None:
+    mailbox = await inbox(store)
+    with pytest.raises(Refused) as caught:
+        await store.append(mailbox, [NewMessage((b"x",))] * 4097)
+    assert caught.value.refusal is Refusal.LIMIT
+    assert len(await store.append(mailbox, [NewMessage((b"x",))] * 4096)) == 4096
+
+
 async def test_flags_change_and_only_changed_messages_get_a_new_modseq(store: Store) -> None:
     mailbox = await fill(store, 4)
     await store.store_flags(mailbox, ((2, 3),), FlagChange.ADD, [SEEN])
@@ -438,6 +446,23 @@ async def test_an_entry_given_back_until_later_is_not_due_before(store: Store) -
     assert await store.take_due(NOW + 6, 9) == ()
     assert await store.next_due() == NOW + 7
     assert len(await store.take_due(NOW + 7, 9)) == 1
+
+
+async def test_a_parked_entry_is_found_by_its_lane_only(store: Store) -> None:
+    owed = (queued("q1", "a@b.test"), queued("q2", "a@b.test"), queued("q3", "a@b.test", priority=1))
+    await store.commit(Transaction("t", NOW, (b"x",), (), owed))
+    await store.take_due(NOW, 9)
+    for queue_id in ("q1", "q2", "q3"):
+        await store.park(queue_id, "b.test")
+    assert await store.take_due(NOW, 9) == ()
+    assert await store.next_due() is None
+    assert await store.take_parked("c.test", NOW, 9) == ()
+    assert [entry.queue_id for entry in await store.take_parked("b.test", NOW, 2)] == ["q3", "q1"]
+    await store.settle("q1", NOW, [relayed(0, "a@b.test")])
+    assert await store.queue_size() == (2, 2)
+    await store.retry(QueueFilter(queue_id="q2"), NOW)
+    assert await store.take_parked("b.test", NOW, 9) == ()
+    assert [entry.queue_id for entry in await store.take_due(NOW, 9)] == ["q2"]
 
 
 async def test_an_entry_is_settled_in_parts_and_gone_when_nothing_is_owed(store: Store) -> None:

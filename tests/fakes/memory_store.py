@@ -90,6 +90,7 @@ class Entry:
     attempts: list[Attempt] = field(default_factory=list)
     taken: set[int] = field(default_factory=set)
     not_before: Instant = 0.0
+    lane: str | None = None
 
 
 class MemoryMailbox:
@@ -337,6 +338,8 @@ class MemoryStore:
 
     async def append(self, mailbox: int, messages: Sequence[NewMessage]) -> tuple[Placed, ...]:
         box, now = self._box(mailbox), self.clock.now()
+        if len(messages) > 4096:
+            raise Refused(Refusal.LIMIT)
         flags = [box.names(message.flags) for message in messages]
         box.modseq += 1
         placed = tuple(
@@ -456,19 +459,33 @@ class MemoryStore:
         times = [one.next_attempt for one in entry.recipients.values() if not one.held]
         return max(min(times), entry.not_before) if times and not entry.taken else None
 
+    async def park(self, queue_id: str, lane: str) -> None:
+        if queue_id in self.entries:
+            self.entries[queue_id].taken.clear()
+            self.entries[queue_id].lane = lane
+
     async def take_due(self, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
+        return self._take(None, now, limit)
+
+    async def take_parked(self, lane: str, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
+        return self._take(lane, now, limit)
+
+    def _take(self, lane: str | None, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
         self._queue_news.clear()
-        due = [(entry, when) for entry in self.entries.values() if (when := self._due(entry)) is not None]
+        entries = [entry for entry in self.entries.values() if entry.lane == lane]
+        due = [(entry, when) for entry in entries if (when := self._due(entry)) is not None]
         ready = sorted((-entry.owed.priority, when, entry.owed.queue_id) for entry, when in due if when <= now)
         taken = []
         for _, _, queue_id in ready[:limit]:
             entry = self.entries[queue_id]
+            entry.lane = None
             entry.taken = {n for n, one in entry.recipients.items() if not one.held and one.next_attempt <= now}
             taken.append(self._entry(entry, sorted(entry.taken)))
         return tuple(taken)
 
     async def next_due(self) -> Instant | None:
-        return min((when for entry in self.entries.values() if (when := self._due(entry)) is not None), default=None)
+        entries = [entry for entry in self.entries.values() if entry.lane is None]
+        return min((when for entry in entries if (when := self._due(entry)) is not None), default=None)
 
     async def queue_changed(self) -> None:
         await self._queue_news.wait()
@@ -545,6 +562,7 @@ class MemoryStore:
     async def hold(self, chosen: QueueFilter, held: bool) -> int:
         found = self._chosen(chosen)
         for entry, number in found:
+            entry.lane = None
             entry.recipients[number] = replace(entry.recipients[number], held=held)
         await self._swept()
         return len(found)
@@ -553,7 +571,7 @@ class MemoryStore:
         found = self._chosen(chosen)
         for entry, number in found:
             entry.recipients[number] = replace(entry.recipients[number], next_attempt=when)
-            entry.not_before = 0.0
+            entry.not_before, entry.lane = 0.0, None
             if route is not None:
                 entry.owed = replace(entry.owed, route=route)
         await self._swept()
@@ -564,5 +582,6 @@ class MemoryStore:
         for entry, number in found:
             del entry.recipients[number]
             entry.taken.discard(number)
+            entry.lane = None
         await self._swept()
         return len(found)

@@ -82,6 +82,14 @@ async def test_a_forwarder_that_strips_signatures_is_reported_and_left(port: int
     await stripping.aclose()
 
 
+async def test_a_forwarder_that_is_silent_now_is_kept(anchors: Path) -> None:
+    """At boot the network may not be there yet: what does not answer is no reason to iterate for ever."""
+    opened = await open_resolver(ResolverSettings(servers=("127.0.0.1:1",), anchors=anchors))
+    assert (opened.mode, len(opened.findings)) == (Mode.VALIDATE, 1)
+    assert (await opened.resolver.ask(Question("www.test", "A"))).outcome is Outcome.FAILED
+    await opened.aclose()
+
+
 async def test_the_ad_bit_counts_only_where_it_is_trusted(port: int) -> None:
     """Our name server sets no AD bit, so nothing is secure on its word."""
     opened = await open_resolver(ResolverSettings(Mode.TRUST_AD, (f"127.0.0.1:{port}",)))
@@ -111,9 +119,12 @@ async def test_a_forwarder_is_asked_over_tls(key_pair: KeyPair) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(key_pair.chain, key_pair.key)
 
+    opened: list[asyncio.Transport] = []
+
     class Dot(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             self.transport, self.frames = transport, client.Frames()
+            opened.append(transport)  # type: ignore[arg-type]
 
         def data_received(self, data: bytes) -> None:
             for octets in self.frames.receive(data):
@@ -132,6 +143,9 @@ async def test_a_forwarder_is_asked_over_tls(key_pair: KeyPair) -> None:
             assert (outcome, "certificate" in str(error).lower()) == (False, True), error
     await exchange.aclose()
     listener.close()
+    for transport in opened:
+        transport.abort()
+    await listener.wait_closed()
 
 
 async def test_anchors_follow_their_zone(tmp_path: Path) -> None:
@@ -161,6 +175,8 @@ async def test_anchors_follow_their_zone(tmp_path: Path) -> None:
     server.put(sign_zone(Zone.parse(TEXT, ""), [SigningKey.generate()], now[0] - 60, now[0] + 86400))
     await second.look()
     assert b"\0" in second.problems
+    replaced = AnchorKeeper(source, anchors_of(_root(SigningKey.generate())), file, lambda: now[0])
+    assert NEXT.rdata not in replaced.anchors[b"\0"][0].rdatas
     assert NEXT.rdata in second.anchors[b"\0"][0].rdatas
     await exchange.aclose()
     await server.aclose()

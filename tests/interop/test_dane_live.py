@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from letterlock.formats.dns.rdata import Tlsa
 from letterlock.host.probe_tls import StartTls, probe_tls
-from letterlock.host.stream import Endpoint
-from letterlock.trust.dane.authenticate import authenticate
-from letterlock.trust.dane.records import DANE_EE, DANE_TA, associate
+from letterlock.host.stream import Endpoint, TlsFailed
+from letterlock.host.tls import authenticated_client
+from letterlock.trust.dane.authenticate import ALL_USAGES, authenticate
+from letterlock.trust.dane.records import DANE_EE, DANE_TA, PKIX_EE, PKIX_TA, associate
 from letterlock.trust.primitives import peer_chain
 from letterlock.trust.primitives.server_certificates import Identity, Validity, authority, server
 
@@ -129,6 +130,33 @@ async def test_every_combination_is_as_openssl_says(kind: str, tmp_path: Path) -
     # section 5.2 names an authority that issued the server's certificate; we demand one that is another.
     assert different == ([(DANE_TA, 1, 0, "right")] if kind == "self-signed" else [])
     assert accepted == {"good": 12, "expired": 6, "wrong name": 6, "self-signed": 6}[kind]
+
+
+async def test_usages_of_trusted_roots_are_honoured_for_services(tmp_path: Path) -> None:
+    """PKIX-TA and PKIX-EE: the ordinary validation must succeed, and its path or its end must be the one named."""
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(CA.certificate)
+    identity, _ = SERVERS["good"]
+    async with _served("good", tmp_path) as port:
+        endpoint = Endpoint("127.0.0.1", port)
+        state = await probe_tls(endpoint, NAME, context=authenticated_client(roots))
+        assert state.validated_chain == (_der(identity), _der(CA))
+        unjudged = await probe_tls(endpoint, NAME)
+        for usage, selector, matching_type in itertools.product((PKIX_TA, PKIX_EE), (0, 1), (0, 1, 2)):
+            right = _record(usage, selector, matching_type, CA if usage == PKIX_TA else identity)
+            wrong = _record(usage, selector, matching_type, OTHER)
+            for record, shown, expected in ((right, state, True), (wrong, state, False), (right, unjudged, False)):
+                verdict = authenticate(
+                    [record],
+                    shown.peer_chain,
+                    [NAME],
+                    int(time.time()),
+                    usages=ALL_USAGES,
+                    validated=shown.validated_chain,
+                )
+                assert verdict.is_authentic == expected, (record, verdict)
+        with pytest.raises(TlsFailed):
+            await probe_tls(endpoint, "other.test", context=authenticated_client(roots))
 
 
 async def test_the_chain_is_read_after_starttls(tmp_path: Path) -> None:

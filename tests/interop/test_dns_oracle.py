@@ -20,7 +20,7 @@ from letterlock.formats.dns.zone import Zone
 from letterlock.host.resolver.exchange import Exchange, Server
 from letterlock.host.resolver.iterate import IterativeSource
 from letterlock.host.resolver.source import ForwardSource
-from letterlock.host.resolver.system import probe
+from letterlock.host.resolver.system import Probed, probe
 from letterlock.host.resolver.upstream import Upstream
 from letterlock.host.resolver.validate import ValidatingResolver
 from letterlock.hostmaster.name_server import NameServer
@@ -190,7 +190,7 @@ async def test_every_verdict_of_the_iterating_resolver_is_unbounds(tree: Tree) -
 async def test_every_verdict_through_a_forwarder_is_unbounds(tree: Tree) -> None:
     """The same by way of unbound as a forwarder, whose checking we switch off and do ourselves."""
     source = ForwardSource(Upstream((tree.unbound,), tree.exchange))
-    assert await probe((tree.unbound,), names.ROOT, tree.exchange) == ()
+    assert await probe((tree.unbound,), names.ROOT, tree.exchange) == (Probed(tree.unbound),)
     assert await _differences(tree, ValidatingResolver(source, anchors_of(tree.root))) == []
 
 

@@ -141,7 +141,8 @@ class Pop3Session:
 
     async def _authenticate(self, command: Received) -> None:
         name, _, initial = command.text.partition(b" ")
-        if not name:  # RFC 5034 section 4 dropped this form, old clients use it
+        # QUIRK bare-auth: AUTH without a mechanism lists them, as old POP3 clients expect (RFC 5034 dropped it)
+        if not name:
             mechanisms = [mechanism.encode("ascii") for mechanism in self._door.mechanisms]
             self._output += pop3.positive("mechanisms follow") + pop3.listing(mechanisms)
             return

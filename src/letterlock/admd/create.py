@@ -16,7 +16,7 @@ import tomlkit
 
 from letterlock.admd import settings as settings_file
 from letterlock.admd.settings import Settings
-from letterlock.admd.signing import new_keys
+from letterlock.admd.signing import make_keys
 from letterlock.errors import SettingsFault
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
@@ -73,8 +73,7 @@ def create(
     identity = server_certificates.server(names, validity, int.from_bytes(entropy.octets(15)), issuer)
     for path, octets in ((settings.tls.key, identity.key), (settings.tls.certificate, identity.certificate)):
         _write_new(settings.path(path), octets)
-    for selector, octets in new_keys(validity.start).items():
-        _write_new(settings.path(settings.dkim.folder) / f"{selector}.pem", octets)
+    make_keys(settings, validity.start)
     _write_new(file, _text(table, domain).encode(), mode=0o644)
     return Found(settings, file, identity.certificate)
 

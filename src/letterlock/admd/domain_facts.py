@@ -1,15 +1,20 @@
-"""What a domain's DNS records are made of, gathered from its settings."""
+"""What a domain's DNS records are made of, gathered from its settings, its certificate and its DKIM keys."""
 
 from __future__ import annotations
 
 from letterlock.admd.settings import Settings, split_endpoint
+from letterlock.admd.signing import load_ring
 from letterlock.errors import Malformed
 from letterlock.hostmaster.records import SERVICES, DomainFacts
 from letterlock.trust.primitives.peer_chain import read_pem
 
 
-def facts_of(settings: Settings, domain: str = "") -> DomainFacts:
-    """Return the facts of one of the local domains, by default the first. Raises Malformed for a bad certificate."""
+def facts_of(settings: Settings, domain: str = "", addresses: tuple[str, ...] = ()) -> DomainFacts:
+    """Return the facts of one of the local domains, by default the first; `addresses` are the server's public ones.
+
+    Other domains' servers are expected to find us on the port we look for theirs on, whatever port we listen on behind a
+    redirection. Raises Malformed for a bad certificate, SettingsFault for a bad key.
+    """
     domain = domain or settings.domain
     ports = {
         service: split_endpoint(endpoints[0])[1]
@@ -21,12 +26,13 @@ def facts_of(settings: Settings, domain: str = "") -> DomainFacts:
         certificates = (read_pem(certificate.read_bytes())[0],)
     except OSError as error:
         raise Malformed(f"{certificate}: {error.strerror}") from None
-    smtp = split_endpoint(settings.listen.smtp[0])[1] if settings.listen.smtp else 25
     return DomainFacts(
         domain,
         settings.host_name,
+        addresses,
+        dkim=tuple((selector, text.encode()) for selector, text in load_ring(settings).records(domain)),
         certificates=certificates,
         report_address=f"postmaster@{domain}",
-        smtp_port=smtp,
+        smtp_port=settings.transfer.port,
         ports=ports,
     )

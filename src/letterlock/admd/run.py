@@ -17,41 +17,38 @@ from dataclasses import dataclass
 
 from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
+from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
+from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, split_endpoint
 from letterlock.admd.signing import Signer
 from letterlock.errors import SettingsFault
-from letterlock.formats.mta_sts import LONGEST_POLICY
 from letterlock.host.backoff import Backoff
 from letterlock.host.clock import Clock
 from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy
-from letterlock.host.https import Fetch
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import ConnectionLimits, Listener, bind
 from letterlock.host.logs import Log
-from letterlock.host.resolver.system import Mode, ResolverSettings, SystemResolver, open_resolver
+from letterlock.host.resolver.system import SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
-from letterlock.host.tls import KeyPair, ServerTls, authenticated_client
+from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
 from letterlock.mta.assess import Assessor, AssessSettings
-from letterlock.mta.demand import Demands
 from letterlock.mta.inbound import Inbound, InboundSettings
-from letterlock.mta.outbound import Outbound, OutboundSettings
+from letterlock.mta.outbound import Outbound
 from letterlock.mta.queue.runner import Runner
 from letterlock.mta.queue.schedule import QueueSettings
-from letterlock.mta.route import RoutingSettings
-from letterlock.mta.sts_policies import StsPolicies
-from letterlock.mta.tls_results import LedgerRecord
 from letterlock.mta.transfer import transfer_over
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import LogStore, open_store
 
+LEDGER_NAME = "ledger.sqlite"
 _GRACE_SECONDS = 10.0
 
 
@@ -63,80 +60,102 @@ class _Parts:
     accounts: Accounts
     agent: DeliveryAgent
     tls: ServerTls
+    resolver: SystemResolver
     assessor: Assessor
+    ledger: Ledger
 
 
 @dataclass(frozen=True, slots=True)
 class Admd:
-    """A running domain. `endpoints` are by service, as bound; `reload` takes up renewed TLS certificates."""
+    """A running domain. `endpoints` are by service, as bound."""
 
     endpoints: Mapping[str, tuple[Endpoint, ...]]
     tls: ServerTls
     store: LogStore
+    transferring: asyncio.Task[None]
 
     def reload(self) -> None:
         """Read the TLS certificates again. Raises SettingsFault; then the old ones stay in force."""
         self.tls.reload()
 
+    async def failed(self) -> str:
+        """Wait until the domain cannot go on by itself, and return why."""
+        stopped = asyncio.create_task(self.store.stopped.wait())
+        try:
+            await asyncio.wait({stopped, self.transferring}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        return "the store failed" if self.store.stopped.is_set() else f"the queue failed: {self.transferring}"
+
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> AsyncIterator[Admd]:
     """Run the domain for the length of the context. Raises SettingsFault, Unavailable."""
-    log = Log("admd")
-    data = settings.path(settings.data)
     async with contextlib.AsyncExitStack() as stack:
         sockets = _bind(settings, stack)
-        tls = ServerTls([KeyPair(settings.path(settings.tls.certificate), settings.path(settings.tls.key))])
-        store = await open_store(StoreSettings(data / STORE_NAME), clock=clock)
-        stack.push_async_callback(store.close)
-        if store.report.replayed or store.report.torn_octets or store.report.strange:
-            log.warning("recovered", replayed=store.report.replayed, torn_octets=store.report.torn_octets)
-        accounts = stack.enter_context(opened_accounts(settings))
-        resolver = await _resolver(settings, log)
-        stack.push_async_callback(resolver.aclose)
-        ledger = stack.enter_context(contextlib.closing(Ledger.open(data / "ledger.sqlite")))
-        parts = _Parts(
-            store,
-            accounts,
-            DeliveryAgent(
-                Resolver(ResolveSettings(settings.local_domains, settings.delivery.sub_address_separator), accounts),
-                accounts,
-                store,
-            ),
-            tls,
-            Assessor(
-                AssessSettings(
-                    settings.host_name,
-                    junk_mailbox=settings.assess.junk_mailbox,
-                    honours_reject=settings.assess.honour_reject,
-                ),
-                resolver.resolver,
-                ledger,
-            ),
-        )
-        outbound = _outbound(settings, resolver, ledger, clock, entropy)
-        stack.push_async_callback(outbound.close)
-        runner = _runner(settings, parts, outbound, clock, entropy)
-        transferring = asyncio.create_task(runner.run())
-        stack.push_async_callback(_end, transferring)
-        stack.push_async_callback(runner.stop, _GRACE_SECONDS)
+        parts = await _open(settings, stack, clock)
+        await serve_own_zones(settings, stack, clock)
+        transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         endpoints = {}
         for service, session in _services(settings, parts, clock, entropy).items():
             listener = Listener(
                 session,
                 log=Log(service),
-                tls=tls if service in _TLS_FROM_THE_START else None,
+                tls=parts.tls if service in _TLS_FROM_THE_START else None,
                 limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
                 refusal=_REFUSALS[service],
             )
             await listener.start(sockets.pop(service))
             stack.push_async_callback(listener.stop, grace_seconds=_GRACE_SECONDS)
             endpoints[service] = listener.endpoints
-        operations = queue_operations(store, clock) | account_operations(store)
-        control = Control(data / SOCKET_NAME, operations, Log("control"))
+        operations = queue_operations(parts.store, clock) | account_operations(parts.store)
+        control = Control(settings.path(settings.data) / SOCKET_NAME, operations, Log("control"))
         await control.start()
         stack.push_async_callback(control.stop)
-        yield Admd(endpoints, tls, store)
+        yield Admd(endpoints, parts.tls, parts.store, transferring)
+
+
+async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock) -> _Parts:
+    """Open what the services share; `stack` closes it."""
+    log = Log("admd")
+    data = settings.path(settings.data)
+    tls = ServerTls([KeyPair(settings.path(settings.tls.certificate), settings.path(settings.tls.key))])
+    store = await open_store(StoreSettings(data / STORE_NAME), clock=clock)
+    stack.push_async_callback(store.close)
+    report = store.report
+    if report.replayed or report.torn_octets or report.strange:
+        log.warning("recovered", replayed=report.replayed, torn_octets=report.torn_octets, strange=report.strange)
+    accounts = stack.enter_context(opened_accounts(settings))
+    resolver = await _resolver(settings, log)
+    stack.push_async_callback(resolver.aclose)
+    ledger = stack.enter_context(contextlib.closing(Ledger.open(data / LEDGER_NAME)))
+    resolve = ResolveSettings(settings.local_domains, settings.delivery.sub_address_separator)
+    assess = AssessSettings(
+        settings.host_name,
+        junk_mailbox=settings.assess.junk_mailbox,
+        honours_reject=settings.assess.honour_reject,
+    )
+    return _Parts(
+        store,
+        accounts,
+        DeliveryAgent(Resolver(resolve, accounts), accounts, store),
+        tls,
+        resolver,
+        Assessor(assess, resolver.resolver, ledger),
+        ledger,
+    )
+
+
+async def _begin_queue(
+    settings: Settings, parts: _Parts, stack: contextlib.AsyncExitStack, clock: Clock, entropy: Entropy
+) -> asyncio.Task[None]:
+    outbound = outward.outbound(settings, parts.resolver.resolver, parts.ledger, clock, entropy)
+    stack.push_async_callback(outbound.close)
+    runner = _runner(settings, parts, outbound, clock, entropy)
+    transferring = asyncio.create_task(runner.run())
+    stack.push_async_callback(_end, transferring)
+    stack.push_async_callback(runner.stop, _GRACE_SECONDS)
+    return transferring
 
 
 _TLS_FROM_THE_START = frozenset({"submissions", "imaps", "pop3s"})
@@ -172,16 +191,7 @@ def _bind(
 
 
 async def _resolver(settings: Settings, log: Log) -> SystemResolver:
-    dns = settings.dns
-    resolver = await open_resolver(
-        ResolverSettings(
-            Mode(dns.mode),
-            servers=tuple(dns.servers),
-            anchors=settings.path(dns.anchors) if dns.anchors else None,
-            root_servers=tuple(dns.root_servers),
-            port=dns.port,
-        )
-    )
+    resolver = await open_resolver(outward.resolver_settings(settings))
     for finding in resolver.findings:
         log.warning("resolver", problem=finding)
     return resolver
@@ -242,28 +252,6 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         "pop3": access.pop3,
         "pop3s": access.pop3,
     }
-
-
-def _outbound(settings: Settings, resolver: SystemResolver, ledger: Ledger, clock: Clock, entropy: Entropy) -> Outbound:
-    transfer = settings.transfer
-    routing = RoutingSettings(frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports)
-    trusted = settings.path(settings.tls.trusted) if settings.tls.trusted else None
-    authenticated = authenticated_client(trusted, beside_system=True)
-    policies = StsPolicies(
-        Fetch(resolver.resolver, authenticated, LONGEST_POLICY),
-        clock=clock,
-        log=Log("mta"),
-        file=settings.path(settings.data) / "mta-sts.json",
-    )
-    return Outbound(
-        OutboundSettings(settings.host_name, routing, local_address=transfer.source_address or None),
-        resolver=resolver.resolver,
-        clock=clock,
-        entropy=entropy,
-        log=Log("mta"),
-        demand=Demands(clock=clock, authenticated=authenticated, policies=policies),
-        record=LedgerRecord(ledger, clock),
-    )
 
 
 def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock, entropy: Entropy) -> Runner:

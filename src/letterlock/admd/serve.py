@@ -11,7 +11,7 @@ import uvloop
 
 from letterlock.admd.run import running
 from letterlock.admd.settings import Settings
-from letterlock.errors import SettingsFault
+from letterlock.errors import SettingsFault, Unavailable
 from letterlock.host import logs
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
@@ -61,16 +61,20 @@ async def _run(settings: Settings, *, until_stdin_closes: bool) -> None:
         endpoints = [f"{service} {endpoint}" for service, ends in admd.endpoints.items() for endpoint in ends]
         log.event("ready", domain=settings.domain, endpoints=endpoints)
         notify(notify_socket, "READY=1")
-        failed = asyncio.create_task(admd.store.stopped.wait())
+        failed = asyncio.create_task(admd.failed())
         asked = asyncio.create_task(stopped.wait())
         await asyncio.wait({failed, asked}, return_when=asyncio.FIRST_COMPLETED)
         notify(notify_socket, "STOPPING=1")
-        log.event("stopping", reason="asked to" if stopped.is_set() else "the store failed")
+        reason = "asked to" if stopped.is_set() else failed.result()
+        log.event("stopping", reason=reason)
         for task in (failed, asked):
             task.cancel()
         if until_stdin_closes:
             loop.remove_reader(sys.stdin.fileno())
     log.event("stopped")
+    if reason != "asked to":
+        # A supervisor starts us anew, and the start recovers.
+        raise Unavailable(f"stopped because {reason}")
 
 
 def _stop_at_end(stopped: asyncio.Event) -> None:

@@ -91,6 +91,20 @@ class Dns(Section):
     port: int = Field(53, ge=1, le=65535, description="The port of all authoritative name servers, when iterating.")
 
 
+class Publish(Section):
+    """The built-in name server for the domain's own zone, signed; other name servers may copy it."""
+
+    listen: Endpoints = Field([], description="Where it answers, ADDRESS:PORT over UDP and TCP; empty: nowhere.")
+    name_servers: list[DomainName] = Field([], description="The zone's name servers, this one first.")
+    addresses: list[str] = Field([], description="This server's public addresses, for the A and AAAA records.")
+    more: Path | None = Field(None, description="File of zone text with the domain's other records.")
+    keys: Path = Field(Path("zone-keys"), description="The folder of the zone's signing keys.")
+    secondaries: list[str] = Field([], description="Name servers that copy the zone, ADDRESS or ADDRESS:PORT.")
+    transfer_key: Path | None = Field(
+        None, description="File with [ALGORITHM:]NAME:SECRET; who copies the zone must sign with it."
+    )
+
+
 class Limits(Section):
     """What one client or one message may take."""
 
@@ -149,6 +163,7 @@ class Settings(Section):
     listen: Listen = Listen()
     tls: Tls = Tls()
     dns: Dns = Dns()
+    publish: Publish = Publish()
     limits: Limits = Limits()
     transfer: Transfer = Transfer()
     delivery: Delivery = Delivery()

@@ -1,7 +1,7 @@
 """The domain's DKIM keys: made by `init`, one RSA and one Ed25519, and used for every message submitted here.
 
-A key stands in the folder of `dkim.folder` as SELECTOR.pem; all keys there sign (RFC 8463 section 3 asks for both
-algorithms side by side).
+A key stands in the folder of `dkim.folder` as SELECTOR.pem; all active keys there sign (RFC 8463 section 3 asks for both
+algorithms side by side). host/key_ring.py has the life of a key.
 """
 
 from __future__ import annotations
@@ -11,31 +11,35 @@ import datetime
 
 from letterlock.admd.settings import Settings
 from letterlock.errors import Malformed, SettingsFault
+from letterlock.host import signing_keys
 from letterlock.host.clock import Clock
+from letterlock.host.key_ring import KeyRing
 from letterlock.trust.dkim.signing import SigningKey, sign
-from letterlock.trust.primitives import eddsa, private_keys, rsa
 
 _LARGE_OCTETS = 256 * 1024  # hashing this much takes longer than other sessions should wait
 
 
-def new_keys(now: datetime.datetime) -> dict[str, bytes]:
-    """Return fresh keys by selector, as PEM; selectors carry the month, so that the next ones differ."""
-    month = now.strftime("%Y%m")
-    return {
-        f"r{month}": private_keys.write_pem(rsa.generate()),
-        f"e{month}": private_keys.write_pem(eddsa.generate_ed25519()),
-    }
+def make_keys(settings: Settings, now: datetime.datetime) -> None:
+    """Make the first keys; their selectors carry the month, so that the next ones differ. Raises OSError."""
+    folder = settings.path(settings.dkim.folder)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for kind in ("rsa", "ed25519"):
+        selector = f"{kind[0]}{now:%Y%m}"
+        signing_keys.write_key(folder / f"{selector}.pem", signing_keys.generate(settings.domain, selector, kind))
+
+
+def load_ring(settings: Settings) -> KeyRing:
+    """Return the keys with their states. Raises SettingsFault for a file that is no key."""
+    folder = settings.path(settings.dkim.folder)
+    try:
+        return KeyRing.load(folder)
+    except (Malformed, OSError) as error:
+        raise SettingsFault((f"{folder}: not a folder of DKIM keys ({error}); replace or remove the file",)) from error
 
 
 def load_keys(settings: Settings, domain: str) -> tuple[SigningKey, ...]:
     """Return the keys that sign for `domain`. Raises SettingsFault for a file that is no key."""
-    keys = []
-    for path in sorted(settings.path(settings.dkim.folder).glob("*.pem"), reverse=True):
-        try:
-            keys.append(SigningKey(domain, path.stem, private_keys.read_pem(path.read_bytes())))
-        except (Malformed, OSError) as error:
-            raise SettingsFault((f"{path}: not a DKIM key ({error}); replace or remove the file",)) from error
-    return tuple(keys)
+    return load_ring(settings).signing(domain)
 
 
 class Signer:

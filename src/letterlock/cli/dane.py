@@ -6,6 +6,7 @@ Exit codes: 0 authentic, 1 not authentic or without usable records, 2 could not 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from letterlock.formats.dns.rdata import Smimea, Tlsa
 from letterlock.host.drive_decisions import drive
 from letterlock.host.probe_tls import StartTls, probe_tls
 from letterlock.host.resolver.interface import Resolver
-from letterlock.host.stream import Endpoint
-from letterlock.trust.dane.authenticate import TlsaVerdict, authenticate
+from letterlock.host.stream import Endpoint, TlsFailed
+from letterlock.host.tls import TlsState, authenticated_client
+from letterlock.trust.dane.authenticate import ALL_USAGES, SMTP_USAGES, TlsaVerdict, authenticate
 from letterlock.trust.dane.owner_names import smimea_name
 from letterlock.trust.dane.plan import Fate, Host, Plan, Requirement, plan_delivery, plan_host
-from letterlock.trust.dane.records import associate, describe
+from letterlock.trust.dane.records import PKIX_EE, PKIX_TA, associate, describe
 from letterlock.trust.primitives import peer_chain
 
 _PATH = click.Path(path_type=Path)
@@ -78,21 +80,36 @@ async def _check_all(
 ) -> tuple[Plan, list[_Result]]:
     async with opened(asking, as_json=as_json) as resolver:
         plan = await _plan(resolver, host, port, mx=mx)
-    results: list[_Result] = []
-    for server in plan.hosts:
-        for address in server.addresses:
-            verdict: TlsaVerdict | str
-            try:
-                state = await probe_tls(Endpoint(address, port), server.sni, starttls=talk)
-                verdict = authenticate(server.tlsa, state.peer_chain, server.reference_names, int(time.time()))
-            except PeerFault as fault:
-                verdict = fault.problem
-            results.append((server, address, verdict))
+    results = [
+        (server, address, await _judge(server, Endpoint(address, port), talk))
+        for server in plan.hosts
+        for address in server.addresses
+    ]
     return plan, results
 
 
+async def _judge(server: Host, endpoint: Endpoint, talk: StartTls | None) -> TlsaVerdict | str:
+    """Return the verdict on what the server shows; a sentence where it shows nothing."""
+    try:
+        if any(record.usage in (PKIX_TA, PKIX_EE) for record in server.tlsa):
+            with contextlib.suppress(TlsFailed):
+                state = await probe_tls(endpoint, server.sni, starttls=talk, context=authenticated_client())
+                return _verdict(server, state)
+        return _verdict(server, await probe_tls(endpoint, server.sni, starttls=talk))
+    except PeerFault as fault:
+        return fault.problem
+
+
+def _verdict(server: Host, state: TlsState) -> TlsaVerdict:
+    now = int(time.time())
+    names = server.reference_names
+    return authenticate(server.tlsa, state.peer_chain, names, now, usages=ALL_USAGES, validated=state.validated_chain)
+
+
 async def _plan(resolver: Resolver, host: str, port: int, *, mx: bool) -> Plan:
-    return await drive(plan_delivery(host, port) if mx else plan_host(host, port), resolver)
+    # RFC 7672 section 3.1.3: the usages that rest on trusted roots count for services, not for mail exchangers.
+    usages = SMTP_USAGES if port == 25 else ALL_USAGES
+    return await drive(plan_delivery(host, port) if mx else plan_host(host, port, usages), resolver)
 
 
 def _result_value(host: Host, address: str, verdict: TlsaVerdict | str) -> dict[str, object]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from letterlock.cli.look_ups import at_option, moment, read_message, run, zone_option
-from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
+from letterlock.cli.settings_option import load, settings_option
 from letterlock.cli.verdicts import dkim_json, dkim_lines, exit_code
-from letterlock.errors import Malformed
-from letterlock.host import signing_keys
+from letterlock.errors import Malformed, Unavailable
+from letterlock.host import key_ring, signing_keys
 from letterlock.trust import dkim as trust_dkim
 from letterlock.trust.dkim import lint as linting
 
@@ -138,3 +139,44 @@ def lint(domain: str, selector: str, record: str | None, zone: Path | None, serv
     lines += [f"  error: {safe(one)}" for one in report.errors] + [f"  warning: {safe(one)}" for one in report.warnings]
     answer(value, as_json=as_json, lines=lines)
     raise SystemExit(Exit.UNKNOWN if not report.is_known else Exit.WRONG if report.errors else Exit.OK)
+
+
+@dkim.command()
+@settings_option
+@click.option("--rotate", is_flag=True, help="Begin a roll-over now: make followers of the active keys.")
+@at_option
+@json_option
+def keys(settings_file: Path, rotate: bool, at: int | None, as_json: bool) -> None:
+    """Show the installation's keys and move those on whose time has come.
+
+    A new key is pending for two days while its record spreads, then signs; its forerunner is retired eight days later
+    and its record revoked. Publish the records shown after every change.
+    """
+    settings = load(settings_file, as_json=as_json)
+    now = moment(at)
+    schedule = key_ring.Schedule()
+    try:
+        ring = key_ring.KeyRing.load(settings.path(settings.dkim.folder)).advance(now, schedule)
+        if rotate:
+            ring = ring.begin(now)
+        records = dict(ring.records(settings.domain))
+    except (Malformed, OSError, Unavailable) as error:
+        fail(str(error), Exit.WRONG, as_json=as_json)
+    value = {
+        "domain": settings.domain,
+        "due": ring.is_due(now, schedule),
+        "keys": [
+            {
+                "selector": one.selector,
+                "kind": one.kind,
+                "state": one.state.value,
+                "since": one.since,
+                "name": f"{one.selector}._domainkey.{settings.domain}",
+                "record": records[one.selector],
+            }
+            for one in ring.entries
+        ],
+    }
+    rows = [(one.selector, one.kind, one.state.value, records[one.selector]) for one in ring.entries]
+    lines = table(("selector", "kind", "state", "record"), rows) if rows else ["there are no keys"]
+    answer(value, as_json=as_json, lines=[*lines, *(["the keys are a year old: use --rotate"] if value["due"] else [])])

@@ -21,7 +21,7 @@ from letterlock.cli.dns_zone import zone
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
 from letterlock.cli.resolver_options import ResolverOptions, opened, resolver_options
 from letterlock.cli.settings_option import load, settings_option
-from letterlock.errors import Malformed, PeerFault
+from letterlock.errors import Malformed, PeerFault, SettingsFault
 from letterlock.formats import domain as domains
 from letterlock.formats.dns import rdata_text, types
 from letterlock.formats.dns.question import Answer, Outcome, Question
@@ -235,6 +235,8 @@ def _facts(domain: str, settings_file: Path, given: dict[str, Any], *, as_json: 
             "certificate_policy": given["issuers"],
         }
         return replace(facts, **{key: value for key, value in changed.items() if value})
+    except SettingsFault as fault:
+        fail("\n".join(fault.problems), Exit.SETTINGS, as_json=as_json)
     except (Malformed, OSError, ValueError) as error:
         fail(str(error), Exit.USAGE, as_json=as_json)
 

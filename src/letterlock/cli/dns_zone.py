@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from letterlock.formats.dns.zone import DS, Zone
 from letterlock.host.resolver.exchange import Server
 from letterlock.hostmaster.key_folder import KeyFolder
 from letterlock.hostmaster.roll_over import RollOver, ksk_waits, zsk_waits
-from letterlock.hostmaster.serve_files import ZoneFile, ZoneFileServer
+from letterlock.hostmaster.zone_host import ZoneFile, ZoneHost
 from letterlock.hostmaster.zone_keeper import KeySet
 from letterlock.protocols.dns.tsig import TsigKey
 from letterlock.trust.dnssec.sign import Denial, SigningKey, sign_zone
@@ -190,10 +191,32 @@ def serve(
         key = TsigKey.parse(transfer_key.read_text(encoding="ascii").strip()) if transfer_key else None
         told = tuple(Server.parse(text) for text in secondaries)
         denial = Denial(Hashing() if nsec3 else None)
-        server = ZoneFileServer(files, key_folder=folder, denial=denial, secondaries=told, transfer_key=key)
+        host = ZoneHost(files, key_folder=folder, denial=denial, secondaries=told, transfer_key=key)
     except (Malformed, OSError, ValueError) as error:
         fail(str(error), Exit.USAGE)
     try:
-        asyncio.run(server.run(address.strip("[]"), int(port), lambda line: click.echo(line)))
+        asyncio.run(_serve(host, address.strip("[]"), int(port)))
     except OSError as error:
         fail(f"{endpoint}: {error.strerror}", Exit.UNAVAILABLE)
+
+
+async def _serve(host: ZoneHost, address: str, port: int) -> None:
+    chosen = await host.listen(address, port)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    looking: set[asyncio.Task[None]] = set()
+
+    def look() -> None:
+        task = asyncio.create_task(host.look(click.echo))
+        looking.add(task)
+        task.add_done_callback(looking.discard)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, look)
+    click.echo(f"serving {len(host.server.catalog.zones)} zone(s) at {address}:{chosen}")
+    keeping = asyncio.create_task(host.keep(click.echo))
+    await stop.wait()
+    keeping.cancel()
+    await asyncio.gather(keeping, *looking, return_exceptions=True)
+    await host.aclose()

@@ -10,7 +10,7 @@ import click
 
 from letterlock.admd.accounts import opened_accounts
 from letterlock.admd.create import HIGH_PORTS, create
-from letterlock.admd.facts import domain_facts
+from letterlock.admd.domain_facts import facts_of
 from letterlock.cli.output import Exit, answer, fail, json_option
 from letterlock.errors import SettingsFault
 from letterlock.host.clock import SystemClock
@@ -42,7 +42,7 @@ def init(domain: str, folder: Path, account: str, high_ports: bool, addresses: t
     address = f"{account}@{found.settings.domain}"
     with opened_accounts(found.settings) as accounts:
         accounts.add(address, password)
-    records = wanted_records(domain_facts(found.settings, addresses))
+    records = wanted_records(facts_of(found.settings, addresses=addresses))
     value = {
         "file": str(found.file),
         "account": address,

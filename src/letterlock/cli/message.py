@@ -23,6 +23,10 @@ from letterlock.formats.mime.entity import Entity, parse
 from letterlock.formats.mime.filenames import distinct_names
 from letterlock.formats.mime.partial import join, read_fragment
 from letterlock.formats.mime.view import Attachment, View, view
+from letterlock.formats.reports.arf import read_feedback
+from letterlock.formats.reports.dsn import read_dsn
+from letterlock.formats.reports.mdn import read_mdn
+from letterlock.formats.reports.status import explain_status
 
 
 @click.group()
@@ -39,7 +43,9 @@ _FILE = click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, 
 @json_option
 def show(file: Path, html: bool, as_json: bool) -> None:
     """Show a message as a person may safely see it, with every defect by name."""
-    seen = view(_read(file, as_json=as_json), prefer="html" if html else "plain")
+    tree = parse(_read(file, as_json=as_json))
+    seen = view(tree, prefer="html" if html else "plain")
+    report = _report(tree)
     document = {
         "from": seen.authors,
         "to": seen.recipients,
@@ -48,13 +54,34 @@ def show(file: Path, html: bool, as_json: bool) -> None:
         "date": seen.date.isoformat() if seen.date else None,
         "texts": [{"part": one.number, "text": one.text, "html": one.html} for one in seen.texts],
         "attachments": [_attachment(one) for one in seen.attachments],
+        "report": report,
         "defects": [_defect(one) for one in seen.defects],
         "ambiguous": bool(seen.ambiguities),
     }
-    answer(document, as_json=as_json, lines=_shown_lines(seen))
+    answer(document, as_json=as_json, lines=_shown_lines(seen, report))
 
 
-def _shown_lines(seen: View) -> list[str]:
+def _report(tree: Entity) -> list[str]:
+    """Return in sentences what a report says: delivery, disposition, feedback; nothing for other messages."""
+    status = read_dsn(tree)
+    if status is not None:
+        return [
+            f"{one.final_recipient.value}: {one.action.value}, {one.status} ({explain_status(one.status)})"
+            + (f", {one.remote_mta.value} said: {one.diagnostic.value}" if one.remote_mta and one.diagnostic else "")
+            for one in status.recipients
+        ]
+    notification = read_mdn(tree)
+    if notification is not None:
+        how = "automatically" if notification.sent_automatically else "by hand"
+        return [f"{notification.final_recipient.value}: {notification.disposition.value}, notified {how}"]
+    feedback = read_feedback(tree)
+    if feedback is None:
+        return []
+    about = ", ".join(feedback.reported_domains) or feedback.original_mail_from or "a message"
+    return [f"{about}: {feedback.feedback_type}" + (f" ({feedback.auth_failure})" if feedback.auth_failure else "")]
+
+
+def _shown_lines(seen: View, report: list[str]) -> list[str]:
     lines: list[str] = []
     pairs = [("From", one) for one in seen.authors] + [("To", one) for one in seen.recipients]
     pairs += [("Cc", one) for one in seen.copies] + [("Subject", seen.subject)]
@@ -62,6 +89,8 @@ def _shown_lines(seen: View) -> list[str]:
     for name, value in pairs:
         if value:
             lines.append(click.style(f"{name}: ", bold=True) + safe(value))
+    if report:
+        lines += ["", click.style("Report", bold=True), *(f"  {safe(one)}" for one in report)]
     for text in seen.texts:
         lines += ["", *map(safe, text.text.rstrip("\n").split("\n"))]
     if seen.attachments:

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ca": ("ca", "Run a certification authority for a domain's own people."),
     "config": ("config", "Show and check the settings."),
     "dane": ("dane", "Check what servers show against their TLSA records."),
+    "delivery": ("delivery", "See how mail to an address would go, step by step."),
     "dkim": ("dkim", "Sign messages and verify signatures."),
     "dmarc": ("dmarc", "Check what the domain in From vouches for."),
     "dns": ("dns", "Look up names with proof; the records a domain needs; zones."),

@@ -9,29 +9,21 @@ Standards: RFC 2046 section 4.1.2, RFC 2049 section 2, RFC 6657 (defaults), the 
 from __future__ import annotations
 
 import codecs
+import encodings
+import encodings.aliases
 import functools
 
 from letterlock.formats.defect import Defect, Kind
 
-_NOT_CHARSETS = frozenset(
-    [
-        "base64",
-        "bz2",
-        "hex",
-        "quopri",
-        "rot_13",
-        "uu",
-        "zlib",
-        "idna",
-        "mbcs",
-        "oem",
-        "palmos",
-        "punycode",
-        "raw_unicode_escape",
-        "undefined",
-        "unicode_escape",
-        "charmap",
-    ]
+_NOT_CHARSETS = frozenset(("base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec",
+                          "mbcs", "tactis"))  # fmt: skip
+_WITHOUT_ALIAS = "cp1006 cp720 cp737 cp856 cp874 cp875 koi8_t koi8_u mac_arabic mac_croatian mac_farsi mac_romanian"
+# Only these are ever looked up: Python remembers every name it is asked for, and imports a module to find it.
+_CODECS = (
+    frozenset(alias for alias, codec in encodings.aliases.aliases.items() if codec not in _NOT_CHARSETS)
+    | (frozenset(encodings.aliases.aliases.values()) - _NOT_CHARSETS)
+    | frozenset(_WITHOUT_ALIAS.split())
+    | {"utf_8_sig"}
 )
 # Names of the wild that Python does not know, or knows as something smaller than what writers mean.
 _ALIASES = {
@@ -67,15 +59,11 @@ _ALIASES = {
 def codec_name(charset: str) -> str | None:
     """Return the codec that reads `charset` (any case), or None if nobody knows it."""
     name = charset.strip().strip("'\"").lower()
-    if len(name) > 60 or not name.isascii() or "\0" in name:
+    name = _ALIASES.get(name, name) or "ascii"
+    if not name.isascii() or not name.isprintable():
         return None
-    try:
-        found = codecs.lookup(_ALIASES.get(name, name) or "ascii")
-    except (LookupError, ValueError):
-        return None
-    if found.name in _NOT_CHARSETS or not getattr(found, "_is_text_encoding", True):
-        return None
-    return found.name
+    codec = encodings.normalize_encoding(name)
+    return codecs.lookup(codec).name if codec in _CODECS else None
 
 
 def decode_text(octets: bytes, charset: str, offset: int, defects: list[Defect]) -> str:

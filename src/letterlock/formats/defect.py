@@ -74,6 +74,7 @@ class Kind(enum.Enum):
     BOUNDARY_ABSENT = "boundary-absent", "a multipart whose boundary never occurs", True
     CLOSE_DELIMITER_MISSING = "close-delimiter-missing", "a multipart without its closing delimiter", False
     NO_PARTS = "no-parts", "a multipart that holds no part", True
+    EMPTY_PART = "empty-part", "two delimiters on end; some readers see no part between them", True
     HIDDEN_TEXT = "hidden-text", "text before the first or after the last part, which people do not see", False
     NESTING_TOO_DEEP = "nesting-too-deep", "nesting beyond the limit; deeper parts are opaque", True
     TOO_MANY_PARTS = "too-many-parts", "more parts than the limit; the rest was not split", True

@@ -10,7 +10,6 @@ import re
 from letterlock.errors import Malformed
 
 _CLAUSE = "RFC 6376 section 3.2"
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FOLDED = re.compile(r"[ \t\r\n]+")
 _SPACE = " \t\r\n"
@@ -35,7 +34,8 @@ def parse(octets: bytes) -> dict[str, str]:
     for part in parts:
         name, equals, value = part.partition("=")
         name = name.strip(_SPACE)
-        if not equals or not _NAME.fullmatch(name):
+        # tag-name = ALPHA *(ALPHA / DIGIT / "_"), which is an ASCII identifier that does not begin with "_"
+        if not (equals and name.isidentifier() and name.isascii() and name[0] != "_"):
             raise Malformed(f"{part.strip(_SPACE)[:40]!r} is no tag", offset=offset, clause=_CLAUSE)
         if name in tags:
             raise Malformed(f"the tag {name}= stands twice", offset=offset, clause=_CLAUSE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
+import ssl
 
 from letterlock.errors import PeerFault
 from letterlock.host import tls
@@ -35,16 +36,21 @@ _TALK: dict[StartTls, tuple[tuple[bytes, bytes], ...]] = {
 
 
 async def probe_tls(
-    endpoint: Endpoint, server_name: str, *, starttls: StartTls | None = None, within_seconds: float = 15.0
+    endpoint: Endpoint,
+    server_name: str,
+    *,
+    starttls: StartTls | None = None,
+    within_seconds: float = 15.0,
+    context: ssl.SSLContext | None = None,
 ) -> TlsState:
-    """Return what the handshake showed, the chain unjudged; raises PeerFault."""
+    """Return what the handshake showed, the chain unjudged unless `context` judges it; raises PeerFault."""
     stream = await connect(endpoint, within_seconds=within_seconds)
     stream.expect_within(within_seconds)
     try:
         for sent, wanted in _TALK[starttls] if starttls else ():
             stream.write(sent)
             await _expect(stream, wanted)
-        return await stream.start_tls(tls.opportunistic_client(), server_side=False, server_name=server_name)
+        return await stream.start_tls(context or tls.opportunistic_client(), server_side=False, server_name=server_name)
     finally:
         stream.abort()
 

@@ -99,6 +99,11 @@ class SmtpClient:
         return self._conversation.offer
 
     @property
+    def greeting(self) -> str:
+        """What the server greeted with."""
+        return self._conversation.greeting
+
+    @property
     def tls(self) -> TlsState | None:
         """What the handshake showed, or None without TLS."""
         return self.stream.tls
@@ -122,6 +127,10 @@ class SmtpClient:
     async def authenticate(self, exchange: ClientExchange) -> None:
         """Prove who we are."""
         await self._run(self._conversation.authenticate(exchange))
+
+    async def try_recipient(self, envelope: Envelope) -> Reply:
+        """Ask whether the first recipient would be taken; nothing is sent."""
+        return await self._run(self._conversation.try_recipient(envelope))
 
     async def transfer(self, envelope: Envelope, content: bytes) -> tuple[Reply, ...]:
         """Send one message; return a reply for each recipient."""

@@ -34,6 +34,7 @@ class TlsState:
     """What a finished handshake showed.
 
     `peer_chain` is DER, the peer's own certificate first, as sent and unjudged; empty where it sent none.
+    `validated_chain` is the path to a trusted root, root included, where the context demanded one.
     `bindings` are the channel bindings by the names of RFC 5929; several octet strings where a server cannot know which
     of its own certificates was used. `application` is the ALPN name agreed on, or empty.
     """
@@ -42,6 +43,7 @@ class TlsState:
     cipher: str
     cipher_bits: int
     peer_chain: tuple[bytes, ...] = ()
+    validated_chain: tuple[bytes, ...] = ()
     bindings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     application: str = ""
 
@@ -149,6 +151,7 @@ def inspect(connection: ssl.SSLObject, context: ssl.SSLContext) -> TlsState:
         cipher=name,
         cipher_bits=bits,
         peer_chain=chain,
+        validated_chain=_chain(connection, "get_verified_chain") if context.verify_mode == ssl.CERT_REQUIRED else (),
         bindings={kind: values for kind, values in bindings.items() if values},
         application=connection.selected_alpn_protocol() or "",
     )
@@ -172,17 +175,21 @@ def _first_certificate(chain: Path) -> x509.Certificate:
 
 
 def _peer_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
-    # Public only from Python 3.13 on (SSLObject.get_unverified_chain); before, the same call stands one level down.
-    get: Callable[[], list[bytes] | None] | None = getattr(connection, "get_unverified_chain", None)
-    if get is not None:
-        return tuple(get() or ())
-    inner = getattr(connection, "_sslobj", None)
-    certificates = (inner.get_unverified_chain() if inner is not None else None) or ()
-    chain = tuple(certificate.public_bytes(_ENCODING_DER) for certificate in certificates)
+    chain = _chain(connection, "get_unverified_chain")
     if chain:
         return chain
     leaf = connection.getpeercert(binary_form=True)
     return (leaf,) if leaf else ()
+
+
+def _chain(connection: ssl.SSLObject, method: str) -> tuple[bytes, ...]:
+    # Public only from Python 3.13 on; before, the same call stands one level down.
+    get: Callable[[], list[bytes] | None] | None = getattr(connection, method, None)
+    if get is not None:
+        return tuple(get() or ())
+    inner = getattr(connection, "_sslobj", None)
+    certificates = (getattr(inner, method)() if inner is not None else None) or ()
+    return tuple(certificate.public_bytes(_ENCODING_DER) for certificate in certificates)
 
 
 _ENCODING_DER = 2  # _ssl.ENCODING_DER

@@ -24,7 +24,7 @@ import tomlkit
 
 from letterlock.admd.accounts import opened_accounts
 from letterlock.admd.create import create
-from letterlock.admd.facts import domain_facts
+from letterlock.admd.domain_facts import facts_of
 from letterlock.errors import OurFault
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
@@ -92,7 +92,7 @@ class Internet:
                 for person in organisation.people:
                     accounts.add(organisation.address_of(person), person.password)
                     self._write_profile(organisation, person)
-            published[organisation.domain] = wanted_records(domain_facts(found.settings, (organisation.address,)))
+            published[organisation.domain] = wanted_records(facts_of(found.settings, addresses=(organisation.address,)))
         return published
 
     def _write_profile(self, organisation: Organisation, person: Person) -> None:

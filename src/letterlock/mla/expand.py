@@ -159,13 +159,12 @@ class _Expansion:
         """Give the content key to every member in place of the list (RFC 2634 section 4.2.3.1)."""
         _opened, key = open_with_key(source, KeyRing((self._list.decryption,)))
         infos = recipient_infos(tuple(self._list.members.values()), key)
-        sealed = b"".join(bytes(piece) for piece in _cipher_text(source))
         cms = enveloped.encode(
             source.content_info_type,
             infos,
             source.content_type,
             source.algorithm,
-            sealed,
+            _cipher_text(source),
             authenticated=source.authenticated_octets,
             tag=source.tag,
         )

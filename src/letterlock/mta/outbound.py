@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
 
 from letterlock.errors import NotAuthentic, PeerFault
 from letterlock.formats.envelope import Envelope, Recipient
@@ -74,7 +75,8 @@ class Outbound:
         self._record = record
         self._demand = demand or Demands(clock=clock, authenticated=authenticated_client())
         self._idle: dict[tuple[str, Endpoint, str], list[_Connection]] = {}
-        self._slots: dict[Endpoint, asyncio.Semaphore] = {}
+        # A host's slots live as long as something is under way to it.
+        self._slots: WeakValueDictionary[Endpoint, asyncio.Semaphore] = WeakValueDictionary()
 
     async def deliver(self, envelope: Envelope, content: bytes, *, route: str = "") -> tuple[Outcome, ...]:
         """Send one message to all recipients of `envelope`; return their outcomes in order.
@@ -129,7 +131,9 @@ class Outbound:
         self, domain: str, hop: Hop, endpoint: Endpoint, envelope: Envelope, content: bytes
     ) -> list[Outcome] | _Attempt:
         """Return the outcomes that this endpoint decided, or why it decided nothing."""
-        slot = self._slots.setdefault(endpoint, asyncio.Semaphore(self._settings.connections_per_host))
+        slot = self._slots.get(endpoint)
+        if slot is None:
+            self._slots[endpoint] = slot = asyncio.Semaphore(self._settings.connections_per_host)
         async with slot:
             try:
                 demand = await self._demand(domain, hop, wish_of(envelope, content))
@@ -173,6 +177,7 @@ class Outbound:
                 if isinstance(fault, _LostInTransfer):
                     raise
                 # It may have grown tired of us between two messages: a fresh connection will tell.
+        self._idle.pop(key, None)
         client = await self._open(hop, endpoint, demand)
         return await self._transfer(key, _Connection(client), hop, endpoint, demand, envelope, content)
 
@@ -285,7 +290,7 @@ class Outbound:
         self._idle.setdefault(key, []).append(connection)
 
     def _expire(self, key: tuple[str, Endpoint, str], connection: _Connection) -> None:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(KeyError, ValueError):
             self._idle[key].remove(connection)
         if not self._idle.get(key):
             self._idle.pop(key, None)

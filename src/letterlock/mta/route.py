@@ -78,6 +78,7 @@ class Route:
     domain: str
     hops: tuple[Hop, ...] = ()
     hindrance: Hindrance | None = None
+    mx_security: Security = Security.INDETERMINATE
 
 
 def find_route(domain: str, settings: RoutingSettings, entropy: Entropy, *, override: str = "") -> Decision[Route]:
@@ -109,7 +110,7 @@ def _route(domain: str, plan: Plan, hosts: tuple[Host, ...], settings: RoutingSe
                 port = relay.port if relay is not None else settings.ports.get(host.name, settings.port)
                 endpoints = tuple(Endpoint(address, port) for address in host.addresses)
                 hops.append(Hop(host, endpoints, relay, plan.mx_security is Security.SECURE))
-            return Route(domain, tuple(hops))
+            return Route(domain, tuple(hops), mx_security=plan.mx_security)
         case Fate.DEFER:
             return _hindered(domain, Result.DEFERRED, "4.4.3", plan.reason)
         case Fate.NO_MAIL:

@@ -52,7 +52,7 @@ class StoreSettings:
     folder: Path
     lanes: int = 4
     segment_octets: int = 64 << 20
-    reserve_octets: int = 16 << 20
+    reserve_octets: int = 32 << 20
 
 
 @dataclass(slots=True)
@@ -147,9 +147,21 @@ class Core:
 
     def _visible(self, tickets: list[Ticket], failure: Unavailable | None) -> None:
         """Apply a group that is durable, or fail it."""
-        results: list[object] = [failure or self._apply(ticket) for ticket in tickets]
+        try:
+            results: list[object] = [failure or self._apply(ticket) for ticket in tickets]
+        except BaseException as fault:  # what is in memory may be half changed: go no further
+            self._committer.stop(Unavailable(f"a fault of the program: {fault!r}"))
+            self._wake(tickets, [self._committer.failure] * len(tickets))
+            raise
         if not failure:
             self._hand_over()
+        self._wake(tickets, results)
+        if self._state.queued:
+            self._state.queued = False
+            self._queue_news.set()
+
+    def _wake(self, tickets: list[Ticket], results: Sequence[object]) -> None:
+        """Give each waiting caller its result."""
         for ticket, result in zip(tickets, results, strict=True):
             pending = ticket.context
             assert isinstance(pending, _Pending)
@@ -161,9 +173,6 @@ class Core:
                 pending.future.set_exception(result)
             else:
                 pending.future.set_result(result)
-        if self._state.queued:
-            self._state.queued = False
-            self._queue_news.set()
 
     def _apply(self, ticket: Ticket) -> object:
         pending = ticket.context

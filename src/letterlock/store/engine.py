@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import apsw
 
@@ -30,6 +31,7 @@ from letterlock.store.entries import (
     QueueRetried,
     Settled,
     Subscribed,
+    demand_numbers,
     pack_settlement,
     pack_transaction,
 )
@@ -144,6 +146,7 @@ class LogStore(Core):
     async def append(self, mailbox: int, messages: Sequence[NewMessage]) -> tuple[Placed, ...]:
         """Store messages, all or none."""
         self._directory.number(mailbox)
+        demand_numbers(len(messages))
         instant = self._clock.now()
         described = tuple(
             (
@@ -239,19 +242,26 @@ class LogStore(Core):
 
     async def take_due(self, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
         """Return due entries and mark them taken."""
-        task = asyncio.create_task(self._take_due(now, limit))
+        return await self._take(partial(queue_rows.take_due, now=now, limit=limit))
+
+    async def take_parked(self, lane: str, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
+        """Return due entries parked under a lane and mark them taken."""
+        return await self._take(partial(queue_rows.take_parked, lane=lane, now=now, limit=limit))
+
+    async def _take(self, choose: Callable[[apsw.Connection], list[QueueEntry]]) -> tuple[QueueEntry, ...]:
+        task = asyncio.create_task(self._take_chosen(choose))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(self._give_back)
             raise
 
-    async def _take_due(self, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
+    async def _take_chosen(self, choose: Callable[[apsw.Connection], list[QueueEntry]]) -> tuple[QueueEntry, ...]:
         async with self._taking:
             self._queue_news.clear()
             dropped = self._state.dropped = set()
             try:
-                entries = await self._ask(lambda connection: queue_rows.take_due(connection, now, limit))
+                entries = await self._ask(choose)
             finally:
                 self._state.dropped = None
             taken: list[QueueEntry] = []
@@ -286,6 +296,7 @@ class LogStore(Core):
             entry, chunks = pack_transaction(transaction)
             entries.append(entry)
             octets += chunks
+        demand_numbers(sum(len(entry.prefixes) + 1 + len(entry.queued) for entry in entries))
         await self._change(Settled(queue_id, now, packed, tuple(entries)), tuple(octets), frees=not octets)
 
     async def release(self, queue_id: str, until: Instant | None = None) -> None:
@@ -299,6 +310,12 @@ class LogStore(Core):
                 queue_rows.postpone(self._state.batch, queue_id, until)
             self._hand_over()
             self._queue_news.set()
+
+    async def park(self, queue_id: str, lane: str) -> None:
+        """Give back a taken entry for `take_parked`."""
+        if self._state.taken.pop(queue_id, None) is not None:
+            queue_rows.park(self._state.batch, queue_id, lane)
+            self._hand_over()
 
     async def queue_entry(self, queue_id: str) -> QueueEntry | None:
         """Return an entry, or None."""

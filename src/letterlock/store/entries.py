@@ -285,6 +285,12 @@ def unpack(description: bytes) -> AnyEntry:
         raise Malformed(f"a log record of no known kind: {error}") from None
 
 
+def demand_numbers(count: int) -> None:
+    """Raise Refused(LIMIT) if one record cannot number so many contents and queue entries."""
+    if count > CONTENTS_A_RECORD:
+        raise Refused(Refusal.LIMIT, f"more than {CONTENTS_A_RECORD} contents and queue entries in one change")
+
+
 def pack_transaction(transaction: Transaction) -> tuple[Accepted, tuple[bytes, ...]]:
     """Return the entry for a transaction and its octets in the entry's order."""
     prefixes: dict[bytes, int] = {}
@@ -292,8 +298,7 @@ def pack_transaction(transaction: Transaction) -> tuple[Accepted, tuple[bytes, .
     for user in users:
         if user.prefix:
             prefixes.setdefault(user.prefix, len(prefixes))
-    if len(prefixes) + 1 > CONTENTS_A_RECORD:
-        raise Refused(Refusal.LIMIT, "more than 4095 different prefixes in one transaction")
+    demand_numbers(len(prefixes) + 1 + len(transaction.queued))
     joined = len(prefixes) == 1 and transaction.content is None and all(user.prefix for user in users)
     entry = Accepted(
         transaction.id,

@@ -38,7 +38,7 @@ SUSPECT_NAME = "index.suspect"
 
 _VERSION = 1
 _MOST_BATCHES = 200
-_CHECKPOINT_PAGES = 4000  # 16 MB of write-ahead log
+_CHECKPOINT_PAGES = 2000  # 8 MB of write-ahead log
 _RETRY_SECONDS = 1.0
 _GATHER_SECONDS = 0.02  # how long batches gather before they are written, unless somebody asks
 
@@ -71,10 +71,11 @@ CREATE TABLE queue_entries (
     id INTEGER PRIMARY KEY, queue_id TEXT NOT NULL, content INTEGER NOT NULL, size INTEGER NOT NULL,
     sender TEXT NOT NULL, envelope BLOB NOT NULL, arrived REAL NOT NULL, expires REAL NOT NULL,
     priority INTEGER NOT NULL, source TEXT NOT NULL, route TEXT NOT NULL, details TEXT NOT NULL,
-    next_attempt REAL, taken INTEGER NOT NULL DEFAULT 0);
+    next_attempt REAL, taken INTEGER NOT NULL DEFAULT 0, lane TEXT NOT NULL DEFAULT '');
 CREATE INDEX queue_by_id ON queue_entries (queue_id);
 CREATE INDEX queue_due ON queue_entries (priority, next_attempt) WHERE taken = 0 AND next_attempt IS NOT NULL;
-CREATE INDEX queue_taken ON queue_entries (taken) WHERE taken = 1;
+CREATE INDEX queue_taken ON queue_entries (taken) WHERE taken > 0;
+CREATE INDEX queue_parked ON queue_entries (lane, priority DESC, next_attempt) WHERE taken = 2;
 CREATE TABLE queue_recipients (
     entry INTEGER NOT NULL, number INTEGER NOT NULL, local_part TEXT NOT NULL, domain TEXT NOT NULL,
     notify INTEGER NOT NULL, original TEXT NOT NULL, next_attempt REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
@@ -154,9 +155,7 @@ def write_batch(connection: apsw.Connection, batch: Batch) -> None:
     """Apply a batch; the caller holds the SQLite transaction."""
     execute = connection.execute
     for segment, (end, checksum, sequence) in batch.ends.items():
-        execute(_SEGMENT_END, (segment, end, checksum, sequence, batch.live.pop(segment, 0)))
-    for segment, added in batch.live.items():
-        execute("UPDATE segments SET live = live + ? WHERE id = ?", (added, segment))
+        execute(_SEGMENT_END, (segment, end, checksum, sequence, batch.live.get(segment, 0)))
     for sql, values in batch.statements:  # after the segments, whose liveness triggers adjust
         execute(sql, values)
     execute("UPDATE meta SET value = ? WHERE key = 'sequence'", (batch.sequence,))
@@ -311,18 +310,17 @@ class Indexer:
         if not self._unwritten:
             return
         try:
-            with self._connection:
-                for batch in self._unwritten:
-                    write_batch(self._connection, Batch(batch.sequence, batch.statements, batch.ends, dict(batch.live)))
-        except (apsw.CorruptError, apsw.NotADBError) as error:
-            (self._path.parent / SUSPECT_NAME).touch()  # the next start makes the index anew
-            self.trouble = Unavailable(f"the index is damaged: {error}")
-            self._tell(partial(self._failed, self.trouble))
-            return
+            try:
+                self._write()
+            except apsw.FullError:  # the write-ahead log gives its room back, and perhaps that is enough
+                self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self._write()
         except (apsw.FullError, apsw.BusyError) as error:
             self.trouble = Unavailable(f"the index cannot grow: {error}", full=True)
             return
         except apsw.Error as error:
+            if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+                (self._path.parent / SUSPECT_NAME).touch()  # the next start makes the index anew
             self.trouble = Unavailable(f"writing the index failed: {error}")
             self._tell(partial(self._failed, self.trouble))
             return
@@ -330,17 +328,22 @@ class Indexer:
         written, self._unwritten = self._unwritten, []
         self._tell(partial(self._written, written))
 
+    def _write(self) -> None:
+        with self._connection:
+            for batch in self._unwritten:
+                write_batch(self._connection, batch)
+
     def _written(self, batches: Sequence[Batch]) -> None:
         self.waiting -= len(batches)
         for batch in batches:
             for applied in batch.applied:
                 applied()
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> None:
         """Bring the write-ahead log into the database; what was applied so far is durable then."""
         try:
             sequence = value(self._connection, "SELECT value FROM meta WHERE key = 'sequence'")
-            log_pages, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            log_pages, moved = self._connection.wal_checkpoint(mode=mode)
         except apsw.Error:
             return  # tried again after the next pages; the log still has everything
         if log_pages == moved and isinstance(sequence, int):

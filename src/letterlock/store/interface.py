@@ -310,7 +310,7 @@ class Mailboxes(Protocol):
         ...
 
     async def append(self, mailbox: int, messages: Sequence[NewMessage]) -> tuple[Placed, ...]:
-        """Store messages, all or none."""
+        """Store messages, all or none; at most 4096 at once. Raises Refused(LIMIT)."""
         ...
 
     async def store_flags(
@@ -396,6 +396,17 @@ class Queue(Protocol):
 
         `until` is not durable: after a crash the entry is due as it was before.
         """
+        ...
+
+    async def park(self, queue_id: str, lane: str) -> None:
+        """Give back a taken entry so that only `take_parked` with the same lane finds it, or `take_due` after a start.
+
+        A change by an operator (hold, retry, drop) ends the parking.
+        """
+        ...
+
+    async def take_parked(self, lane: str, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
+        """Do as `take_due`, for entries parked under `lane`."""
         ...
 
     async def queue_entry(self, queue_id: str) -> QueueEntry | None:

@@ -7,14 +7,16 @@ each column. Nothing here is durable: the engine applies here what the log alrea
 from __future__ import annotations
 
 import asyncio
+import re
 from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import compress
-from operator import ne
+from typing import assert_never
 
 from letterlock.store.interface import FlagChange
-from letterlock.store.snapshot import Snapshot, UidRanges, slots_of, to_ranges
+from letterlock.store.snapshot import Snapshot, UidRanges, join_ranges, slots_of, to_ranges
 
 _REMEMBERED_CHANGES = 500
 _REMEMBERED_UIDS = 2000
@@ -79,7 +81,7 @@ class LiveMailbox:
             plane.append(word >> 8 * number & 0xFF)
         self._fixed = None
         self.uid_next = uid + 1
-        self._note(modseq, (uid,))
+        self._note(modseq, (range(len(self.uids) - 1, len(self.uids)),))
 
     def _widen(self) -> None:
         while len(self.planes) * 8 < len(self.flag_names):
@@ -115,42 +117,51 @@ class LiveMailbox:
 
     def change_flags(
         self, ranges: UidRanges, change: FlagChange, mask: int, modseq: int, unchanged_since: int | None
-    ) -> tuple[list[int], list[int]]:
+    ) -> tuple[UidRanges, UidRanges]:
         """Change flags; return the UIDs that changed and those too new for `unchanged_since`."""
         self._widen()
         runs = self.runs(ranges)
-        conflicting: list[int] = []
+        conflicting: UidRanges = ()
         if unchanged_since is not None:
             newer = [slot for run in runs for slot in run if self._modseqs[slot] > unchanged_since]
-            conflicting = [self.uids[slot] for slot in newer]
             avoid = set(newer)
             older = [slot for run in runs for slot in run if slot not in avoid]
+            conflicting = to_ranges([self.uids[slot] for slot in newer])
             runs = [range(first, last + 1) for first, last in to_ranges(older)]
-        changed: list[int] = []
-        for run in runs:
-            changed += self._change_run(run, change, mask)
-        for slot in changed:
-            self._modseqs[slot] = modseq
-        uids = [self.uids[slot] for slot in changed]
-        if uids:
-            self._note(modseq, uids)
-        return uids, conflicting
+        changed = [part for run in runs for part in self._change_run(run, change, mask)]
+        if not changed:
+            return (), conflicting
+        for run in changed:
+            self._modseqs[run.start : run.stop] = array("Q", [modseq]) * len(run)
+        self._note(modseq, changed)
+        return self.uids_of(changed), conflicting
 
-    def _change_run(self, run: range, change: FlagChange, mask: int) -> Iterable[int]:
+    def _change_run(self, run: range, change: FlagChange, mask: int) -> list[range]:
+        """Change flags in a run of slots; return the runs that are different now."""
         chosen = slice(run.start, run.stop)
-        changed: set[int] = set()
+        differs = 0
         for number, plane in enumerate(self.planes):
-            bits = mask >> 8 * number & 0xFF
+            new, changes = _tables(change, mask >> 8 * number & 0xFF)
             old = plane[chosen]
-            new = old.translate(_table(change, bits))
-            if new != old:
-                plane[chosen] = new
-                changed.update(compress(run, map(ne, old, new)))
-        return sorted(changed)
+            plane[chosen] = old.translate(new)
+            differs |= int.from_bytes(old.translate(changes))
+        if not differs:
+            return []
+        marks = differs.to_bytes(len(run))
+        return [range(run.start + found.start(), run.start + found.end()) for found in _MARKED.finditer(marks)]
+
+    def uids_of(self, runs: Sequence[range]) -> UidRanges:
+        """Return the UIDs in runs of slots."""
+        ranges: list[tuple[int, int]] = []
+        for run in runs:
+            first, last = self.uids[run.start], self.uids[run.stop - 1]
+            whole = last - first == len(run) - 1
+            ranges += [(first, last)] if whole else to_ranges(self.uids[run.start : run.stop])
+        return join_ranges(ranges)
 
     def expunge(self, runs: Sequence[range], modseq: int) -> None:
         """Remove the messages in `runs` of slots."""
-        gone = [self.uids[slot] for run in runs for slot in run]
+        self._note(modseq, runs)
         columns = (self.uids, self._modseqs, self._internal_dates, self._save_dates, self._sizes, self._contents)
         if len(runs) <= _MOST_RUNS:
             for run in reversed(runs):
@@ -164,20 +175,20 @@ class LiveMailbox:
                 column[:] = array(column.typecode, compress(column, keep))
             self.planes = [bytearray(compress(plane, keep)) for plane in self.planes]
         self._fixed = None
-        self._note(modseq, gone)
 
     def delete(self) -> None:
         """Say that the mailbox is gone for good."""
         self.exists = False
-        self._note(self.modseq + 1, None)
+        self._note(self.modseq + 1, ())
 
     def refresh(self) -> None:
         """Say that something beside the messages changed (the keywords)."""
         self._snapshot = None
 
-    def _note(self, modseq: int, uids: Sequence[int] | None) -> None:
-        if uids is not None and len(uids) > _REMEMBERED_UIDS:
-            uids = None
+    def _note(self, modseq: int, runs: Sequence[range]) -> None:
+        """Remember which messages a change touched, and wake whoever waits."""
+        few = sum(map(len, runs)) <= _REMEMBERED_UIDS
+        uids = [uid for run in runs for uid in self.uids[run.start : run.stop]] if few else None
         if len(self._changes) == _REMEMBERED_CHANGES:
             self._changes_since = self._changes[0][0]
         self._changes.append((modseq, uids))
@@ -270,19 +281,19 @@ class Handle:
             self._live.users -= 1
 
 
-_tables: dict[tuple[FlagChange, int], bytes] = {}
+_MARKED = re.compile(rb"\x01+")
 
 
-def _table(change: FlagChange, bits: int) -> bytes:
-    """Return the translation of flag octets that makes this change."""
-    table = _tables.get((change, bits))
-    if table is None:
-        match change:
-            case FlagChange.ADD:
-                table = bytes(octet | bits for octet in range(256))
-            case FlagChange.REMOVE:
-                table = bytes(octet & ~bits for octet in range(256))
-            case FlagChange.REPLACE:
-                table = bytes(bits for _ in range(256))
-        _tables[change, bits] = table
-    return table
+@cache
+def _tables(change: FlagChange, bits: int) -> tuple[bytes, bytes]:
+    """Return translations of flag octets: to the new octet, and to 1 where that is another."""
+    match change:
+        case FlagChange.ADD:
+            new = bytes(octet | bits for octet in range(256))
+        case FlagChange.REMOVE:
+            new = bytes(octet & ~bits for octet in range(256))
+        case FlagChange.REPLACE:
+            new = bytes(bits for _ in range(256))
+        case _:
+            assert_never(change)
+    return new, bytes(int(new[octet] != octet) for octet in range(256))

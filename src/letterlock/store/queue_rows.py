@@ -1,8 +1,8 @@
 """The queue in the index: statements that change it, and questions about it.
 
 Each step costs the same whatever the queue's length: what is due is found through an index on (priority, next
-attempt) of entries that nobody has taken. `taken` is only a mark in the index, not in the log: after a start nothing
-is taken.
+attempt) of entries that nobody has taken. `taken` is only a mark in the index, not in the log: 0 is nobody, 1 taken, 2
+parked under a lane. After a start nothing is taken or parked.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def owed_numbers(connection: apsw.Connection, queue_id: str) -> set[int]:
 
 def forget_taken(connection: apsw.Connection) -> None:
     """Mark every entry as taken by nobody."""
-    connection.execute("UPDATE queue_entries SET taken = 0 WHERE taken = 1")
+    connection.execute("UPDATE queue_entries SET taken = 0 WHERE taken > 0")
 
 
 def take_due(connection: apsw.Connection, now: Instant, limit: int) -> list[QueueEntry]:
@@ -180,6 +180,21 @@ def take_due(connection: apsw.Connection, now: Instant, limit: int) -> list[Queu
         connection.executemany("UPDATE queue_entries SET taken = 1 WHERE id = ?", [(row[0],) for row in rows])
         priority = value(connection, sql + " AND priority < ?", priority)
     return entries
+
+
+def park(batch: Batch, queue_id: str, lane: str) -> None:
+    """Park an entry."""
+    batch.add("UPDATE queue_entries SET taken = 2, lane = ? WHERE queue_id = ?", lane, queue_id)
+
+
+def take_parked(connection: apsw.Connection, lane: str, now: Instant, limit: int) -> list[QueueEntry]:
+    """Return due entries parked under a lane with their due recipients, and mark them taken."""
+    rows = connection.execute(
+        _ENTRY + "WHERE taken = 2 AND lane = ? AND next_attempt <= ? ORDER BY priority DESC, next_attempt LIMIT ?",
+        (lane, now, limit),
+    ).fetchall()
+    connection.executemany("UPDATE queue_entries SET taken = 1 WHERE id = ?", [(row[0],) for row in rows])
+    return [_entry(connection, row, due=now) for row in rows]
 
 
 def next_due(connection: apsw.Connection) -> Instant | None:

@@ -125,6 +125,17 @@ def to_ranges(uids: Sequence[int]) -> UidRanges:
     return tuple(ranges)
 
 
+def join_ranges(ranges: Sequence[tuple[int, int]]) -> UidRanges:
+    """Return ascending ranges with neighbours joined."""
+    joined: list[tuple[int, int]] = []
+    for first, last in ranges:
+        if joined and joined[-1][1] + 1 == first:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    return tuple(joined)
+
+
 def from_ranges(ranges: UidRanges) -> Iterator[int]:
     """Yield each UID of `ranges`."""
     for first, last in ranges:

@@ -251,10 +251,9 @@ class State:
         elif len(mailbox.flag_names) != names:
             self.directory.touch(mailbox)
             live.refresh()
-        ranges = to_ranges(changed)
-        for first, last in ranges:
+        for first, last in changed:
             self.batch.add(_CHANGE_FLAGS[change], mask, modseq, mailbox.id, first, last)
-        return FlagsStored(ranges, to_ranges(conflicting), mailbox.modseq)
+        return FlagsStored(changed, conflicting, mailbox.modseq)
 
     def _copy(self, entry: MessagesCopied) -> Copied:
         source, live = self._live(entry.mailbox)
@@ -286,7 +285,7 @@ class State:
         return self._remove(mailbox, live, runs) if runs else ()
 
     def _remove(self, mailbox: Entry, live: LiveMailbox, runs: Sequence[range]) -> UidRanges:
-        ranges = to_ranges([live.uids[slot] for run in runs for slot in run])
+        ranges = live.uids_of(runs)
         mailbox.modseq += 1
         mailbox.octets -= sum(row[5] for row in live.rows(runs))
         live.expunge(runs, mailbox.modseq)

@@ -29,6 +29,7 @@ WEST = timezone(timedelta(hours=-6))
         ("23-Nov-2026 13:15:15 +0000", datetime(2026, 11, 23, 13, 15, 15, tzinfo=UTC)),
         ("Mon, 23 Nov 2026 13:15:60 +0000", datetime(2026, 11, 23, 13, 15, 59, tzinfo=UTC)),
         ("Mon, 23 Nov 126 13:15 EST", datetime(2026, 11, 23, 18, 15, tzinfo=UTC)),
+        ("01 Jan 2001 00:01+0000", datetime(2001, 1, 1, 0, 1, tzinfo=UTC)),
         ("1 Jan 49 00:00:00 Z", datetime(2049, 1, 1, tzinfo=UTC)),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letterlock.errors import Malformed
-from letterlock.formats.mime.canonical import canonical, canonical_lines, native, seven_bit
+from letterlock.formats.mime.canonical import canonical, canonical_lines, native, native_entity, seven_bit
 from letterlock.formats.mime.entity import parse
 
 MIXED = (
@@ -28,6 +28,7 @@ def test_binary_content_is_left_alone() -> None:
         "Grüße \r\nFrom me".encode(), b"\x00\n\xff", b"plain",
     ]  # fmt: skip
     assert canonical(canonical(MIXED)) == canonical(MIXED)
+    assert native_entity(canonical(MIXED)) == MIXED.replace(b"\xff\r\n", b"\xff\n")
 
 
 def test_preparing_re_encodes_what_needs_it() -> None:

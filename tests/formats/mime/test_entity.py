@@ -73,6 +73,11 @@ def test_the_structure_of_a_nested_message() -> None:
             [("", "multipart/mixed", b""), ("1", "multipart/mixed", b"")],
         ),
         (MIXED + b"--x--\r\n", Kind.NO_PARTS, [("1", "multipart/mixed", b"--x--\r\n")]),
+        (
+            MIXED + b"--x\r\n--x\r\n\r\na\r\n--x--",
+            Kind.EMPTY_PART,
+            [("", "multipart/mixed", b""), ("1", "text/plain", b""), ("2", "text/plain", b"a")],
+        ),
         (b"Content-Type: nonsense\r\n\r\na", Kind.BAD_CONTENT_TYPE, [("1", "text/plain", b"a")]),
         (
             b"Content-Type: text/html\r\nContent-Type: text/plain\r\n\r\na",

@@ -46,6 +46,7 @@ PLAIN, HTML, IMAGE = _part("text/plain"), _part("text/html", "<p>text/html"), _p
         (_multipart("parallel", PLAIN, PLAIN), "plain", ["text/plain", "text/plain"], []),
         (_multipart("unheard-of", PLAIN, IMAGE), "plain", ["text/plain"], ["image/png"]),
         (_part("text/plain; format=flowed; delsp=yes", "a \r\nb"), "plain", ["ab\n"], []),
+        (_part("text/plain", "x", "Content-Transfer-Encoding: x-uuencode\r\n"), "plain", [], ["text/plain"]),
         (_part("text/enriched", "<bold>x</bold>"), "plain", ["*x*"], []),
     ],
 )  # fmt: skip
@@ -84,6 +85,8 @@ def test_nothing_shown_acts_on_a_terminal() -> None:
         (b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n", Kind.ENCODED_COMPOSITE),
         (b"junk\r\n", Kind.HEADER_JUNK),
         (b"Subject: a\xffb\r\n", Kind.RAW_8BIT),
+        (b"\r\na\0b", Kind.NUL),
+        (b"\r\na\rb", Kind.BARE_CR),
     ],
 )
 def test_every_ambiguity_has_a_name(octets: bytes, kind: Kind) -> None:

@@ -60,6 +60,12 @@ def test_numbers_survive_as_ranges(numbers: set[int]) -> None:
         assert sequence_set.parse(sequence_set.encode(ranges)).resolved(1) == ranges
 
 
+@given(st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)))
+def test_what_ranges_have_in_common(left: set[int], right: set[int]) -> None:
+    common = sequence_set.intersection(sequence_set.ranges_of(sorted(left)), sequence_set.ranges_of(sorted(right)))
+    assert list(sequence_set.numbers_in(common)) == sorted(left & right)
+
+
 @given(st.binary(max_size=30))
 def test_random_sets_only_raise_malformed(octets: bytes) -> None:
     try:

@@ -35,7 +35,13 @@ def _zone(key: SigningKey, denial: Denial | None = None, extra: str = "") -> Zon
 
 
 def _validate(zone: Zone, question: Question, change: Change) -> tuple[Answer, float]:
-    """Answer every fetch from the zone by way of octets, changed as an attacker would; return the CPU seconds too."""
+    """Validate three times; return the answer and the least of the CPU seconds (other work disturbs the clock)."""
+    runs = [_validate_once(zone, question, change) for _ in range(3)]
+    return runs[0][0], min(seconds for _, seconds in runs)
+
+
+def _validate_once(zone: Zone, question: Question, change: Change) -> tuple[Answer, float]:
+    """Answer every fetch from the zone by way of octets, changed as an attacker would."""
     spent = 0.0
     validation = validate(question, Memory(anchors_of(zone)), NOW)
     fetch: Fetch = next(validation)

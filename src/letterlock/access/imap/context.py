@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from letterlock.access.imap.answer import No
 from letterlock.access.imap.sections import Sections
-from letterlock.access.imap.view import View
+from letterlock.access.imap.view import Manner, View
 from letterlock.access.settings import AccessSettings
 from letterlock.errors import Malformed
 from letterlock.host.logs import Log
 from letterlock.host.stream import Stream
 from letterlock.protocols.imap import mailbox_name
 from letterlock.protocols.imap.server import Limits, ServerConversation
+from letterlock.store.accounts import Accounts
 from letterlock.store.interface import Mailbox, Store
 from letterlock.store.snapshot import SYSTEM_FLAGS
 
@@ -35,16 +36,18 @@ class Done:
 class Context:
     """The state of one session. `account` is empty until the client showed who it is."""
 
-    def __init__(self, stream: Stream, settings: AccessSettings, store: Store, log: Log) -> None:
+    def __init__(self, stream: Stream, settings: AccessSettings, store: Store, accounts: Accounts, log: Log) -> None:
         self.stream = stream
         self.settings = settings
         self.store = store
+        self._accounts = accounts
         self.log = log
         self.conversation = ServerConversation(Limits(message_octets=settings.message_octets))
         self.account = ""
         self.view: View | None = None
         self.rev2 = False
         self.condstore = False
+        self.qresync = False
         self.sections = Sections()
         self.octets_sent = 0
         self._output: list[bytes] = []
@@ -71,6 +74,19 @@ class Context:
         if mailbox is None:
             raise No("there is no such mailbox", missing)
         return mailbox
+
+    async def demand_room(self, octets: int) -> None:
+        """Raise No where so much more would exceed the account's quota (RFC 9208 section 5.3)."""
+        account = self._accounts.account(self.account)
+        if account is not None and account.quota_octets:
+            usage = await self.store.usage(self.account)
+            if usage.octets + octets > account.quota_octets:
+                raise No("the account's quota is used up", b"OVERQUOTA")
+
+    def manner(self, *, with_uid: bool = False) -> Manner:
+        """Return how this client is told of changes; `with_uid` during UID commands."""
+        # RFC 7162 section 3.2.3: with QRESYNC every FETCH response holds the UID
+        return Manner(with_uid or self.rev2 or self.qresync, self.condstore, self.qresync)
 
     def wire(self, name: str) -> bytes:
         """Return a mailbox name as this client reads it, not yet quoted."""

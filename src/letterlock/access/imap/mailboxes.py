@@ -1,7 +1,7 @@
 """Commands on mailboxes: SELECT, CREATE and their kin, LIST, STATUS, APPEND.
 
 Standards: RFC 9051 section 6.3; RFC 3501 section 6.3 (RECENT and UNSEEN at SELECT), RFC 4315 (APPENDUID),
-RFC 6154 (special use), RFC 7162 section 3.1.2 (HIGHESTMODSEQ), RFC 7889 (APPENDLIMIT).
+RFC 6154 (special use), RFC 7162 section 3.1.2 (HIGHESTMODSEQ) and section 3.2.5 (QRESYNC), RFC 7889 (APPENDLIMIT).
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 from letterlock.access.imap.answer import No
 from letterlock.access.imap.context import Context, Done, flag_names
 from letterlock.access.imap.listing import Listed, list_mailboxes
+from letterlock.access.imap.messages import tell_vanished
 from letterlock.access.imap.view import View
+from letterlock.errors import Malformed
 from letterlock.protocols.imap import command as c
 from letterlock.protocols.imap import response
+from letterlock.protocols.imap.sequence_set import LARGEST, SequenceSet
 from letterlock.store.interface import Mailbox, NewMessage
 from letterlock.store.snapshot import SEEN
 
@@ -22,6 +25,9 @@ _SPECIAL_USES = {
 
 async def select(context: Context, _tag: bytes, command: c.Select) -> Done:
     """Open a mailbox and tell what it holds; whatever was open before is closed, even where this fails."""
+    known = command.resynchronization
+    if known is not None and not context.qresync:
+        raise Malformed("ENABLE QRESYNC comes first", clause="RFC 7162 section 3.2.5")
     if context.view is not None:
         context.deselect()
         context.write(b"* OK [CLOSED] The mailbox that was open is closed\r\n")
@@ -31,7 +37,19 @@ async def select(context: Context, _tag: bytes, command: c.Select) -> Done:
     context.view = view
     context.conversation.selected()
     context.write(b"".join(_opening(context, view, mailbox)))
+    if known is not None and known.uid_validity == view.told.uid_validity:
+        await _resynchronize(context, view, known)
     return Done("the mailbox is open", b"READ-ONLY" if command.read_only else b"READ-WRITE")
+
+
+async def _resynchronize(context: Context, view: View, known: c.Resynchronization) -> None:
+    """Tell what was removed and changed since the client last looked (RFC 7162 section 3.2.5.1)."""
+    uids = known.known_uids or SequenceSet(((1, LARGEST),))
+    await tell_vanished(context, view, uids, known.modseq)
+    slots = view.slots(uids, uid=True)
+    changed = [slot for slot in slots if view.told.modseqs[slot] > known.modseq]
+    for line in view.flag_rows(view.told, changed, context.manner()):
+        await context.send(line)
 
 
 def _opening(context: Context, view: View, mailbox: Mailbox) -> list[bytes]:
@@ -141,6 +159,7 @@ async def append(context: Context, _tag: bytes, command: c.Append) -> Done:
     if not command.message:
         raise No("a message of no octets is not stored")
     mailbox = await context.mailbox(command.mailbox, missing=b"TRYCREATE")
+    await context.demand_room(len(command.message))
     date = None if command.internal_date is None else command.internal_date.timestamp()
     (placed,) = await context.store.append(mailbox.id, (NewMessage((command.message,), flags, date),))
     return Done("stored", b"APPENDUID %d %d" % (placed.uid_validity, placed.uid))

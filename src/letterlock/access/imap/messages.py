@@ -1,7 +1,7 @@
 """Commands on the messages of the selected mailbox: FETCH, SEARCH, STORE, COPY, MOVE, EXPUNGE, CLOSE.
 
-Standards: RFC 9051 section 6.4; RFC 4315 (UID EXPUNGE, COPYUID), RFC 6851 (MOVE), RFC 7162 section 3.1 (CONDSTORE),
-RFC 4731 (ESEARCH), RFC 5182 (SAVE).
+Standards: RFC 9051 section 6.4; RFC 4315 (UID EXPUNGE, COPYUID), RFC 6851 (MOVE), RFC 7162 section 3.1 (CONDSTORE)
+and section 3.2 (QRESYNC), RFC 4731 (ESEARCH), RFC 5182 (SAVE).
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from letterlock.access.imap.context import Context, Done, flag_names
 from letterlock.access.imap.fetch import Fetch, sets_seen
 from letterlock.access.imap.search import Search
 from letterlock.access.imap.view import Slots, View, flag_words, keeps_all, pick, slots_in
+from letterlock.errors import Malformed
 from letterlock.protocols.imap import command as c
 from letterlock.protocols.imap import response
 from letterlock.protocols.imap.fetch_item import Attribute
-from letterlock.protocols.imap.sequence_set import encode, ranges_of
+from letterlock.protocols.imap.search_key import mentions_modseq
+from letterlock.protocols.imap.sequence_set import SequenceSet, encode, intersection, ranges_of
 from letterlock.store.interface import Copied, FlagChange, FlagsStored
 from letterlock.store.snapshot import SEEN, Snapshot, UidRanges
 
@@ -34,6 +36,8 @@ async def fetch(context: Context, _tag: bytes, command: c.Fetch) -> Done:
     items = dict.fromkeys(command.items)
     if command.uid:
         items = {Attribute.UID: None, **items}  # RFC 9051 section 6.4.9
+    if command.vanished:
+        await tell_vanished(context, view, command.numbers, command.changed_since or 0)
     if command.changed_since is not None:
         items[Attribute.MODSEQ] = None  # RFC 7162 section 3.1.4.1
         modseqs = view.told.modseqs
@@ -48,6 +52,21 @@ async def fetch(context: Context, _tag: bytes, command: c.Fetch) -> Done:
     return Done("fetched")
 
 
+async def tell_vanished(context: Context, view: View, uids: SequenceSet, since_modseq: int) -> None:
+    """Tell which of `uids` were removed since (RFC 7162 section 3.2.10.1). Raises Malformed without ENABLE QRESYNC."""
+    if not context.qresync:
+        raise Malformed("ENABLE QRESYNC comes first", clause="RFC 7162 section 3.2.6")
+    vanished = await context.store.vanished(view.mailbox, since_modseq)
+    ranges = intersection(vanished, uids.resolved(view.told.uid_next - 1))
+    now = view.opened.snapshot()
+    if now is not view.told:
+        # A message that is gone, but not told yet, is told when its number may go.
+        pending = {uid for uid in view.told.uids if now.slot(uid) < 0}
+        ranges = ranges_of(uid for low, high in ranges for uid in range(low, high + 1) if uid not in pending)
+    if ranges:
+        context.write(b"* VANISHED (EARLIER) " + encode(ranges) + b"\r\n")
+
+
 async def _mark_seen(context: Context, view: View, slots: Slots) -> bool:
     """Mark messages as seen; return whether any was not, so that FETCH tells their flags (RFC 9051 section 6.4.5)."""
     seen = view.told.selector(SEEN)
@@ -56,7 +75,7 @@ async def _mark_seen(context: Context, view: View, slots: Slots) -> bool:
         return False
     stored = await context.store.store_flags(view.mailbox, view.uid_ranges(unseen), FlagChange.ADD, (SEEN,))
     known = (stored.changed, stored.modseq)
-    for line in view.updates(may_expunge=False, with_uid=True, with_modseq=context.condstore, known=known):
+    for line in view.updates(context.manner(with_uid=True), may_expunge=False, known=known):
         await context.send(line)
     return True
 
@@ -70,9 +89,14 @@ async def search(context: Context, tag: bytes, command: c.Search) -> Done:
             view.saved = ()  # RFC 9051 section 6.4.4.1
         raise No("only UTF-8 and US-ASCII are understood", b"BADCHARSET (US-ASCII UTF-8)")
     selector = await Search(context.store, view).run(command.key)
+    modseq = b""
+    if mentions_modseq(command.key):  # RFC 7162 section 3.1.5 and section 3.1.10
+        context.condstore = True
+        modseq = b"MODSEQ %d" % max(compress(view.told.modseqs, selector), default=0)
     if results is None and not context.rev2:
         numbers = compress(view.told.uids, selector) if command.uid else (slot + 1 for slot in slots_in(selector))
-        context.write(" ".join(["* SEARCH", *map(str, numbers)]).encode("ascii") + b"\r\n")
+        line = " ".join(["* SEARCH", *map(str, numbers)]).encode("ascii")
+        context.write(line + (b" (" + modseq + b")" if modseq and any(selector) else b"") + b"\r\n")
         return Done("searched")
     results = results or frozenset({c.Result.ALL})
     found = list(compress(view.told.uids, selector))
@@ -81,7 +105,7 @@ async def search(context: Context, tag: bytes, command: c.Search) -> Done:
         if results == {c.Result.SAVE}:
             return Done("searched and saved")
     numbers_found = found if command.uid else [slot + 1 for slot in slots_in(selector)]
-    context.write(_esearch(tag, command.uid, numbers_found, results))
+    context.write(_esearch(tag, command.uid, numbers_found, results, modseq))
     return Done("searched")
 
 
@@ -95,7 +119,7 @@ def _to_save(found: list[int], results: frozenset[c.Result]) -> list[int]:
     return ends
 
 
-def _esearch(tag: bytes, uid: bool, numbers: list[int], results: frozenset[c.Result]) -> bytes:
+def _esearch(tag: bytes, uid: bool, numbers: list[int], results: frozenset[c.Result], modseq: bytes) -> bytes:
     words = [b"* ESEARCH (TAG " + response.quoted(tag) + b")"]
     if uid:
         words.append(b"UID")
@@ -107,6 +131,8 @@ def _esearch(tag: bytes, uid: bool, numbers: list[int], results: frozenset[c.Res
         words.append(b"ALL " + encode(ranges_of(numbers)))
     if c.Result.COUNT in results:
         words.append(b"COUNT %d" % len(numbers))
+    if numbers and modseq:
+        words.append(modseq)
     return b" ".join(words) + b"\r\n"
 
 
@@ -126,12 +152,8 @@ async def store(context: Context, _tag: bytes, command: c.Store) -> Done:
     context.write(b"".join(view.flag_lines(now)))
     if not command.silent or context.condstore:
         await context.send(_stored_rows(context, view, now, slots, command))
-    for line in view.updates(
-        may_expunge=command.uid,
-        with_uid=command.uid or context.rev2,
-        with_modseq=context.condstore,
-        known=(stored.changed, stored.modseq),
-    ):
+    manner = context.manner(with_uid=command.uid)
+    for line in view.updates(manner, may_expunge=command.uid, known=(stored.changed, stored.modseq)):
         await context.send(line)
     return _stored(view, stored, uid=command.uid)
 
@@ -147,10 +169,11 @@ def _stored_rows(context: Context, view: View, now: Snapshot, slots: Slots, comm
     if not command.silent:
         template += b"FLAGS (%b) "
         columns.append(map(view.flag_table(now).__getitem__, flag_words(now, places)))
-    if command.uid or context.rev2:
+    manner = context.manner(with_uid=command.uid)
+    if manner.with_uid:
         template += b"UID %d "
         columns.append(pick(now.uids, places))
-    if context.condstore:
+    if manner.with_modseq:
         template += b"MODSEQ (%d) "
         columns.append(pick(now.modseqs, places))
     template = template[:-1] + b")\r\n"
@@ -170,11 +193,13 @@ def _stored(view: View, stored: FlagsStored, *, uid: bool) -> Done:
 async def copy(context: Context, _tag: bytes, command: c.Copy) -> Done:
     """Copy or move messages to another mailbox of the account."""
     view = context.writable if command.move else context.selected
-    uids = view.uid_ranges(view.slots(command.numbers, uid=command.uid))
+    slots = view.slots(command.numbers, uid=command.uid)
+    uids = view.uid_ranges(slots)
     target = await context.mailbox(command.mailbox, missing=b"TRYCREATE")
     if not uids:
         return Done("there was nothing to copy")
     if not command.move:
+        await context.demand_room(sum(pick(view.told.sizes, slots)))
         return Done("copied", _copyuid(await context.store.copy(view.mailbox, uids, target.id)))
     code = _copyuid(await context.store.move(view.mailbox, uids, target.id))
     if code:  # RFC 6851 section 4.3: before the EXPUNGE responses

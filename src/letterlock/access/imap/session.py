@@ -56,9 +56,9 @@ HANDLERS: dict[type[c.Command], Handler] = {
 _ALWAYS = b"IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE SASL-IR"
 _AUTHENTICATED = (
     b" IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE"
-    b" ESEARCH SEARCHRES BINARY CONDSTORE STATUS=SIZE"
+    b" ESEARCH SEARCHRES BINARY CONDSTORE QRESYNC STATUS=SIZE"
 )
-_ENABLED = {b"IMAP4REV2": b"IMAP4rev2", b"CONDSTORE": b"CONDSTORE"}
+_ENABLED = {b"IMAP4REV2": b"IMAP4rev2", b"CONDSTORE": b"CONDSTORE", b"QRESYNC": b"QRESYNC"}
 
 
 class MailboxGone(LetterlockError):
@@ -69,7 +69,7 @@ class ImapSession:
     """A session over one stream. `run` returns when the connection is to be closed."""
 
     def __init__(self, stream: Stream, settings: AccessSettings, store: Store, gate: Gate, log: Log) -> None:
-        self._context = Context(stream, settings, store, log)
+        self._context = Context(stream, settings, store, gate.accounts, log)
         self._stream = stream
         self._door = gate.attempts(stream)
         self._commands = 0
@@ -88,15 +88,15 @@ class ImapSession:
         except MailboxGone:
             await self._farewell("the mailbox was deleted")
         except DeadlinePassed:
-            await self._farewell("nothing was heard for too long", b"UNAVAILABLE")
+            await self._farewell("nothing was heard for too long")
         finally:
             if context.view is not None:
                 context.view.opened.close()
             if context.account:
                 context.log.event("session ended", commands=self._commands, octets_sent=context.octets_sent)
 
-    async def _farewell(self, text: str, code: bytes = b"") -> None:
-        self._context.write(response.status(b"*", b"BYE", text, code))
+    async def _farewell(self, text: str) -> None:
+        self._context.write(response.status(b"*", b"BYE", text))
         await self._context.flush()
 
     async def _serve(self) -> None:
@@ -194,9 +194,7 @@ class ImapSession:
             # RFC 9051 section 7.5.1: FETCH, STORE and SEARCH by sequence numbers keep all numbers as they are.
             numbered = isinstance(command, c.Fetch | c.Store | c.Search) and not command.uid
             uid = not numbered and isinstance(command, c.Fetch | c.Store | c.Search | c.Copy) and command.uid
-            for line in view.updates(
-                may_expunge=not numbered, with_uid=uid or context.rev2, with_modseq=context.condstore
-            ):
+            for line in view.updates(context.manner(with_uid=uid), may_expunge=not numbered):
                 context.write(line)
             if view.is_gone:
                 raise MailboxGone
@@ -237,7 +235,8 @@ class ImapSession:
     def _enable(self, capabilities: tuple[bytes, ...]) -> Done:
         context = self._context
         names = [_ENABLED[name] for name in dict.fromkeys(capabilities) if name in _ENABLED]
-        context.condstore = context.condstore or b"CONDSTORE" in names
+        context.qresync = context.qresync or b"QRESYNC" in names
+        context.condstore = context.condstore or context.qresync or b"CONDSTORE" in names
         if b"IMAP4rev2" in names:
             context.rev2 = context.conversation.utf8 = True
         context.write(response.untagged(b" ".join([b"ENABLED", *names])))
@@ -303,7 +302,7 @@ class ImapSession:
     async def _tell_idle(self) -> None:
         context = self._context
         if context.view is not None:
-            for line in context.view.updates(may_expunge=True, with_uid=context.rev2, with_modseq=context.condstore):
+            for line in context.view.updates(context.manner(), may_expunge=True):
                 context.write(line)
             await context.flush()
             if context.view.is_gone:

@@ -5,16 +5,17 @@ move while a command runs. `updates` brings the client to the mailbox as it is n
 responses, in that order. Where messages have vanished and EXPUNGE may not be told, nothing is told and nothing moves:
 the client goes on seeing the mailbox as it was.
 
-Standards: RFC 9051 section 7.5.1 (when EXPUNGE may be told), section 5.2 (updates), RFC 7162 section 3.2 (MODSEQ).
+Standards: RFC 9051 section 7.5.1 (when EXPUNGE may be told), section 5.2 (updates), RFC 7162 section 3.2 (MODSEQ, VANISHED).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import compress, count
 
 from letterlock.errors import Malformed
-from letterlock.protocols.imap.sequence_set import LARGEST, SequenceSet, ranges_of
+from letterlock.protocols.imap.sequence_set import LARGEST, SequenceSet, encode, ranges_of
 from letterlock.store.interface import OpenMailbox
 from letterlock.store.snapshot import SYSTEM_FLAGS, Snapshot, UidRanges
 
@@ -32,6 +33,15 @@ class FlagTable(dict[int, bytes]):
         written = " ".join(name for number, name in enumerate(self.names) if word >> number & 1).encode("ascii")
         self[word] = written
         return written
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a session is told of changes: with UIDs, with modification sequences, with VANISHED in place of EXPUNGE."""
+
+    with_uid: bool = False
+    with_modseq: bool = False
+    as_vanished: bool = False
 
 
 class View:
@@ -73,7 +83,7 @@ class View:
             count = len(told)
             ranges = numbers.resolved(count)
             if not count and all(LARGEST in pair for pair in numbers.ranges):
-                return []  # 1:* of nothing is nothing
+                return []  # QUIRK empty-range: 1:* in an empty mailbox is nothing, not an error
             if strict and not 1 <= ranges[0][0] <= ranges[-1][1] <= count:
                 raise Malformed(f"a message number that is not in 1:{count}", clause="RFC 9051 section 9")
             runs = [range(low - 1, min(high, count)) for low, high in ranges if 1 <= low <= count]
@@ -88,14 +98,7 @@ class View:
             return ((uids[slots.start], uids[slots.stop - 1]),) if slots else ()
         return tuple((uids[low], uids[high]) for low, high in ranges_of(slots))
 
-    def updates(
-        self,
-        *,
-        may_expunge: bool,
-        with_uid: bool = False,
-        with_modseq: bool = False,
-        known: tuple[UidRanges, int] | None = None,
-    ) -> list[bytes]:
+    def updates(self, manner: Manner, *, may_expunge: bool, known: tuple[UidRanges, int] | None = None) -> list[bytes]:
         """Return the responses that bring the client up to date, and count them as told.
 
         `known` are UIDs whose change to that modification sequence the client knows already (a STORE of its own).
@@ -106,13 +109,14 @@ class View:
         grown = keeps_all(told, now)
         if not grown and not may_expunge:
             return []
-        lines = [] if grown else list(_expunged(told, now))
-        remaining = len(told) - len(lines)
+        vanished = [] if grown else _vanished(told, now)
+        lines = list(_expunged(told, vanished, manner))
+        remaining = len(told) - len(vanished)
         if len(now) > remaining:
             lines.append(b"* %d EXISTS\r\n" % len(now))
         lines.extend(self.flag_lines(now))
         changed = self._changed(told, now, remaining, known)
-        lines.extend(self.flag_rows(now, changed, with_uid=with_uid, with_modseq=with_modseq))
+        lines.extend(self.flag_rows(now, changed, manner))
         self.told = now
         return lines
 
@@ -126,16 +130,14 @@ class View:
         own = {slot for run in now.slots(ranges) for slot in run}
         return [slot for slot in changed if slot not in own or now.modseqs[slot] != modseq]
 
-    def flag_rows(
-        self, snapshot: Snapshot, slots: Iterable[int], *, with_uid: bool, with_modseq: bool
-    ) -> Iterator[bytes]:
+    def flag_rows(self, snapshot: Snapshot, slots: Iterable[int], manner: Manner) -> Iterator[bytes]:
         """Yield FETCH responses with the flags of these slots of `snapshot`, numbered as there."""
         table = self.flag_table(snapshot)
         for slot in slots:
             row = b"* %d FETCH (FLAGS (%b)" % (slot + 1, table[snapshot.flag_word(slot)])
-            if with_uid:
+            if manner.with_uid:
                 row += b" UID %d" % snapshot.uids[slot]
-            if with_modseq:
+            if manner.with_modseq:
                 row += b" MODSEQ (%d)" % snapshot.modseqs[slot]
             yield row + b")\r\n"
 
@@ -154,10 +156,17 @@ def keeps_all(told: Snapshot, now: Snapshot) -> bool:
     return now.uids is told.uids or now.uids[: len(told)] == told.uids
 
 
-def _expunged(told: Snapshot, now: Snapshot) -> Iterator[bytes]:
-    # From the highest down, so that no number told moves those still to be told.
+def _vanished(told: Snapshot, now: Snapshot) -> list[int]:
     present = set(now.uids)
-    vanished = [slot for slot, uid in enumerate(told.uids) if uid not in present]
+    return [slot for slot, uid in enumerate(told.uids) if uid not in present]
+
+
+def _expunged(told: Snapshot, vanished: list[int], manner: Manner) -> Iterator[bytes]:
+    if manner.as_vanished:
+        if vanished:
+            yield b"* VANISHED " + encode(ranges_of(told.uids[slot] for slot in vanished)) + b"\r\n"
+        return
+    # From the highest down, so that no number told moves those still to be told.
     for slot in reversed(vanished):
         yield b"* %d EXPUNGE\r\n" % (slot + 1)
 

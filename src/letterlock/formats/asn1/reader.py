@@ -87,9 +87,20 @@ class Element:
             raise self.fault(f"more than {MAX_DEPTH} levels of elements")
         octets, position, limit, depth, ends = self.octets, self.content, self.content_end, self.depth + 1, self._ends
         while position < limit:
-            child = _read(octets, position, limit, depth, ends)
-            yield child
-            position = child.end
+            # nearly all elements have a short definite length and a low tag: they are read here without a call
+            if position + 2 <= limit and (length := octets[position + 1]) < 0x80 and octets[position] & 0x1F != 0x1F:
+                identifier, content = octets[position], position + 2
+                end = content + length
+                if end > limit:
+                    raise Malformed(f"a length of {length} reaches past the end", offset=position, clause=_CLAUSE)
+                yield Element(
+                    octets, identifier & 0xDF, identifier & 0x20 != 0, position, content, end, end, depth, ends
+                )
+                position = end
+            else:
+                child = _read(octets, position, limit, depth, ends)
+                yield child
+                position = child.end
 
     def only_child(self) -> Element:
         """Return the one element inside, as explicit tagging has it."""
@@ -394,7 +405,8 @@ def _decode_time(element: Element) -> datetime.datetime:
                 digits += "00"
         if len(digits) != 14:
             raise ValueError
-        time = datetime.datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=datetime.UTC)
+        month, day, hour, minute, second = (int(digits[at : at + 2]) for at in range(4, 14, 2))
+        time = datetime.datetime(int(digits[:4]), month, day, hour, minute, second, tzinfo=datetime.UTC)
     except ValueError:
         raise element.fault("not a time in UTC with seconds", "RFC 5280 section 4.1.2.5") from None
     return time.replace(microsecond=int(fraction[:6].ljust(6, "0"))) if fraction else time

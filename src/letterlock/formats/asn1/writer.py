@@ -6,7 +6,7 @@ Standards: X.690 section 10, RFC 5280 section 4.1.2.5 (which of the two time typ
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from letterlock.errors import OurFault
 from letterlock.formats.asn1 import tags
@@ -28,8 +28,16 @@ def header(identifier: int, length: int) -> bytes:
 
 def element(identifier: int, *content: bytes) -> bytes:
     """Return an element with this identifier octet (constructed bit included) around `content`."""
-    length = sum(map(len, content))
-    return b"".join((bytes((identifier,)), length_octets(length), *content))
+    body = content[0] if len(content) == 1 else b"".join(content)
+    length = len(body)
+    if length < 0x80:
+        return bytes((identifier, length)) + body
+    return header(identifier, length) + body
+
+
+def around(identifier: int, parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Return an element as parts to be joined later, so that large content is copied only once."""
+    return [header(identifier, sum(map(len, parts))), *parts]
 
 
 def sequence(*parts: bytes) -> bytes:
@@ -59,6 +67,8 @@ def boolean(value: bool) -> bytes:
 
 def integer(value: int) -> bytes:
     """Return an INTEGER of any size and sign."""
+    if 0 <= value < 0x80:
+        return bytes((0x02, 1, value))
     size = value.bit_length() // 8 + 1 if value >= 0 else (value + 1).bit_length() // 8 + 1
     return element(0x02, value.to_bytes(size, "big", signed=True))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids, reader, tags, writer
-from letterlock.formats.asn1.reader import Element, Fields
+from letterlock.formats.asn1.reader import Element
 
 MAX_ATTRIBUTES = 64
 
@@ -44,10 +44,11 @@ class Attributes:
         """Read the elements of a SET OF Attribute, whatever its tag; raises Malformed."""
         items = []
         for child in element.children():
-            fields = Fields(child)
-            oid = fields.take(tags.OBJECT_IDENTIFIER).oid()
-            values = tuple(value.encoded for value in fields.take(tags.SET).children())
-            fields.finish()
+            pair = tuple(child.expect(tags.SEQUENCE).children())
+            if len(pair) != 2:
+                raise child.fault("an attribute that is not a type and its values", "RFC 5652 section 5.3")
+            oid = pair[0].oid()
+            values = tuple(value.encoded for value in pair[1].expect(tags.SET).children())
             items.append(Attribute(oid, values))
             if len(items) > MAX_ATTRIBUTES or len(values) > MAX_ATTRIBUTES:
                 raise child.fault(f"more than {MAX_ATTRIBUTES} attributes or values", "RFC 5652 section 5.3")

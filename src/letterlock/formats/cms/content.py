@@ -5,6 +5,8 @@ Standards: RFC 5652 section 3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from letterlock.formats.asn1 import reader, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
 
@@ -22,6 +24,11 @@ def parse(octets: bytes) -> tuple[str, Element]:
     content = fields.take(tags.context(0)).only_child()
     fields.finish()
     return content_type, content
+
+
+def encode_parts(content_type: str, parts: Sequence[bytes | memoryview]) -> bytes:
+    """Return the DER of a ContentInfo around an encoded content that is still in parts."""
+    return b"".join(writer.around(0x30, [writer.oid(content_type), *writer.around(0xA0, parts)]))
 
 
 def encode(content_type: str, content: bytes) -> bytes:

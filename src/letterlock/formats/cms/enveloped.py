@@ -5,7 +5,7 @@ Standards: RFC 5652 sections 6 and 8, RFC 5083 section 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.formats.asn1 import oids, tags, writer
@@ -103,14 +103,15 @@ def encode(
     infos: tuple[RecipientInfo, ...],
     content_type: str,
     algorithm: AlgorithmIdentifier,
-    sealed: bytes,
+    sealed: Sequence[bytes | memoryview],
     *,
     authenticated: bytes = b"",
     tag: bytes = b"",
 ) -> bytes:
-    """Return the DER of a ContentInfo with EnvelopedData or AuthEnvelopedData around cipher text."""
-    body = writer.sequence(writer.oid(content_type), algorithm.encode(), writer.element(0x80, sealed))
-    parts = [encode_head(content_info_type, infos), body]
+    """Return the DER of a ContentInfo with EnvelopedData or AuthEnvelopedData around cipher text in pieces."""
+    described = writer.oid(content_type) + algorithm.encode()
+    body = writer.around(0x30, [described, *writer.around(0x80, sealed)])
+    parts: list[bytes | memoryview] = [encode_head(content_info_type, infos), *body]
     if content_info_type == oids.AUTH_ENVELOPED_DATA:
         parts += [writer.implicit(1, authenticated) if authenticated else b"", writer.octet_string(tag)]
-    return content.encode(content_info_type, writer.sequence(*parts))
+    return content.encode_parts(content_info_type, writer.around(0x30, parts))

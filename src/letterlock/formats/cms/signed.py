@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from letterlock.formats.asn1 import oids, tags, writer
+from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
 from letterlock.formats.cms import content, identifiers
 from letterlock.formats.cms.attributes import Attributes
@@ -26,7 +26,10 @@ _OCSP_RESPONSE = "1.3.6.1.5.5.7.16.2"  # RFC 5940 section 2.1
 
 @dataclass(frozen=True, slots=True)
 class SignerInfo:
-    """One signature; `signed_octets` is what it covers, None where it covers the content itself."""
+    """One signature; `signed_octets` is what it covers, None where it covers the content itself.
+
+    They are as they came; should that not be DER, `canonical_octets` is what was signed.
+    """
 
     identifier: CertificateIdentifier
     digest_algorithm: AlgorithmIdentifier
@@ -51,7 +54,7 @@ class SignerInfo:
         signed_octets = None
         if attributes is not None:
             # RFC 5652 section 5.4: the SET OF tag stands in place of the [0]
-            signed_octets = b"\x31" + writer.content_of(attributes)[1:]
+            signed_octets = b"\x31" + attributes.encoded[1:]
         return cls(
             identifier,
             digest_algorithm,
@@ -61,6 +64,11 @@ class SignerInfo:
             signature,
             Attributes() if unsigned is None else Attributes.parse(unsigned),
         )
+
+    @property
+    def canonical_octets(self) -> bytes:
+        """The signed attributes in DER (RFC 5652 section 5.4), where they came in some other form of BER."""
+        return b"" if self.signed_octets is None else writer.content_of(reader.parse(self.signed_octets))
 
     def encode(self) -> bytes:
         """Return the DER."""
@@ -174,10 +182,8 @@ def encode(
 ) -> bytes:
     """Return the DER of a ContentInfo with a SignedData; `body` None leaves the content out (detached)."""
     digests = tuple(signer.digest_algorithm for signer in signers)
-    encapsulated = (writer.explicit(0, writer.octet_string(body)),) if body is not None else ()
-    signed_data = writer.sequence(
-        encode_head(content_type, digests, signers),
-        writer.sequence(writer.oid(content_type), *encapsulated),
-        encode_tail(certificates, crls, signers),
-    )
-    return content.encode(oids.SIGNED_DATA, signed_data)
+    encapsulated: list[bytes | memoryview] = [writer.oid(content_type)]
+    if body is not None:
+        encapsulated += writer.around(0xA0, writer.around(0x04, [body]))
+    head, tail = encode_head(content_type, digests, signers), encode_tail(certificates, crls, signers)
+    return content.encode_parts(oids.SIGNED_DATA, writer.around(0x30, [head, *writer.around(0x30, encapsulated), tail]))

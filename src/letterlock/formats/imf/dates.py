@@ -20,6 +20,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _ZONES = {"ut": 0, "utc": 0, "gmt": 0, "z": 0, "est": -300, "edt": -240, "cst": -360, "cdt": -300,
           "mst": -420, "mdt": -360, "pst": -480, "pdt": -420}  # fmt: skip
+_GLUED = re.compile(r"([0-9:.]+)([+-][0-9]{4})")
 _MODERN = re.compile(
     r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),[ \t]+)?([0-9]{1,2})[ \t]+([A-Za-z]{3})[ \t]+([0-9]{4})[ \t]+"
     r"([0-9]{2}):([0-9]{2})(?::([0-9]{2}))?[ \t]+([+-])([0-9]{2})([0-9]{2})(?:[ \t]*\([^()\\]*\))?[ \t]*"
@@ -101,6 +102,8 @@ def _parse_obsolete(value: str, defects: list[Defect]) -> datetime | None:
         return None
     if words and words[0].count("-") == 2:  # QUIRK hyphen-date: hyphens in the date, as in "23-Nov-2026"
         words = [*words[0].split("-"), *words[1:]]
+    if len(words) >= 4 and (glued := _GLUED.fullmatch(words[3])):  # QUIRK glued-zone: no space before the zone
+        words[3:4] = glued.groups()
     if len(words) < 4:
         return None
     defects.append(Defect(Kind.OBSOLETE_DATE))

@@ -36,23 +36,19 @@ def decode(text: str, defects: list[Defect] | None = None) -> str:
     run: list[tuple[str, bytes]] = []  # adjacent words of one charset
     at = 0
     for word in _WORD.finditer(text):
-        between = text[at : word.start()]
         octets = _octets(word[2], word[3], word.start(), problems)
         if octets is None:
             continue
-        if word[3] and between.strip(" \t\r\n") == "" and run:
-            pass  # RFC 2047 section 6.2
-        else:
-            _flush(run, pieces, at, problems)
-            pieces.append(between)
-        if _glued(text, word.start(), word.end()):
-            problems.append(
-                Defect(Kind.ENCODED_WORD_LOOSE, word.start())
-            )  # QUIRK encoded-word-glued: no white space beside a word
-        charset = word[1].lower()
+        charset, between = word[1].lower(), text[at : word.start()]
+        adjacent = bool(run) and not between.strip(" \t\r\n")  # RFC 2047 section 6.2
         # QUIRK encoded-word-split-character: adjacent words of one charset are decoded together
-        if run and run[-1][0] != charset:
+        if not adjacent or run[-1][0] != charset:
             _flush(run, pieces, at, problems)
+        if not adjacent:
+            pieces.append(between)
+        # QUIRK encoded-word-glued: no white space beside a word
+        if _glued(text, word.start(), word.end()):
+            problems.append(Defect(Kind.ENCODED_WORD_LOOSE, word.start()))
         run.append((charset, octets))
         at = word.end()
     _flush(run, pieces, at, problems)

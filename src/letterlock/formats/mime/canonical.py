@@ -45,6 +45,16 @@ def canonical(octets: bytes, *, limits: Limits = DEFAULT) -> bytes:
     return _rewrite(parse(octets, limits=limits), _canonical_leaf)
 
 
+def native_entity(octets: bytes, *, limits: Limits = DEFAULT) -> bytes:
+    """Return a canonical entity with the line ends of this kind of machine: the way back from `canonical`."""
+
+    def leaf(entity: Entity) -> tuple[bytes, bytes]:
+        binary = entity.encoding == "binary" and entity.content_type.type != "text"
+        return native(entity.header.raw), entity.body if binary else native(entity.body)
+
+    return _rewrite(parse(octets, limits=limits), leaf, lines=native)
+
+
 def seven_bit(octets: bytes, *, for_signing: bool = True, limits: Limits = DEFAULT) -> bytes:
     """Return an entity in canonical form whose every octet is ASCII, with lines of at most 998 octets.
 
@@ -59,7 +69,9 @@ def seven_bit(octets: bytes, *, for_signing: bool = True, limits: Limits = DEFAU
     return _rewrite(tree, leaf, keep_signed=True)
 
 
-def _rewrite(tree: Entity, leaf: _Leaf, *, keep_signed: bool = False) -> bytes:
+def _rewrite(
+    tree: Entity, leaf: _Leaf, *, keep_signed: bool = False, lines: Callable[[bytes], bytes] = canonical_lines
+) -> bytes:
     """Return the tree's octets with the header and body of every leaf replaced by what `leaf` returns for it.
 
     Iterative: children are written before the entity that holds them.
@@ -73,23 +85,25 @@ def _rewrite(tree: Entity, leaf: _Leaf, *, keep_signed: bool = False) -> bytes:
                 )
             written[id(entity)] = entity.raw
         elif entity.children:
-            written[id(entity)] = _rewrite_composite(entity, written, keep_signed)
+            written[id(entity)] = _rewrite_composite(entity, written, keep_signed, lines)
         else:
             written[id(entity)] = b"".join(leaf(entity))
     return written[id(tree)]
 
 
-def _rewrite_composite(entity: Entity, written: dict[int, bytes], keep_signed: bool) -> bytes:
+def _rewrite_composite(
+    entity: Entity, written: dict[int, bytes], keep_signed: bool, lines: Callable[[bytes], bytes]
+) -> bytes:
     octets = entity.octets
     bodies = [written[id(child)] for child in entity.children]
     gaps: list[bytes] = []
     at = entity.body_start
     for child in entity.children:
-        gaps.append(canonical_lines(octets[at : child.header_start]))
+        gaps.append(lines(octets[at : child.header_start]))
         at = child.end
-    gaps.append(canonical_lines(octets[at : entity.end]))
+    gaps.append(lines(octets[at : entity.end]))
     body = b"".join(piece for pair in zip(gaps, bodies, strict=False) for piece in pair) + gaps[-1]
-    header = canonical_lines(entity.header.raw)
+    header = lines(entity.header.raw)
     if keep_signed and body.isascii() and entity.encoding in {"8bit", "binary"}:
         header = _with_encoding(entity, "7bit")
     if keep_signed and not all(gap.isascii() for gap in gaps):

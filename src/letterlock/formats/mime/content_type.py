@@ -21,7 +21,7 @@ _NAME = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]++"
 _PLAIN_NAME = r"[!#$&+\-.0-9A-Z^_`a-z{|}~]++"  # no RFC 2231 marks
 _PLAIN = re.compile(
     rf"({_NAME})/({_NAME})"
-    rf"((?:[ \t]*+;[ \t]*+{_PLAIN_NAME}=(?:\"[^\"\\=]*+\"|{_PLAIN_NAME}))*+)[ \t]*+;?[ \t]*+"
+    rf"((?:[ \t]*+;[ \t]*+{_PLAIN_NAME}=(?:\"[^\"\\]*+\"|{_PLAIN_NAME}))*+)[ \t]*+;?[ \t]*+"
 )
 _PLAIN_PARAMETER = re.compile(r";[ \t]*+([^=]++)=(?:\"([^\"]*+)\"|([^; \t]++))")
 
@@ -70,7 +70,7 @@ def _remembered(value: str) -> ContentType:
 
 def _parse(value: str, limits: Limits) -> ContentType:
     plain = _PLAIN.fullmatch(value)
-    if plain and value.count(";") <= 16:
+    if plain and "=?" not in value and value.count(";") <= 16:
         parameters: dict[str, str] = {}
         for name, quoted, token in _PLAIN_PARAMETER.findall(plain[3]):
             if name.lower() in parameters:

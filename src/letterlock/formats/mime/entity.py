@@ -298,5 +298,7 @@ class _Parser:
         if level.boundary >= 0:
             kind = Kind.CLOSE_DELIMITER_MISSING if level.children else Kind.BOUNDARY_ABSENT
             entity.defects.append(Defect(kind, end))
+        elif entity.header.start == end and self._stack and self._stack[-1].boundary >= 0:
+            entity.defects.append(Defect(Kind.EMPTY_PART, end))
         elif entity.epilogue_start >= 0 and not level.children:
             entity.defects.append(Defect(Kind.NO_PARTS, entity.header.start))

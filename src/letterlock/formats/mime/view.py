@@ -190,6 +190,7 @@ class _Viewer:
             return
         self._left -= entity.size
         text = entity.text(self.defects)
+        self._check_text(entity, text)
         subtype = entity.content_type.subtype
         parameters = entity.content_type.parameters
         html = ""
@@ -201,6 +202,16 @@ class _Viewer:
             text = unflow(text, delete_space=parameters.get("delsp", "").lower() == "yes")
         lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         self.texts.append(ShownText(number, entity, "\n".join(map(visible, lines)), html))
+
+    def _check_text(self, entity: Entity, text: str) -> None:
+        """Name what in a text acts differently on different readers (RFC 2046 section 4.1.1: lines end in CRLF)."""
+        at = entity.body_start
+        if "\0" in text:
+            self.defects.append(Defect(Kind.NUL, at))
+        if text.count("\r") != text.count("\r\n"):
+            self.defects.append(Defect(Kind.BARE_CR, at))
+        if entity.size > 998 and max(map(len, entity.body.split(b"\n"))) > 999:
+            self.defects.append(Defect(Kind.LONG_LINE, at))
 
     def _offer(self, entity: Entity, number: str, note: str = "") -> None:
         disposition = entity.disposition
@@ -225,6 +236,8 @@ class _Viewer:
 def _is_shown(entity: Entity) -> bool:
     """Tell whether a part is text to be shown at once."""
     if entity.content_type.type != "text" or entity.content_type.subtype not in _SHOWN_SUBTYPES:
+        return False
+    if entity.encoding not in _KNOWN_ENCODINGS:  # RFC 2045 section 6.4: then it is application/octet-stream
         return False
     disposition = entity.disposition
     return disposition is None or not disposition.is_attachment

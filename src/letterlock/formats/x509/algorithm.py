@@ -5,9 +5,10 @@ Standards: RFC 5280 sections 4.1.1.2 and 4.1.2.7.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
-from letterlock.formats.asn1 import oids, tags, writer
+from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
 
 
@@ -21,6 +22,12 @@ class AlgorithmIdentifier:
     @classmethod
     def parse(cls, element: Element) -> AlgorithmIdentifier:
         """Read an AlgorithmIdentifier; raises Malformed."""
+        encoded = element.expect(tags.SEQUENCE).encoded
+        is_plain = len(encoded) <= 32 and encoded[0] == 0x30  # not implicitly tagged
+        return _parse_short(encoded) if is_plain else cls._read(element)
+
+    @classmethod
+    def _read(cls, element: Element) -> AlgorithmIdentifier:
         fields = Fields(element)
         oid = fields.take(tags.OBJECT_IDENTIFIER).oid()
         parameters = fields.any().encoded if fields.following is not None else None
@@ -35,6 +42,12 @@ class AlgorithmIdentifier:
     def label(self) -> str:
         """The name people know it by."""
         return oids.label(self.oid)
+
+
+@functools.lru_cache(maxsize=512)
+def _parse_short(encoded: bytes) -> AlgorithmIdentifier:
+    """Read a short identifier once: every message has the same few."""
+    return AlgorithmIdentifier._read(reader.parse(encoded))
 
 
 NULL = b"\x05\x00"

@@ -9,6 +9,7 @@ Standards: RFC 5280 sections 4.1.2.4, 4.2.1.6 and 7.1, RFC 4514 (text form), RFC
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 import unicodedata
 from dataclasses import dataclass
@@ -61,7 +62,12 @@ class Name:
     @classmethod
     def parse(cls, element: Element) -> Name:
         """Read a Name; raises Malformed."""
-        return cls._of(tuple(_parse_rdn(rdn) for rdn in element.expect(tags.SEQUENCE).children()), element.encoded)
+        encoded = element.expect(tags.SEQUENCE).encoded
+        return _parse_name(encoded) if len(encoded) <= _REMEMBERED_OCTETS else cls._read(element)
+
+    @classmethod
+    def _read(cls, element: Element) -> Name:
+        return cls._of(tuple(map(_parse_rdn, element.children())), element.encoded)
 
     @classmethod
     def _of(cls, rdns: tuple[tuple[Attribute, ...], ...], encoded: bytes) -> Name:
@@ -106,6 +112,15 @@ class Name:
             "+".join(f"{_SHORT.get(item.type, item.type)}={shown(item.text)}" for item in rdn)
             for rdn in reversed(self.rdns)
         )
+
+
+_REMEMBERED_OCTETS = 1024
+
+
+@functools.lru_cache(maxsize=2048)
+def _parse_name(encoded: bytes) -> Name:
+    """Read a name once: the same issuers stand in every message."""
+    return Name._read(reader.parse(encoded))
 
 
 def _parse_rdn(element: Element) -> tuple[Attribute, ...]:

@@ -5,7 +5,7 @@ address. A response that does not match the query is ignored, not believed and n
 again over TCP. TCP and TLS connections stay open for the next query and carry many at once.
 
 Standards: RFC 1035 section 4.2, RFC 5452 section 9, RFC 7766 section 6.2 (pipelining, reuse), RFC 7858.
-Limits: 64 KiB a response, the caller's time-out, 10 s for an idle connection.
+Limits: 64 KiB a response, the caller's time-out, 400 UDP queries at once, 10 s for an idle connection.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from letterlock.protocols.dns import client, tsig
 from letterlock.protocols.dns.tsig import TsigKey
 
 _IDLE_SECONDS = 10.0
+_MAX_SOCKETS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Exchange:
         self._tls = tls
         self._connections: dict[Server, _Connection] = {}
         self._opening: dict[Server, asyncio.Task[_Connection]] = {}
+        self._sockets = asyncio.Semaphore(_MAX_SOCKETS)
 
     async def ask(self, server: Server, query: Message, timeout_seconds: float, *, tcp: bool = False) -> Message:
         """Return the response to a query, whose id is chosen here; raises PeerFault when none can be had."""
@@ -69,7 +71,8 @@ class Exchange:
         try:
             async with asyncio.timeout(timeout_seconds):
                 if not tcp and server.tls_name is None:
-                    response = await _over_udp(server, query)
+                    async with self._sockets:
+                        response = await _over_udp(server, query)
                     if not response.is_truncated:
                         return response
                 return await self._over_tcp(server, query)

@@ -34,10 +34,10 @@ class AnchorKeeper:
         self._source = source
         self._file = file
         self._clock = clock
-        self.points: dict[bytes, TrustPoint] = self._load()
+        self._initial = initial
+        self.points = {zone: point for zone, point in self._load().items() if self._continues(point)}
         self.anchors: Anchors = dict(initial)
         self.problems: dict[bytes, str] = {}
-        self._initial = initial
         self._adopt()
 
     def _load(self) -> dict[bytes, TrustPoint]:
@@ -51,10 +51,15 @@ class AnchorKeeper:
             raise Malformed(f"{self._file}: not a file of trust anchors: {error}") from None
         return {point.zone: point for point in points}
 
+    def _continues(self, point: TrustPoint) -> bool:
+        """Whether what was remembered grew out of the initial anchors; new ones from the admin replace it."""
+        known = RecordSet(point.zone, DNSKEY, 0, tuple(key.rdata for key in point.keys))
+        return not set(known.rdatas).isdisjoint(_vouched(self._initial.get(point.zone, ()), known))
+
     def _adopt(self) -> None:
         for zone, point in self.points.items():
             anchor = point.anchor()
-            if zone in self.anchors and anchor.rdatas:
+            if anchor.rdatas:
                 self.anchors[zone] = (anchor,)
 
     async def look(self) -> float:
@@ -76,7 +81,10 @@ class AnchorKeeper:
                 self.problems[zone] = str(error)
         if changed:
             self._adopt()
-            await asyncio.to_thread(self._save)
+            try:
+                await asyncio.to_thread(self._save)
+            except OSError as error:
+                self.problems[b""] = f"{self._file}: {error.strerror}"
         due = [point.look_again_at - now for zone, point in self.points.items() if zone not in self.problems]
         return float(max(min([_RETRY_SECONDS] if self.problems else due, default=_RETRY_SECONDS), 1))
 

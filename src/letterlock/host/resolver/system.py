@@ -4,8 +4,9 @@
     answer = await system.resolver.ask(Question("rosewood.test", "MX"))
     await system.aclose()
 
-The forwarder is asked for the anchor's key set with DO and CD. One that strips signatures, or has no TCP, cannot feed a
-validator; then `findings` says so and we iterate from the root ourselves. It is never turned into "everything is bogus".
+Each forwarder is asked for the anchor's key set with DO and CD. One that strips signatures, or has no TCP, cannot feed a
+validator: `findings` says so and it is not used; where no other is left we iterate from the root ourselves. That is never
+turned into "everything is bogus". One that does not answer now may do so later, and is kept.
 
 Standards: RFC 4035 section 4.9, RFC 6840 section 5.9, RFC 7766 section 5 (TCP is required).
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 from letterlock.errors import PeerFault, SettingsFault
 from letterlock.formats.dns import message as messages
 from letterlock.formats.dns import name as names
+from letterlock.formats.dns.types import Rcode
 from letterlock.formats.dns.zone import DNSKEY, RRSIG
 from letterlock.host.resolver import anchors as trust_anchors
 from letterlock.host.resolver.cache import CachingResolver
@@ -31,6 +33,8 @@ from letterlock.host.resolver.source import ForwardSource, Source
 from letterlock.host.resolver.upstream import Upstream
 from letterlock.host.resolver.validate import ValidatingResolver
 from letterlock.protocols.dns import client
+
+_PROBE_SECONDS = 3.0
 
 
 class Mode(enum.Enum):
@@ -85,15 +89,19 @@ async def open_resolver(settings: ResolverSettings, exchange: Exchange | None = 
     findings: tuple[str, ...] = ()
     if mode is not Mode.ITERATE:
         servers = _servers(settings)
-        upstream = Upstream(servers, exchange)
         if mode is Mode.TRUST_AD:
+            upstream = Upstream(servers, exchange)
             return SystemResolver(CachingResolver(ForwardingResolver(upstream, trust_ad=True)), mode, exchange)
-        findings = await probe(servers, next(iter(anchors)), exchange)
-        if not findings:
-            return _validating(ForwardSource(upstream), anchors, settings, mode, exchange, findings)
+        found = await probe(servers, next(iter(anchors)), exchange)
+        findings = tuple(probed.finding for probed in found if probed.finding)
+        fit = tuple(probed.server for probed in found if probed.is_fit)
+        if fit:
+            source = ForwardSource(Upstream(fit, exchange))
+            return _validating(source, anchors, settings, mode, exchange, findings)
+        findings = findings or ("no forwarder is configured",)
     hints = tuple(Server.parse(text) for text in settings.root_servers) or ROOT_SERVERS
-    source = IterativeSource(exchange, hints, port=settings.port)
-    return _validating(source, anchors, settings, Mode.ITERATE, exchange, findings)
+    walk = IterativeSource(exchange, hints, port=settings.port)
+    return _validating(walk, anchors, settings, Mode.ITERATE, exchange, findings)
 
 
 def _validating(
@@ -138,29 +146,35 @@ def read_resolv_conf(path: Path) -> tuple[Server, ...]:
     return tuple(found)
 
 
-async def probe(servers: tuple[Server, ...], anchor: bytes, exchange: Exchange) -> tuple[str, ...]:
-    """Return what keeps every one of the forwarders from feeding a validator; nothing when one of them can."""
-    problems = []
-    for server in servers:
-        problem = await _probe_one(server, anchor, exchange)
-        if problem is None:
-            return ()
-        problems.append(problem)
-    return tuple(problems) or ("no forwarder is configured",)
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a forwarder showed: a sentence on what is wrong with it, and whether it may be used all the same."""
+
+    server: Server
+    finding: str = ""
+    is_fit: bool = True
 
 
-async def _probe_one(server: Server, anchor: bytes, exchange: Exchange) -> str | None:
+async def probe(servers: tuple[Server, ...], anchor: bytes, exchange: Exchange) -> tuple[Probed, ...]:
+    """Return whether each of the forwarders can feed a validator with trust anchor `anchor`."""
+    return tuple(await asyncio.gather(*(_probe_one(server, anchor, exchange) for server in servers)))
+
+
+async def _probe_one(server: Server, anchor: bytes, exchange: Exchange) -> Probed:
     query = client.query(0, anchor, DNSKEY, flags=messages.RD | messages.CD)
     zone = names.to_text(anchor) or "the root"
     for tcp in (False, True):
         way = "TCP" if tcp else "UDP"
         try:
-            response = await exchange.ask(server, query, 3.0, tcp=tcp)
+            response = await exchange.ask(server, query, _PROBE_SECONDS, tcp=tcp)
         except PeerFault as fault:
-            return f"{fault.problem} (asked over {way} for the keys of {zone})"
+            # It answered over UDP, and TCP is what it lacks: RFC 7766 section 5 requires it.
+            return Probed(server, f"{fault.problem} (asked over {way} for the keys of {zone})", is_fit=not tcp)
+        if response.rcode == Rcode.SERVFAIL:
+            return Probed(server, f"{server} cannot look up the keys of {zone} now")
         present = {record.type for record in response.answer}
         if DNSKEY not in present:
-            return f"{server} does not know the keys of {zone}"
+            return Probed(server, f"{server} does not know the keys of {zone}", is_fit=False)
         if RRSIG not in present:
-            return f"{server} strips signatures"
-    return None
+            return Probed(server, f"{server} strips signatures", is_fit=False)
+    return Probed(server)

@@ -10,7 +10,7 @@ Promises:
 - What cannot be recorded for lack of room is tried again until it can.
 
 Limits: `most_taken` entries are taken at once; of one destination at most `most_waiting` wait here, further ones are
-given back to come later.
+parked in the store and fetched by their lane as it empties, so that a crowd for one domain costs the others nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _RECORD_AGAIN_SECONDS = 5.0
 class RunnerSettings:
     """How much is under way at once."""
 
-    most_taken: int = 400
+    most_taken: int = 1000
     most_waiting: int = 100
     first_concurrency: int = 4
     most_concurrency: int = 20
@@ -67,6 +67,8 @@ class _Lane:
     waiting: deque[Errand] = field(default_factory=deque)
     failing_until: Instant = 0.0
     failure: Outcome | None = None
+    has_parked: bool = False
+    is_fetching: bool = False
 
 
 class Runner:
@@ -164,10 +166,11 @@ class Runner:
         for recipient in entry.recipients:
             groups.setdefault(entry.route or recipient.recipient.forward_path.domain, []).append(recipient)
         lanes = {destination: self._lane(destination) for destination in groups}
-        if any(len(lane.waiting) >= self._limits.most_waiting for lane in lanes.values()):
-            share = int.from_bytes(self._entropy.octets(1)) / 255
-            await self._store.release(entry.queue_id, self._clock.now() + 5 + 10 * share)
-            return
+        for destination, lane in lanes.items():
+            if len(lane.waiting) >= self._limits.most_waiting:
+                lane.has_parked = True
+                await self._store.park(entry.queue_id, destination)
+                return
         self._open[entry.queue_id] = len(groups)
         for destination, recipients in groups.items():
             envelope = replace(entry.envelope, recipients=tuple(one.recipient for one in recipients))
@@ -202,9 +205,30 @@ class Runner:
         if not self._open[queue_id]:
             del self._open[queue_id]
         self._pump(errand.destination)
-        if not lane.running and not lane.waiting and self._clock.now() >= lane.failing_until:
+        if lane.has_parked and not lane.is_fetching and len(lane.waiting) <= self._limits.most_waiting // 2:
+            lane.is_fetching = True
+            fetching = asyncio.create_task(self._fetch(errand.destination, lane))
+            self._tasks.add(fetching)
+            fetching.add_done_callback(self._tasks.discard)
+        elif not (lane.running or lane.waiting or lane.has_parked) and self._clock.now() >= lane.failing_until:
             self._lanes.pop(errand.destination, None)
         self._room.set()
+
+    async def _fetch(self, destination: str, lane: _Lane) -> None:
+        """Fetch what was parked for a lane that has room again."""
+        limit = max(self._limits.most_waiting // 2, 1)
+        while lane.has_parked and len(lane.waiting) <= limit and not self._stopping.is_set():
+            try:
+                entries = await self._store.take_parked(destination, self._clock.now(), limit)
+                lane.has_parked = len(entries) == limit
+                for entry in entries:
+                    await self._begin(entry)
+            except Unavailable as trouble:
+                self._log.error("queue unavailable", problem=trouble.problem)
+                await self._pause(_RECORD_AGAIN_SECONDS)
+        lane.is_fetching = False
+        if not (lane.running or lane.waiting or lane.has_parked):
+            self._lanes.pop(destination, None)
 
     async def _run_errand(self, lane: _Lane, errand: Errand) -> None:
         entry = errand.entry

@@ -3,7 +3,7 @@
 Mailbox names are text (see mailbox_name), message data are octets. `uid` tells the UID form from the plain one.
 
 Standards: RFC 9051 section 6; RFC 3501 section 6 (LSUB, CHECK), RFC 2971 (ID), RFC 4315 (UID EXPUNGE),
-RFC 5258 and RFC 5819 (LIST options), RFC 6154 (special use), RFC 7162 (CONDSTORE parameters).
+RFC 5258 and RFC 5819 (LIST options), RFC 6154 (special use), RFC 7162 (CONDSTORE and QRESYNC parameters).
 """
 
 from __future__ import annotations
@@ -68,12 +68,22 @@ class Enable:
 
 
 @dataclass(frozen=True, slots=True)
+class Resynchronization:
+    """What a client remembers of a mailbox (RFC 7162 section 3.2.5); without `known_uids` it knows all."""
+
+    uid_validity: int
+    modseq: int
+    known_uids: SequenceSet | None
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
-    """SELECT, or EXAMINE when `read_only`."""
+    """SELECT, or EXAMINE when `read_only`, with the parameters of RFC 7162."""
 
     mailbox: str
     read_only: bool
     condstore: bool
+    resynchronization: Resynchronization | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +211,13 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """FETCH; `changed_since` is the CHANGEDSINCE modifier."""
+    """FETCH; `changed_since` is the CHANGEDSINCE modifier, `vanished` the one beside it (RFC 7162 section 3.2.6)."""
 
     numbers: SequenceSet
     items: tuple[FetchItem, ...]
     uid: bool
     changed_since: int | None
+    vanished: bool
 
 
 class FlagChange(Enum):

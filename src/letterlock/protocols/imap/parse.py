@@ -133,15 +133,38 @@ def _select(read_only: bool) -> Callable[[Arguments, bool], c.Command]:
     def read(arguments: Arguments, _uid: bool) -> c.Command:
         arguments.space()
         mailbox = arguments.mailbox()
-        condstore = False
+        parameters: list[c.Resynchronization | None] = []
         if arguments.take(b" "):
-            parameters = arguments.listed(arguments.keyword, limit=LIST_LIMIT)
-            if parameters != [b"CONDSTORE"]:
-                arguments.fail("no SELECT parameter but CONDSTORE", "RFC 7162 section 3.1.8")
-            condstore = True
-        return c.Select(mailbox, read_only, condstore)
+            parameters = arguments.listed(lambda: _select_parameter(arguments), limit=LIST_LIMIT)
+        known = next((parameter for parameter in parameters if parameter is not None), None)
+        return c.Select(mailbox, read_only, None in parameters, known)
 
     return read
+
+
+def _select_parameter(arguments: Arguments) -> c.Resynchronization | None:
+    """Return the arguments of QRESYNC, None for CONDSTORE."""
+    name = arguments.keyword()
+    if name == b"CONDSTORE":
+        return None
+    if name != b"QRESYNC":
+        arguments.fail("no SELECT parameter but CONDSTORE and QRESYNC", "RFC 7162 section 3.2.5")
+    arguments.space()
+    arguments.expect(b"(", "the arguments of QRESYNC")
+    uid_validity = arguments.number()
+    arguments.space()
+    modseq = arguments.number()
+    known = None
+    while arguments.take(b" "):
+        if arguments.take(b"("):  # numbers with their UIDs would only spare us work (RFC 7162 section 3.2.5.2)
+            arguments.numbers()
+            arguments.space()
+            arguments.numbers()
+            arguments.expect(b")", "the end of the known numbers")
+        else:
+            known = arguments.numbers()
+    arguments.expect(b")", "the end of the arguments of QRESYNC")
+    return c.Resynchronization(uid_validity, modseq, known)
 
 
 def _create(arguments: Arguments, _uid: bool) -> c.Command:
@@ -307,11 +330,13 @@ def _fetch(arguments: Arguments, uid: bool) -> c.Command:
     numbers = arguments.numbers()
     arguments.space()
     items = read_items(arguments)
-    changed_since = None
+    changed_since, vanished = None, False
     if arguments.take(b" "):
         changed_since = _modifier(arguments, b"CHANGEDSINCE")
+        if uid and arguments.take(b" "):
+            vanished = arguments.keyword() == b"VANISHED" or arguments.fail("VANISHED", "RFC 7162 section 3.2.6")
         arguments.expect(b")", "the end of the modifiers")
-    return c.Fetch(numbers, items, uid, changed_since)
+    return c.Fetch(numbers, items, uid, changed_since, vanished)
 
 
 def _modifier(arguments: Arguments, name: bytes) -> int:

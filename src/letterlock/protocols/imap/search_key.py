@@ -142,6 +142,21 @@ _FIELDS = {b"BCC": b"bcc", b"CC": b"cc", b"FROM": b"from", b"SUBJECT": b"subject
 _RELATIONS = {b"BEFORE": Relation.BEFORE, b"ON": Relation.ON, b"SINCE": Relation.SINCE}
 
 
+def mentions_modseq(key: SearchKey) -> bool:
+    """Whether MODSEQ stands anywhere in a key."""
+    match key:
+        case ChangedSince():
+            return True
+        case Not(inner):
+            return mentions_modseq(inner)
+        case Or(left, right):
+            return mentions_modseq(left) or mentions_modseq(right)
+        case And(keys):
+            return any(map(mentions_modseq, keys))
+        case _:
+            return False
+
+
 class SearchKeyReader:
     """Reads the keys of one SEARCH; counts them, and decodes their strings from `charset`."""
 

@@ -68,6 +68,22 @@ def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return result
 
 
+def intersection(left: Iterable[tuple[int, int]], right: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return what two lists of ascending ranges have in common."""
+    lefts, rights = list(left), list(right)
+    common = []
+    i = j = 0
+    while i < len(lefts) and j < len(rights):
+        low, high = max(lefts[i][0], rights[j][0]), min(lefts[i][1], rights[j][1])
+        if low <= high:
+            common.append((low, high))
+        if lefts[i][1] < rights[j][1]:
+            i += 1
+        else:
+            j += 1
+    return common
+
+
 def ranges_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Return the ranges that make up `numbers`, which ascend."""
     result: list[tuple[int, int]] = []

@@ -159,6 +159,14 @@ class ClientConversation:
         """Take leave."""
         yield Send((b"QUIT\r\n",), 1)
 
+    def try_recipient(self, envelope: Envelope) -> Exchange[Reply]:
+        """Ask whether the first recipient would be taken, send nothing, and return the reply that decided."""
+        (answer,) = yield Send((self._mail(envelope, 0),), 1)
+        if answer.is_positive:
+            (answer,) = yield Send((self._rcpt(envelope.recipients[0]),), 1)
+        yield Send((b"RSET\r\n",), 1)
+        return answer
+
     def transfer(self, envelope: Envelope, content: bytes) -> Exchange[tuple[Reply, ...]]:
         """Send one message; return a reply for each recipient, in order: the server's, or ours where it cannot be sent.
 

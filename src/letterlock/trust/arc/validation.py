@@ -19,7 +19,7 @@ from letterlock.trust import policy
 from letterlock.trust.arc.sets import ArcSet, ChainValidation, collect
 from letterlock.trust.ask import Decision, ask_all
 from letterlock.trust.dkim import signature as signature_field
-from letterlock.trust.dkim.canonicalize import BodyHashes, Canonicalization, header_field
+from letterlock.trust.dkim.canonicalize import BodyHashes, Canonicalization, header_fields
 from letterlock.trust.dkim.fields import Fields
 from letterlock.trust.dkim.signature import Signature
 from letterlock.trust.dkim.verdict import Check
@@ -167,7 +167,7 @@ def sealed_octets(sets: tuple[ArcSet, ...]) -> bytes:
         if one is sets[-1]:
             seal = signature_field.without_signature(seal)
         parts += [one.results_field.octets, one.message_signature_field.octets, seal]
-    return b"\r\n".join(header_field(part, Canonicalization.RELAXED) for part in parts)
+    return header_fields(parts, Canonicalization.RELAXED)
 
 
 def judge(octets: bytes, now: int) -> Decision[Verdict]:

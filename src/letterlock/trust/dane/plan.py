@@ -87,13 +87,21 @@ def plan_delivery(domain: str, port: int = 25) -> Decision[Plan]:
     return (yield from _plan_hosts(domain, candidates[:_MAX_HOSTS], references, answer.security, port))
 
 
-def plan_host(name: str, port: int) -> Decision[Plan]:
-    """Return how one named host is reached, without MX: a relay or a submission server an admin has set."""
-    return (yield from _plan_hosts(name, [(0, name)], (name,), Security.SECURE, port))
+def plan_host(name: str, port: int, usages: frozenset[int] = SMTP_USAGES) -> Decision[Plan]:
+    """Return how one named host is reached, without MX: a relay or a server an admin has set.
+
+    Submission and IMAP clients, who know a name and trust roots, honour all `usages` (RFC 6698 section 2.1.1).
+    """
+    return (yield from _plan_hosts(name, [(0, name)], (name,), Security.SECURE, port, usages))
 
 
 def _plan_hosts(
-    domain: str, candidates: list[tuple[int, str]], references: tuple[str, ...], mx_security: Security, port: int
+    domain: str,
+    candidates: list[tuple[int, str]],
+    references: tuple[str, ...],
+    mx_security: Security,
+    port: int,
+    usages: frozenset[int] = SMTP_USAGES,
 ) -> Decision[Plan]:
     questions = tuple(Question(name, kind) for _, name in candidates for kind in ("AAAA", "A"))
     answers = yield from ask_all(questions)
@@ -108,7 +116,7 @@ def _plan_hosts(
             skipped.append(f"{name}: " + "; ".join(answer.reason for answer in found if answer.reason))
             continue
         trusted = mx_security is Security.SECURE
-        result = yield from _require(name, found, trusted=trusted, references=references, port=port)
+        result = yield from _require(name, found, references if trusted else (), port, usages)
         if isinstance(result, str):
             failed = True
             skipped.append(f"{name}: {result}")
@@ -131,11 +139,14 @@ _Required = tuple[Requirement, str, tuple[Tlsa, ...], str]
 
 
 def _require(
-    name: str, addresses: tuple[Answer, Answer], *, trusted: bool, references: tuple[str, ...], port: int
+    name: str, addresses: tuple[Answer, Answer], references: tuple[str, ...], port: int, usages: frozenset[int]
 ) -> Decision[_Required | str]:
-    """Return what the host's TLS must be, or a sentence why the host cannot be used now."""
-    if not trusted:
-        return Requirement.OPPORTUNISTIC, f"the MX records of {references[0]} are not secure", (), ""
+    """Return what the host's TLS must be, or a sentence why the host cannot be used now.
+
+    Without `references` the name of the host is on nobody's word.
+    """
+    if not references:
+        return Requirement.OPPORTUNISTIC, f"the MX records that name {name} are not secure", (), ""
     positive = [answer for answer in addresses if answer.outcome is Outcome.FOUND]
     bases = yield from _bases(name, positive)
     if isinstance(bases, str):
@@ -147,7 +158,7 @@ def _require(
         if answer.outcome is Outcome.FAILED:
             return f"its TLSA records cannot be looked up: {answer.reason}"
         if answer.outcome is Outcome.FOUND and answer.security is Security.SECURE:
-            return _judge(base, tuple(record for record in answer.records if isinstance(record, Tlsa)))
+            return _judge(base, tuple(record for record in answer.records if isinstance(record, Tlsa)), usages)
     return Requirement.OPPORTUNISTIC, f"{name} has no secure TLSA records", (), ""
 
 
@@ -166,8 +177,8 @@ def _bases(name: str, positive: list[Answer]) -> Decision[tuple[str, ...] | str]
     return (name,) if is_alias and alias.security is Security.SECURE else ()
 
 
-def _judge(base: str, records: tuple[Tlsa, ...]) -> _Required:
-    if counted := usable(records, SMTP_USAGES):
+def _judge(base: str, records: tuple[Tlsa, ...], usages: frozenset[int]) -> _Required:
+    if counted := usable(records, usages):
         return Requirement.AUTHENTICATED, f"{base} has {len(counted)} secure TLSA record(s)", counted, base
     # RFC 7672 section 2.2.3: it committed itself to TLS, though there is nothing to authenticate it by.
     return Requirement.ENCRYPTED, f"none of the secure TLSA records of {base} can be used", (), base

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+_DIGESTS = {"sha1": hashlib.sha1, "sha256": hashlib.sha256}
 _BLANK_LINES = b"\r\n" * 2048
 
 
@@ -22,15 +24,16 @@ class Canonicalization(enum.Enum):
     RELAXED = "relaxed"
 
 
-def header_field(octets: bytes, how: Canonicalization) -> bytes:
-    """Canonicalize one field given without its final CRLF; the result has none either."""
+def header_fields(fields: Sequence[bytes], how: Canonicalization) -> bytes:
+    """Canonicalize fields given without their final CRLF, and join them by CRLF; the result ends without one."""
     if how is Canonicalization.SIMPLE:
-        return octets
-    # RFC 6376 section 3.4.2
-    name, _, value = octets.partition(b":")
-    if b"\r\n" in value:
-        value = value.replace(b"\r\n", b"")
-    return name.rstrip(b" \t").lower() + b":" + _collapsed(value).strip(b" ")
+        return b"\r\n".join(fields)
+    # RFC 6376 section 3.4.2; runs of white space are collapsed in all of them at once
+    parts = []
+    for field in fields:
+        name, _, value = field.partition(b":")
+        parts.append(name.rstrip(b" \t").lower() + b":" + value.replace(b"\r\n", b"").strip(b" \t"))
+    return _collapsed(b"\r\n".join(parts))
 
 
 def _collapsed(octets: bytes) -> bytes:
@@ -55,7 +58,7 @@ class _Hash:
     __slots__ = ("_hash", "_left")
 
     def __init__(self, kind: BodyHashKind) -> None:
-        self._hash = hashlib.new(kind.digest)
+        self._hash = _DIGESTS[kind.digest]()
         self._left = kind.length
 
     def update(self, octets: bytes) -> None:

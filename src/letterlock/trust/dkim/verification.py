@@ -23,7 +23,7 @@ from letterlock.trust import policy
 from letterlock.trust.ask import Decision, ask_all
 from letterlock.trust.dkim import key as key_record
 from letterlock.trust.dkim import signature as signature_field
-from letterlock.trust.dkim.canonicalize import BodyHashes, Canonicalization, header_field
+from letterlock.trust.dkim.canonicalize import BodyHashes, Canonicalization, header_fields
 from letterlock.trust.dkim.fields import Field, Fields
 from letterlock.trust.dkim.key import KeyRecord
 from letterlock.trust.dkim.signature import Signature
@@ -274,9 +274,9 @@ def signed_octets(fields: Fields, own: Field, names: tuple[str, ...], how: Canon
             if own in instances:
                 instances.remove(own)
         if instances:  # RFC 6376 section 5.4.2: a field that is not there counts as an empty string
-            parts.append(header_field(instances.pop().octets, how))
-    parts.append(header_field(signature_field.without_signature(own.octets), how))
-    return b"\r\n".join(parts)
+            parts.append(instances.pop().octets)
+    parts.append(signature_field.without_signature(own.octets))
+    return header_fields(parts, how)
 
 
 def _conclude(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -120,7 +121,7 @@ def fresh(oid: str, entropy: bytes) -> ContentCipher:
 class Transform(Protocol):
     """What changes octets piece by piece."""
 
-    def update(self, octets: bytes) -> bytes:
+    def update(self, octets: bytes | memoryview, /) -> bytes:
         """Take octets, return those that are ready."""
 
     def finalize(self) -> bytes:
@@ -132,8 +133,8 @@ class _Rc2Transform:
         self._run = cipher.decrypt if decrypt else cipher.encrypt
         self._waiting = b""
 
-    def update(self, octets: bytes) -> bytes:
-        octets = self._waiting + octets
+    def update(self, octets: bytes | memoryview, /) -> bytes:
+        octets = b"".join((self._waiting, octets))
         whole = len(octets) // 8 * 8
         self._waiting = octets[whole:]
         return self._run(octets[:whole])
@@ -162,13 +163,20 @@ def _check_key(cipher: ContentCipher, key: bytes) -> None:
         raise NotAuthentic(FAILED)
 
 
-def seal_whole(cipher: ContentCipher, key: bytes, octets: bytes, associated: bytes = b"") -> tuple[bytes, bytes]:
-    """Encrypt `octets`; return the cipher text and the authentication tag (empty for CBC)."""
-    if cipher.is_authenticated:
+_LARGE = 1 << 18  # from here on cutting the tag off costs more than working piece by piece
+
+
+def seal_whole(
+    cipher: ContentCipher, key: bytes, octets: bytes, associated: bytes = b""
+) -> tuple[tuple[bytes | memoryview, ...], bytes]:
+    """Encrypt `octets`; return the cipher text in pieces and the authentication tag (empty for CBC)."""
+    if cipher.is_authenticated and (cipher.oid not in _GCM_KEYS or len(octets) < _LARGE):
         sealed = _aead(cipher, key).encrypt(cipher.initial, octets, associated or None)
-        return sealed[: -cipher.tag_octets], sealed[-cipher.tag_octets :]
-    sealing = Sealing(cipher, key)
-    return sealing.update(octets) + sealing.finish()[0], b""
+        return (memoryview(sealed)[: -cipher.tag_octets],), sealed[-cipher.tag_octets :]
+    sealing = Sealing(cipher, key, associated)
+    first = sealing.update(octets)
+    last, tag = sealing.finish()
+    return (first, last), tag
 
 
 def _aead(cipher: ContentCipher, key: bytes) -> AESGCM | AESCCM | ChaCha20Poly1305:
@@ -177,19 +185,24 @@ def _aead(cipher: ContentCipher, key: bytes) -> AESGCM | AESCCM | ChaCha20Poly13
     return AESCCM(key, cipher.tag_octets) if cipher.oid in _CCM_KEYS else ChaCha20Poly1305(key)
 
 
-def open_whole(cipher: ContentCipher, key: bytes, sealed: bytes, tag: bytes = b"", associated: bytes = b"") -> bytes:
-    """Decrypt; NotAuthentic if anything does not fit, with nothing of the plain text."""
+def open_whole(
+    cipher: ContentCipher, key: bytes, sealed: Sequence[bytes | memoryview], tag: bytes = b"", associated: bytes = b""
+) -> bytes:
+    """Decrypt cipher text in pieces; NotAuthentic if anything does not fit, with nothing of the plain text."""
     _check_key(cipher, key)
     if cipher.is_authenticated and cipher.oid not in _GCM_KEYS:
         if len(tag) != cipher.tag_octets:
             raise NotAuthentic(FAILED)
         try:
-            return _aead(cipher, key).decrypt(cipher.initial, sealed + tag, associated or None)
+            return _aead(cipher, key).decrypt(cipher.initial, b"".join((*sealed, tag)), associated or None)
         except (InvalidTag, ValueError):
             raise NotAuthentic(FAILED) from None
     opening = Opening(cipher, key, associated)
-    first = opening.update(sealed)
-    return first + opening.finish(tag)
+    plain = [opening.update(piece) for piece in sealed]
+    last = opening.finish(tag)
+    if last:
+        plain.append(last)
+    return plain[0] if len(plain) == 1 else b"".join(plain)
 
 
 class Sealing:
@@ -238,15 +251,21 @@ class Opening:
         else:
             self._run = _transform(cipher, key, decrypt=True)
 
-    def update(self, sealed: bytes) -> bytes:
+    def update(self, sealed: bytes | memoryview) -> bytes:
         """Decrypt more octets; the last block of CBC is held back until its padding is checked."""
-        plain = self._run.update(sealed)
         if self._cipher.is_authenticated:
-            return plain
-        plain = self._held + plain if self._held else plain
+            return self._run.update(sealed)
+        # what is held back is cipher text, so that large pieces are not copied
         block = block_octets(self._cipher)
-        self._held = plain[-block:]
-        return plain[:-block]
+        if len(sealed) <= block:
+            sealed = b"".join((self._held, sealed))
+            ready, self._held = sealed[:-block], bytes(sealed[-block:])
+            return self._run.update(ready)
+        before = self._run.update(self._held) if self._held else b""
+        view = memoryview(sealed)
+        self._held = bytes(view[-block:])
+        plain = self._run.update(view[:-block])
+        return before + plain if before else plain
 
     def finish(self, tag: bytes = b"") -> bytes:
         """Return the rest of the plain text; NotAuthentic if tag or padding are wrong."""
@@ -255,7 +274,7 @@ class Opening:
                 if len(tag) != self._cipher.tag_octets:
                     raise NotAuthentic(FAILED)
                 return self._gcm.finalize_with_tag(tag)
-            self._held += self._run.finalize()
+            self._held = self._run.update(self._held) + self._run.finalize()
         except (InvalidTag, ValueError):
             raise NotAuthentic(FAILED) from None
         return self._unpad()

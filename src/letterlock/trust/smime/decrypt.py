@@ -109,8 +109,8 @@ def _open(enveloped: EnvelopedData, cipher: ContentCipher, key: bytes) -> bytes:
     if is_auth != cipher.is_authenticated:
         # an authenticated cipher outside AuthEnvelopedData, or none inside it: RFC 5083 section 2.1
         raise Malformed("content type and cipher do not go together", clause="RFC 5083 section 2.1")
-    content = enveloped.content.retagged(4).octet_string()
-    return ciphers.open_whole(cipher, key, content, enveloped.tag, enveloped.authenticated_octets)
+    sealed = tuple(enveloped.pieces())
+    return ciphers.open_whole(cipher, key, sealed, enveloped.tag, enveloped.authenticated_octets)
 
 
 def content_keys(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from letterlock.formats.imf.header import Header
 from letterlock.formats.imf.write import write_field
-from letterlock.formats.mime.build import longest_line
 from letterlock.formats.mime.content_type import ContentType
 from letterlock.formats.mime.entity import Entity, parse
 from letterlock.formats.mime.transfer import encode_base64, encode_quoted_printable
@@ -36,7 +35,8 @@ class Split:
 
 def with_crlf(octets: bytes) -> bytes:
     """Return text with every line end as CRLF; a message from a file has LF, one from the network has not."""
-    if octets.count(b"\n") == octets.count(b"\r\n") == octets.count(b"\r"):
+    lines = octets.count(b"\n")
+    if lines == octets.count(b"\r") and lines == octets.count(b"\r\n"):
         return octets
     return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
@@ -82,14 +82,26 @@ def _prepare_multipart(tree: Entity) -> bytes:
 
 
 def _is_safe(octets: bytes) -> bool:
+    """Tell whether every transport bears this text with CRLF line ends as it is."""
     return (
         octets.isascii()
         and b"\0" not in octets
+        and b"\nFrom " not in octets
         and b" \r\n" not in octets
         and b"\t\r\n" not in octets
-        and b"\nFrom " not in octets
-        and longest_line(octets) <= 998
+        and not _has_long_line(octets)
     )
+
+
+def _has_long_line(octets: bytes) -> bool:
+    """Tell whether a line has more than 998 octets, looking only at the last line end in each stretch of that size."""
+    position, end = -1, len(octets)
+    while end - position > 999:
+        following = octets.rfind(b"\n", position + 1, position + 1001)
+        if following < 0:
+            return True
+        position = following
+    return False
 
 
 def _prepare_leaf(leaf: Entity) -> bytes:

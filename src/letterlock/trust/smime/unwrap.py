@@ -197,14 +197,14 @@ class _Unwrapping:
         if content_info_type != oids.SIGNED_DATA:
             raise Malformed("a signature part that is no SignedData", clause="RFC 8551 section 3.5.3.1")
         signed = SignedData.parse(element)
-        covered = with_crlf(first.raw)
+        covered = first.raw
         checks = verify(signed, covered, self._known)
         faults = list(_signer_faults(signed))
-        if not any(check.good for check in checks) and checks:
-            if covered != first.raw and any(check.good for check in verify(signed, first.raw, self._known)):
-                covered = first.raw
-                checks = verify(signed, covered, self._known)
-            elif _differs_in_white_space(signed, covered, self._known):
+        if checks and not any(check.good for check in checks):
+            canonical = with_crlf(covered)  # a message from a file has lost its CRLF
+            if canonical != covered:
+                covered, checks = canonical, verify(signed, canonical, self._known)
+            if not any(check.good for check in checks) and _differs_in_white_space(signed, covered, self._known):
                 faults.append(WHITE_SPACE)
         self._layers.append(SignedLayer(checks, signed, True, covered, tuple(faults)))
         return covered

@@ -163,7 +163,13 @@ def _check_one(
     if not hmac.compare_digest(expected.octet_string(), content.digest(signer.digest_algorithm.oid)):
         raise NotAuthentic("the content was changed: its digest is not the one that was signed")
     _check_protection(attributes, signer)
-    signatures.verify(key, scheme, signature, signer.signed_octets)
+    try:
+        signatures.verify(key, scheme, signature, signer.signed_octets)
+    except NotAuthentic:
+        canonical = signer.canonical_octets
+        if canonical == signer.signed_octets:
+            raise
+        signatures.verify(key, scheme, signature, canonical)
 
 
 def _check_content_type(attributes: Attributes, content_type: str, *, counter: bool) -> None:

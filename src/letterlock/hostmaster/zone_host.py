@@ -1,20 +1,21 @@
-"""Zones of files, served and kept signed until a signal ends it.
+"""Zones from wherever they come, served and kept signed.
 
-Every quarter of an hour, and at SIGHUP at once, files and keys are looked at again: what changed is read, signed, served
-and told to the secondaries. A file that is wrong changes nothing: the former version is served on.
+Every quarter of an hour, and at once when `look` is called, their sources and keys are looked at again: what changed is
+signed, served and told to the secondaries. A source that is wrong changes nothing: the former version is served on.
+
+See also: domain_zone.py (the zone of a domain made from its settings).
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from letterlock.errors import Malformed
-from letterlock.formats.dns import name as names
+from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats.dns.zone import Zone
 from letterlock.host.resolver.exchange import Exchange, Server
 from letterlock.hostmaster.key_folder import KeyFolder
@@ -27,6 +28,19 @@ from letterlock.trust.dnssec.sign import Denial
 from letterlock.trust.primitives import zone_keys
 
 _LOOK_SECONDS = 900.0
+
+
+class ZoneSource(Protocol):
+    """Where a zone comes from; `origin` is without a final dot."""
+
+    @property
+    def origin(self) -> str:
+        """The zone's name."""
+        ...
+
+    def read(self) -> Zone:
+        """Return the zone as it is now, unsigned; raises Malformed, OSError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +58,12 @@ class ZoneFile:
             raise Malformed(f"{self.path}: {error}") from None
 
 
-class ZoneFileServer:
-    """Serves files. Raises Malformed and OSError where a file or key is wrong at the start."""
+class ZoneHost:
+    """Serves zones. Raises Malformed and OSError where a source or key is wrong at the start."""
 
     def __init__(
         self,
-        files: Iterable[ZoneFile],
+        sources: Iterable[ZoneSource],
         *,
         key_folder: Path | None = None,
         denial: Denial | None = None,
@@ -57,7 +71,7 @@ class ZoneFileServer:
         transfer_key: TsigKey | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._files = tuple(files)
+        self._sources = tuple(sources)
         self._folder = key_folder
         self._denial = denial
         self._secondaries = secondaries
@@ -66,24 +80,24 @@ class ZoneFileServer:
         self._keepers: dict[str, ZoneKeeper] = {}
         access = Access({transfer_key.name: transfer_key}) if transfer_key is not None else Access()
         self.server = NameServer((), access, clock)
-        for file in self._files:
-            self._look_at(file)
+        for source in self._sources:
+            self._look_at(source)
 
-    def _look_at(self, file: ZoneFile) -> Zone | None:
-        """Read a file and its keys; serve and return what is new."""
-        content = file.read()
-        is_new = self._content.get(file.origin) != content
-        self._content[file.origin] = content
+    def _look_at(self, source: ZoneSource) -> Zone | None:
+        """Read a source and its keys; serve and return what is new."""
+        content = source.read()
+        is_new = self._content.get(source.origin) != content
+        self._content[source.origin] = content
         if self._folder is None:
             if is_new:
                 self.server.put(content)
             return content if is_new else None
         now = int(self._clock())
-        store = KeyFolder(self._folder, file.origin)
+        store = KeyFolder(self._folder, source.origin)
         keys = store.load_or_generate(zone_keys.ECDSAP256SHA256)
-        keeper = self._keepers.get(file.origin)
+        keeper = self._keepers.get(source.origin)
         if keeper is None:
-            keeper = self._keepers[file.origin] = ZoneKeeper(
+            keeper = self._keepers[source.origin] = ZoneKeeper(
                 content, keys, self._denial, last_serial=store.last_serial()
             )
         elif is_new:
@@ -98,45 +112,34 @@ class ZoneFileServer:
         return signed
 
     async def look(self, say: Callable[[str], object]) -> None:
-        """Look at all files and keys; serve what is new, and tell the secondaries of it."""
+        """Look at all sources and keys; serve what is new, and tell the secondaries of it."""
         exchange = Exchange()
-        for file in self._files:
+        for source in self._sources:
             try:
-                changed = self._look_at(file)
-            except (Malformed, OSError) as error:
-                say(f"{file.origin}: not read again: {error}")
+                changed = self._look_at(source)
+            except (Malformed, SettingsFault, OSError) as error:
+                say(f"{source.origin}: not read again: {error}")
                 continue
             if changed is not None:
-                say(f"{file.origin}: serial {changed.serial} is served")
+                say(f"{source.origin}: serial {changed.serial} is served")
                 for problem in (await notify(changed, self._secondaries, exchange)).values():
-                    say(f"{file.origin}: a secondary was not told: {problem}")
+                    say(f"{source.origin}: a secondary was not told: {problem}")
         await exchange.aclose()
 
-    async def run(self, address: str, port: int, say: Callable[[str], object]) -> None:
-        """Serve until SIGINT or SIGTERM. Raises OSError where the address cannot be had."""
-        chosen = await self.server.listen(address, port)
-        loop = asyncio.get_running_loop()
-        stop, again = asyncio.Event(), asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, again.set)
-        say(f"serving {len(self._files)} zone(s) at {address}:{chosen}")
+    async def listen(self, address: str, port: int) -> int:
+        """Serve at an address from now on; return the port, chosen by the system for 0. Raises OSError."""
+        return await self.server.listen(address, port)
+
+    async def keep(self, say: Callable[[str], object]) -> None:
+        """Tell the secondaries what is served, and look again and again, for ever; run it as a task."""
         exchange = Exchange()
-        for file in self._files:
-            await notify(self.server.catalog.zones[names.to_wire(file.origin)], self._secondaries, exchange)
+        for zone in self.server.catalog.zones.values():
+            await notify(zone, self._secondaries, exchange)
         await exchange.aclose()
-        looking = asyncio.create_task(self._look_again(again, say))
-        await stop.wait()
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
-        await self.server.aclose()
-
-    async def _look_again(self, again: asyncio.Event, say: Callable[[str], object]) -> None:
         while True:
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await again.wait()
-            except TimeoutError:
-                pass
-            again.clear()
+            await asyncio.sleep(_LOOK_SECONDS)
             await self.look(say)
+
+    async def aclose(self) -> None:
+        """Stop serving."""
+        await self.server.aclose()

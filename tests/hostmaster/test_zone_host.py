@@ -9,7 +9,7 @@ from letterlock.formats.dns import name as names
 from letterlock.formats.dns.zone import DNSKEY, RRSIG, Zone
 from letterlock.hostmaster.key_folder import KeyFolder
 from letterlock.hostmaster.roll_over import HOUR, RollOver, zsk_waits
-from letterlock.hostmaster.serve_files import ZoneFile, ZoneFileServer
+from letterlock.hostmaster.zone_host import ZoneFile, ZoneHost
 from letterlock.hostmaster.zone_keeper import KeySet
 from letterlock.trust.dnssec.sign import SigningKey
 
@@ -26,12 +26,12 @@ class _Site:
         self.now = float(START)
         self.said: list[str] = []
 
-    def start(self) -> ZoneFileServer:
+    def start(self) -> ZoneHost:
         files = [ZoneFile("rosewood.test", self.path)]
-        return ZoneFileServer(files, key_folder=self.keys, clock=lambda: self.now)
+        return ZoneHost(files, key_folder=self.keys, clock=lambda: self.now)
 
     @staticmethod
-    def zone(server: ZoneFileServer) -> Zone:
+    def zone(server: ZoneHost) -> Zone:
         return server.server.catalog.zones[APEX]
 
 

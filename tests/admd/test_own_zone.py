@@ -1,0 +1,68 @@
+"""A domain that serves its own zone: what it publishes is what it needs, signed."""
+
+import contextlib
+import socket
+from pathlib import Path
+
+import pytest
+
+from letterlock.admd.create import create
+from letterlock.admd.domain_facts import facts_of
+from letterlock.admd.own_zone import serve_own_zones
+from letterlock.errors import SettingsFault
+from letterlock.formats.dns.question import Question, Security
+from letterlock.formats.dns.zone import DS, RecordSet
+from letterlock.host.clock import SystemClock
+from letterlock.host.drive_decisions import drive
+from letterlock.host.entropy import SeededEntropy
+from letterlock.host.resolver.exchange import Exchange, Server
+from letterlock.host.resolver.source import ForwardSource
+from letterlock.host.resolver.upstream import Upstream
+from letterlock.host.resolver.validate import ValidatingResolver
+from letterlock.hostmaster.check import Standing, compare
+from letterlock.hostmaster.key_folder import KeyFolder
+from letterlock.hostmaster.records import wanted_records
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+async def test_the_check_finds_everything_right(tmp_path: Path) -> None:
+    """TLSA and DKIM records of the very keys in use, validated from the zone's own key."""
+    port = _free_port()
+    (tmp_path / "more").write_text("www IN A 127.0.0.1\n")
+    publish = {
+        "listen": [f"127.0.0.1:{port}"],
+        "name_servers": ["ns.rosewood.test"],
+        "addresses": ["127.0.0.1"],
+        "more": str(tmp_path / "more"),
+    }
+    found = create(tmp_path / "a", "rosewood.test", {"publish": publish}, clock=SystemClock(), entropy=SeededEntropy())
+    async with contextlib.AsyncExitStack() as stack:
+        assert await serve_own_zones(found.settings, stack, SystemClock()) is not None
+        keys = KeyFolder(found.settings.path(found.settings.publish.keys), "rosewood.test").load()
+        assert keys is not None
+        apex = b"\x08rosewood\x04test\x00"
+        anchor = RecordSet(apex, DS, 3600, (keys.entry.current.ds("rosewood.test"),))
+        exchange = Exchange()
+        stack.push_async_callback(exchange.aclose)
+        source = ForwardSource(Upstream((Server("127.0.0.1", port),), exchange))
+        resolver = ValidatingResolver(source, {apex: (anchor,)})
+        wanted = wanted_records(facts_of(found.settings, "rosewood.test", ("127.0.0.1",)))
+        findings = await drive(compare(wanted), resolver)
+        assert {(finding.standing, finding.security) for finding in findings} == {(Standing.RIGHT, Security.SECURE)}
+        assert "TLSA" in {finding.type for finding in findings}
+        answer = await resolver.ask(Question("www.rosewood.test", "A"))
+        assert answer.security is Security.SECURE
+
+
+async def test_a_zone_without_name_servers_is_a_wrong_setting(tmp_path: Path) -> None:
+    publish = {"listen": [f"127.0.0.1:{_free_port()}"]}
+    found = create(tmp_path / "a", "rosewood.test", {"publish": publish}, clock=SystemClock(), entropy=SeededEntropy())
+    async with contextlib.AsyncExitStack() as stack:
+        with pytest.raises(SettingsFault, match="name servers"):
+            await serve_own_zones(found.settings, stack, SystemClock())
