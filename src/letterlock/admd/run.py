@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
+from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
 from letterlock.admd.own_zone import serve_own_zones
@@ -24,29 +26,40 @@ from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, split_endpoint
 from letterlock.admd.signing import Signer, load_keys
 from letterlock.errors import SettingsFault
-from letterlock.formats.mta_sts import LONGEST_POLICY
 from letterlock.host.backoff import Backoff
 from letterlock.host.clock import Clock
 from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy
-from letterlock.host.https import Fetch
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import ConnectionLimits, Listener, bind
 from letterlock.host.logs import Log
+<<<<<<< HEAD
+from letterlock.host.milter_client import FilterSettings
+from letterlock.host.privileges import drop_to
 from letterlock.host.resolver.system import Mode, ResolverSettings, SystemResolver, open_resolver
+=======
+from letterlock.host.resolver.system import SystemResolver, open_resolver
+>>>>>>> ops
 from letterlock.host.stream import Endpoint
-from letterlock.host.tls import KeyPair, ServerTls, authenticated_client
+from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
 from letterlock.mta.assess import Assessor, AssessSettings
+<<<<<<< HEAD
 from letterlock.mta.demand import Demands
+from letterlock.mta.filters import Filtered
+=======
+>>>>>>> ops
 from letterlock.mta.inbound import Inbound, InboundSettings
-from letterlock.mta.outbound import Outbound, OutboundSettings
+from letterlock.mta.outbound import Outbound
 from letterlock.mta.queue.runner import Runner
 from letterlock.mta.queue.schedule import QueueSettings
-from letterlock.mta.route import RoutingSettings
+<<<<<<< HEAD
+from letterlock.mta.route import Relay, RoutingSettings
 from letterlock.mta.sts_policies import StsPolicies
+=======
+>>>>>>> ops
 from letterlock.mta.transfer import transfer_over
 from letterlock.postmaster.aggregate import Reporter
 from letterlock.postmaster.failures import FailureSettings
@@ -71,6 +84,7 @@ class _Parts:
     tls: ServerTls
     resolver: SystemResolver
     assessor: Assessor
+    ledger: Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +115,8 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
     """Run the domain for the length of the context. Raises SettingsFault, Unavailable."""
     async with contextlib.AsyncExitStack() as stack:
         sockets = _bind(settings, stack)
+        if settings.user:
+            drop_to(settings.user)
         parts = await _open(settings, stack, clock)
         await serve_own_zones(settings, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
@@ -113,6 +129,7 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
                 tls=parts.tls if service in _TLS_FROM_THE_START else None,
                 limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
                 refusal=_REFUSALS[service],
+                proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
             )
             await listener.start(sockets.pop(service))
             stack.push_async_callback(listener.stop, grace_seconds=_GRACE_SECONDS)
@@ -152,13 +169,14 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         tls,
         resolver,
         Assessor(assess, resolver.resolver, ledger),
+        ledger,
     )
 
 
 async def _begin_queue(
     settings: Settings, parts: _Parts, stack: contextlib.AsyncExitStack, clock: Clock, entropy: Entropy
 ) -> asyncio.Task[None]:
-    outbound = _outbound(settings, parts.resolver, clock, entropy)
+    outbound = outward.outbound(settings, parts.resolver.resolver, parts.ledger, clock, entropy)
     stack.push_async_callback(outbound.close)
     runner = _runner(settings, parts, outbound, clock, entropy)
     transferring = asyncio.create_task(runner.run())
@@ -227,6 +245,7 @@ def _bind(
 
 
 async def _resolver(settings: Settings, log: Log) -> SystemResolver:
+<<<<<<< HEAD
     dns = settings.dns
     resolver = await open_resolver(
         ResolverSettings(
@@ -238,6 +257,9 @@ async def _resolver(settings: Settings, log: Log) -> SystemResolver:
             port=dns.port,
         )
     )
+=======
+    resolver = await open_resolver(outward.resolver_settings(settings))
+>>>>>>> ops
     for finding in resolver.findings:
         log.warning("resolver", problem=finding)
     return resolver
@@ -260,7 +282,14 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         entropy=entropy,
         log=Log("mta"),
         tls=parts.tls,
-        assess=parts.assessor,
+        assess=Filtered(
+            parts.assessor,
+            tuple(FilterSettings(address) for address in settings.filters.addresses),
+            settings.host_name,
+            Log("mta"),
+            junk_mailbox=settings.assess.junk_mailbox,
+            is_optional=settings.filters.optional,
+        ),
         judge_sender=parts.assessor.sender,
     )
     submission = Submission(
@@ -300,9 +329,12 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
     }
 
 
+<<<<<<< HEAD
 def _outbound(settings: Settings, resolver: SystemResolver, clock: Clock, entropy: Entropy) -> Outbound:
     transfer = settings.transfer
-    routing = RoutingSettings(frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports)
+    routing = RoutingSettings(
+        frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports, relays=_relays(settings)
+    )
     trusted = settings.path(settings.tls.trusted) if settings.tls.trusted else None
     authenticated = authenticated_client(trusted, beside_system=True)
     policies = StsPolicies(
@@ -321,6 +353,23 @@ def _outbound(settings: Settings, resolver: SystemResolver, clock: Clock, entrop
     )
 
 
+def _relays(settings: Settings) -> dict[str, Relay]:
+    transfer = settings.transfer
+    if not transfer.relay:
+        return {}
+    host, _, port = transfer.relay.partition(":")
+    password = ""
+    if transfer.relay_password is not None:
+        file = settings.path(transfer.relay_password)
+        try:
+            password = file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsFault((f"transfer.relay_password = {str(file)!r}: cannot be read: {error}",)) from None
+    return {"*": Relay(host, int(port or 25), transfer.relay_user, password, implicit_tls=port == "465")}
+
+
+=======
+>>>>>>> ops
 def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock, entropy: Entropy) -> Runner:
     transfer = settings.transfer
     return Runner(

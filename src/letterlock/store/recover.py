@@ -174,11 +174,19 @@ def _read_ends(
     found: list[Found] = []
     ends: dict[int, tuple[int, int]] = {}
     log = folder / "log"
-    for number in segments_in(log):
+    numbers = segments_in(log)
+    for (number,) in connection.execute("SELECT id FROM segments WHERE live > 0"):
+        if number not in numbers:
+            report.strange.append(f"segment {number:010x} is missing: what it held cannot be read")
+    for number in numbers:
         path = path_of(log, number)
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             start, checksum = known.get(number) or (FIRST_OFFSET, read_header(descriptor, number))
+            size = os.fstat(descriptor).st_size
+            if size < start:  # nobody appends to it any more; what is left of it can be read
+                report.strange.append(f"segment {number:010x} has {size} octets where {start} were written")
+                continue
             end = start
             for record in scan(descriptor, number, start, checksum):
                 found.append(record)

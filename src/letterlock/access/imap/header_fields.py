@@ -14,11 +14,12 @@ import re
 from letterlock.access.imap.contents import Derivation
 from letterlock.formats.imf.header import read_header
 
-# What neomutt, Thunderbird, Apple's and Google's programs, K-9 and mbsync ask for.
+# What neomutt, Thunderbird, Apple's and Google's programs, K-9 and mbsync ask for, but for what is long.
 LISTED = frozenset(
     b"bcc cc chat-version content-class content-description content-transfer-encoding content-type date from importance"
     b" in-reply-to lines list-id list-post list-subscribe list-unsubscribe message-id mime-version newsgroups priority"
-    b" references reply-to sender subject to user-agent x-label x-original-to x-priority".split()
+    b" references reply-to sender subject to user-agent x-label x-original-to x-priority"
+    b" x-uniform-type-identifier x-universally-unique-identifier".split()
 )
 RECORD_OCTETS = 16 * 1024
 _TOO_LONG = b"\0"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from letterlock.access.imap import header_fields
 from letterlock.access.imap.contents import chunks, read_each, read_heads
@@ -62,7 +62,9 @@ class Search:
             case _:
                 return candidates & int.from_bytes(self._column(key), "little")
 
-    def _column(self, key: k.Numbered | k.Flagged | k.Arrived | k.Sized | k.ChangedSince) -> bytes:
+    def _column(
+        self, key: k.Numbered | k.Flagged | k.Arrived | k.Saved | k.EmailId | k.Sized | k.ChangedSince
+    ) -> bytes:
         snapshot = self._snapshot
         match key:
             case k.Numbered(numbers, uid):
@@ -71,13 +73,11 @@ class Search:
                 known = bytes(len(snapshot)) if flag == _RECENT else snapshot.selector(flag.decode("ascii"))
                 return known if present else known.translate(_INVERTED)
             case k.Arrived(relation, day):
-                start = int(datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp())
-                end = start + 86400
-                if relation is k.Relation.BEFORE:
-                    return bytes([instant < start for instant in snapshot.internal_dates])
-                if relation is k.Relation.SINCE:
-                    return bytes([instant >= start for instant in snapshot.internal_dates])
-                return bytes([start <= instant < end for instant in snapshot.internal_dates])
+                return _on_day(snapshot.internal_dates, relation, day)
+            case k.Saved(relation, day):
+                return _on_day(snapshot.save_dates, relation, day)
+            case k.EmailId(identity):
+                return bytes([b"M%d" % content == identity for content in snapshot.contents])
             case k.Sized(k.Relation.LARGER, octets):
                 return bytes([size > octets for size in snapshot.sizes])
             case k.Sized(_, octets):
@@ -135,6 +135,15 @@ class Search:
 
 
 _INVERTED = bytes((1, *(0 for _ in range(255))))
+
+
+def _on_day(instants: Sequence[int], relation: k.Relation, day: datetime.date) -> bytes:
+    start = int(datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp())
+    if relation is k.Relation.BEFORE:
+        return bytes([instant < start for instant in instants])
+    if relation is k.Relation.SINCE:
+        return bytes([instant >= start for instant in instants])
+    return bytes([start <= instant < start + 86400 for instant in instants])
 
 
 def _cost(key: k.SearchKey) -> int:

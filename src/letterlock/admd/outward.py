@@ -1,0 +1,77 @@
+"""What a domain's settings say of the way out: the resolver, the routes, whom we trust, and what sends.
+
+See also: admd/run.py (the running domain), cli/delivery.py (the same way, tried without sending).
+"""
+
+from __future__ import annotations
+
+from letterlock.admd.settings import Settings
+from letterlock.errors import SettingsFault
+from letterlock.formats.mta_sts import LONGEST_POLICY
+from letterlock.host.clock import Clock
+from letterlock.host.entropy import Entropy
+from letterlock.host.https import Fetch
+from letterlock.host.ledger import Ledger
+from letterlock.host.logs import Log
+from letterlock.host.resolver.interface import Resolver
+from letterlock.host.resolver.system import Mode, ResolverSettings
+from letterlock.host.tls import authenticated_client
+from letterlock.mta.demand import Demands
+from letterlock.mta.outbound import Outbound, OutboundSettings
+from letterlock.mta.route import RoutingSettings
+from letterlock.mta.sts_policies import StsPolicies
+from letterlock.mta.tls_results import LedgerRecord
+
+_POLICIES_NAME = "mta-sts.json"
+
+
+def resolver_settings(settings: Settings) -> ResolverSettings:
+    """Return how names are looked up."""
+    dns = settings.dns
+    return ResolverSettings(
+        Mode(dns.mode),
+        servers=tuple(dns.servers),
+        anchors=settings.path(dns.anchors) if dns.anchors else None,
+        root_servers=tuple(dns.root_servers),
+        port=dns.port,
+    )
+
+
+def routing_settings(settings: Settings) -> RoutingSettings:
+    """Return how hosts are found."""
+    transfer = settings.transfer
+    return RoutingSettings(frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports)
+
+
+def demands(settings: Settings, resolver: Resolver, clock: Clock, *, keep: bool) -> tuple[Demands, StsPolicies]:
+    """Return what decides about TLS, and the policies it decides by; with `keep` these are kept over restarts.
+
+    Raises SettingsFault.
+    """
+    trusted = settings.path(settings.tls.trusted) if settings.tls.trusted else None
+    try:
+        authenticated = authenticated_client(trusted, beside_system=True)
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsFault((f"tls.trusted = '{trusted}': no certificates can be read: {error}",)) from None
+    policies = StsPolicies(
+        Fetch(resolver, authenticated, LONGEST_POLICY),
+        clock=clock,
+        log=Log("mta"),
+        file=settings.path(settings.data) / _POLICIES_NAME if keep else None,
+    )
+    return Demands(clock=clock, authenticated=authenticated, policies=policies), policies
+
+
+def outbound(settings: Settings, resolver: Resolver, ledger: Ledger, clock: Clock, entropy: Entropy) -> Outbound:
+    """Return what sends. Raises SettingsFault."""
+    return Outbound(
+        OutboundSettings(
+            settings.host_name, routing_settings(settings), local_address=settings.transfer.source_address or None
+        ),
+        resolver=resolver,
+        clock=clock,
+        entropy=entropy,
+        log=Log("mta"),
+        demand=demands(settings, resolver, clock, keep=True)[0],
+        record=LedgerRecord(ledger, clock),
+    )
