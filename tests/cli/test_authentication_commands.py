@@ -78,6 +78,19 @@ def test_spf_check(folder: Path) -> None:
     assert (value["result"], value["blamed"]) == ("temperror", ["rosewood.test", "dead.test"])
 
 
+def test_zone_text_with_origin_and_relative_names(tmp_path: Path) -> None:
+    """Zone files as servers have them: $ORIGIN, $TTL, @, relative names, a SOA, comments."""
+    (tmp_path / "zone").write_text(
+        '$ORIGIN rosewood.test.\n$TTL 300 ; short\n@ IN SOA ns h 1 2 3 4 5\n@ IN TXT "v=spf1 mx -all"\n'
+        '@ IN MX 10 mx\nmx IN A 192.0.2.7\n$ORIGIN sub.rosewood.test.\n@ IN TXT "v=spf1 -all"\n'
+    )
+    zone = ("--zone", tmp_path / "zone")
+    assert _json("spf", "check", "--ip", "192.0.2.7", "--mail-from", "a@rosewood.test", *zone)["result"] == "pass"
+    value = _json("spf", "check", "--ip", "192.0.2.7", "--mail-from", "a@sub.rosewood.test", *zone, expect=1)
+    assert value["result"] == "fail"
+    assert "--ip" in _json("spf", "check", "--ip", "999", "--mail-from", "a@b.test", *zone, expect=64)["error"]
+
+
 def test_dkim_sign_and_verify(folder: Path) -> None:
     """Both signatures pass; after a change of the body both fail, their header signatures still right."""
     at = ("--at", "1800000100")
