@@ -151,6 +151,20 @@ def test_explain(folder: Path) -> None:
     assert value["authentication_results"].startswith("mx.test;")
 
 
+def test_explain_takes_the_client_from_the_trace(folder: Path) -> None:
+    """Without --ip, the topmost Received field says who handed the message over; the answer says so."""
+    trace = "Return-Path: <r@rosewood.test>\nReceived: from mx.test (mx.test [192.0.2.7])\n\tby a.test; now\n"
+    (folder / "traced.eml").write_text(trace + (folder / "plain.eml").read_text())
+    value = _json("explain", folder / "traced.eml", "--zone", folder / "zone")
+    assert value["client"] == {
+        "address": "192.0.2.7",
+        "helo": "mx.test",
+        "mail_from": "r@rosewood.test",
+        "source": "Received",
+    }
+    assert (value["spf"]["result"], value["dmarc"]["result"]) == ("pass", "pass")
+
+
 def test_a_failure_report_is_shown_before_it_is_sent(folder: Path) -> None:
     """Redacted, to the addresses of ruf; without a request there is none."""
     zone = folder / "zone"
