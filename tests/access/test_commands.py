@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from letterlock.access.imap.sort import base_subject
 from letterlock.protocols.sasl.mechanism import client_exchange
 
 Letter = Callable[..., bytes]
@@ -333,6 +334,55 @@ async def test_search(served: Any, letter: Letter, criteria: str, found: str) ->
     assert line == f"* SEARCH {found}".strip().encode()
 
 
+@pytest.mark.parametrize(
+    ("subject", "base"),
+    [
+        ("Re: [list] Re[2]: Fwd: Harbour  news (fwd) ", "Harbour news"),
+        ("[Fwd: Re: inner]", "inner"),
+        ("[only a blob]", "[only a blob]"),
+        ("RE : x", "x"),
+        ("Refrain", "Refrain"),
+        ("=?utf-8?q?Re=3A_Gr=C3=BC=C3=9Fe?=", "Gr\u00fc\u00dfe"),
+        ("Re: " * 200, ""),
+        ("", ""),
+    ],
+)
+def test_base_subjects(subject: str, base: str) -> None:
+    """RFC 5256 section 2.1."""
+    assert base_subject(subject) == base
+
+
+async def test_sort(served: Any) -> None:
+    """RFC 5256 section 3: several keys, reversed or not, and equals in the order of arrival."""
+
+    def message(author: str, subject: str, date: str, size: int = 0) -> bytes:
+        return f"From: {author}\r\nSubject: {subject}\r\nDate: {date}\r\n\r\n{'x' * size}\r\n".encode()
+
+    await served.deliver(
+        message("Zoe <bob@x.test>", "Re: beta", "Mon, 23 Nov 2026 12:00:00 +0200", 50),
+        message("anna@x.test", "Alpha", "Mon, 23 Nov 2026 10:30:00 +0000"),
+        message("Yan <carl@x.test>", "[list] Fwd: alpha", "no date", 500),
+        message("anna@x.test", "gamma", "Mon, 23 Nov 2026 09:00:00 +0000"),
+    )
+    client = await served.login("SELECT INBOX")
+    for criteria, order in {
+        "SUBJECT": "2 3 1 4",
+        "REVERSE SUBJECT": "4 1 2 3",
+        "SUBJECT REVERSE SIZE": "3 2 1 4",
+        "FROM REVERSE DATE": "2 4 1 3",
+        "DISPLAYFROM": "2 4 3 1",
+        "DATE": "3 4 1 2",
+        "SIZE": "2 4 1 3",
+        "REVERSE ARRIVAL": "1 2 3 4",
+        "TO": "1 2 3 4",
+    }.items():
+        assert await client.ok(f"SORT ({criteria}) UTF-8 ALL") == [b"* SORT " + order.encode()], criteria
+    assert await client.ok("UID SORT (SUBJECT) US-ASCII NOT 2") == [b"* SORT 3 1 4"]
+    assert await client.ok("SORT (SIZE) UTF-8 SEEN") == [b"* SORT"]
+    assert (await client("SORT (SIZE) KOI8-R ALL"))[-1].startswith(b"NO [BADCHARSET")
+    assert (await client("SORT (COLOUR) UTF-8 ALL"))[-1].startswith(b"BAD")
+
+
 async def test_search_results_are_saved_and_used(served: Any, letter: Letter) -> None:
     """RFC 9051 section 6.4.4.4."""
     await served.deliver(*(letter(n) for n in range(1, 6)))
@@ -380,6 +430,56 @@ async def test_copy_move_and_uid_expunge(served: Any, letter: Letter) -> None:
     assert await client.ok("CLOSE") == []
     (line,) = await client.ok("STATUS INBOX (MESSAGES UIDNEXT)")
     assert line == b"* STATUS INBOX (MESSAGES 0 UIDNEXT 5)"
+
+
+async def test_object_ids_and_save_dates(served: Any, letter: Letter) -> None:
+    """Copies are the same email; a renamed mailbox is the same mailbox (RFC 8474, RFC 8514)."""
+    await served.deliver(letter(1), letter(2))
+    client = await served.login("CREATE Work", "SELECT INBOX")
+    await client.ok("COPY 2 Work")
+    emails = [line.split(b"EMAILID ")[1].split(b" ")[0] for line in await client.ok("FETCH 1:2 (EMAILID THREADID)")]
+    assert emails[0] != emails[1]
+    (status,) = await client.ok("STATUS Work (MAILBOXID)")
+    await client.ok("RENAME Work Play")
+    assert (await client.ok("STATUS Play (MAILBOXID)"))[0].split(b"(", 1)[1] == status.split(b"(", 1)[1]
+    lines = await client.ok("SELECT Play")
+    assert any(status.split(b"MAILBOXID ")[1][:-1] in line for line in lines)
+    (line,) = await client.ok("FETCH 1 (EMAILID THREADID SAVEDATE INTERNALDATE)")
+    assert line.startswith(b"* 1 FETCH (EMAILID " + emails[1] + b' THREADID NIL SAVEDATE "')
+    assert await client.ok("SEARCH EMAILID " + emails[1].decode().strip("()")) == [b"* SEARCH 1"]
+    assert await client.ok("SEARCH OR EMAILID M0 THREADID T1") == [b"* SEARCH"]
+    assert await client.ok("SEARCH SAVEDSINCE 1-Jan-2025 SAVEDATESUPPORTED") == [b"* SEARCH 1"]
+    assert await client.ok("SEARCH SAVEDBEFORE 1-Jan-2025") == [b"* SEARCH"]
+
+
+async def test_quota_is_told(served: Any, accounts: Any, letter: Letter) -> None:
+    """RFC 9208 section 4: one root, in units of 1024 octets; without a limit there is none."""
+    await served.deliver(letter(1))
+    client = await served.login("SELECT INBOX")
+    assert await client.ok("GETQUOTAROOT INBOX") == [b"* QUOTAROOT INBOX"]
+    assert (await client('GETQUOTA ""'))[-1].startswith(b"NO [NONEXISTENT]")
+    accounts.set_quota("anna@rosewood.test", 10 * 1024)
+    try:
+        assert await client.ok("GETQUOTAROOT INBOX") == [b'* QUOTAROOT INBOX ""', b'* QUOTA "" (STORAGE 1 10)']
+        assert await client.ok('GETQUOTA ""') == [b'* QUOTA "" (STORAGE 1 10)']
+        assert (await client("GETQUOTA other"))[-1].startswith(b"NO [NONEXISTENT]")
+    finally:
+        accounts.set_quota("anna@rosewood.test", 0)
+    await client.ok("STORE 1 +FLAGS.SILENT \\Deleted")
+    (line,) = await client.ok("STATUS INBOX (DELETED DELETED-STORAGE)")
+    assert line == b"* STATUS INBOX (DELETED 1 DELETED-STORAGE %d)" % len(letter(1))
+
+
+async def test_utf8_accept(served: Any) -> None:
+    """RFC 6855: names in UTF-8, and messages with UTF-8 headers."""
+    client = await served.login()
+    message = "Subject: Gr\u00fc\u00dfe\r\n\r\nx\r\n".encode()
+    assert (await client(b"APPEND INBOX UTF8 (~{%d+}\r\n%b)" % (len(message), message)))[-1].startswith(b"BAD")
+    assert await client.ok("ENABLE UTF8=ACCEPT") == [b"* ENABLED UTF8=ACCEPT"]
+    await client.ok('CREATE "\u00e9t\u00e9"')
+    await client.ok('APPEND "\u00e9t\u00e9" UTF8 (~{%d+}\r\n'.encode() % len(message) + message + b")")
+    await client.ok('SELECT "\u00e9t\u00e9"')
+    assert await client.ok("FETCH 1 (BODY.PEEK[])") == [b"* 1 FETCH (BODY[] {%d}\r\n%b)" % (len(message), message)]
 
 
 async def test_condstore(served: Any, letter: Letter) -> None:

@@ -171,11 +171,10 @@ async def test_demands(tmp_path: Path, key_pair: KeyPair) -> None:
     async with web(tmp_path) as (site, fetch):
         authenticated = authenticated_client(key_pair.chain)
         demands = Demands(clock=SetClock(), authenticated=authenticated, policies=policies(site, fetch, SetClock()))
-        named = await demands("harbor.test", hop("mx.harbor.test"), False)
+        named = await demands("harbor.test", hop("mx.harbor.test"))
         assert (named.label, named.is_mandatory, named.context) == ("sts", True, authenticated)
         with pytest.raises(NotAuthentic, match="does not name"):
-            await demands("harbor.test", hop("mx.evil.test"), False)
-        dane = await demands("harbor.test", hop("mx.evil.test", Requirement.AUTHENTICATED), False)
+            await demands("harbor.test", hop("mx.evil.test"))
+        dane = await demands("harbor.test", hop("mx.evil.test", Requirement.AUTHENTICATED))
         assert dane.label == "dane"
-        assert (await demands("other.test", hop("mx.harbor.test"), False)).label == "may"
-        assert (await demands("other.test", hop("mx.harbor.test"), True)).label == "requiretls"
+        assert (await demands("other.test", hop("mx.harbor.test"))).label == "may"

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
+from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
 from letterlock.admd.own_zone import serve_own_zones
@@ -24,29 +26,27 @@ from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, split_endpoint
 from letterlock.admd.signing import Signer, load_keys
 from letterlock.errors import SettingsFault
-from letterlock.formats.mta_sts import LONGEST_POLICY
 from letterlock.host.backoff import Backoff
 from letterlock.host.clock import Clock
 from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy
-from letterlock.host.https import Fetch
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import ConnectionLimits, Listener, bind
 from letterlock.host.logs import Log
-from letterlock.host.resolver.system import Mode, ResolverSettings, SystemResolver, open_resolver
+from letterlock.host.milter_client import FilterSettings
+from letterlock.host.privileges import drop_to
+from letterlock.host.resolver.system import SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
-from letterlock.host.tls import KeyPair, ServerTls, authenticated_client
+from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
 from letterlock.mta.assess import Assessor, AssessSettings
-from letterlock.mta.demand import Demands
+from letterlock.mta.filters import Filtered
 from letterlock.mta.inbound import Inbound, InboundSettings
-from letterlock.mta.outbound import Outbound, OutboundSettings
+from letterlock.mta.outbound import Outbound
 from letterlock.mta.queue.runner import Runner
 from letterlock.mta.queue.schedule import QueueSettings
-from letterlock.mta.route import RoutingSettings
-from letterlock.mta.sts_policies import StsPolicies
 from letterlock.mta.transfer import transfer_over
 from letterlock.postmaster.aggregate import Reporter
 from letterlock.postmaster.failures import FailureSettings
@@ -71,6 +71,7 @@ class _Parts:
     tls: ServerTls
     resolver: SystemResolver
     assessor: Assessor
+    ledger: Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
     """Run the domain for the length of the context. Raises SettingsFault, Unavailable."""
     async with contextlib.AsyncExitStack() as stack:
         sockets = _bind(settings, stack)
+        if settings.user:
+            drop_to(settings.user)
         parts = await _open(settings, stack, clock)
         await serve_own_zones(settings, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
@@ -113,6 +116,7 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
                 tls=parts.tls if service in _TLS_FROM_THE_START else None,
                 limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
                 refusal=_REFUSALS[service],
+                proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
             )
             await listener.start(sockets.pop(service))
             stack.push_async_callback(listener.stop, grace_seconds=_GRACE_SECONDS)
@@ -152,13 +156,14 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         tls,
         resolver,
         Assessor(assess, resolver.resolver, ledger),
+        ledger,
     )
 
 
 async def _begin_queue(
     settings: Settings, parts: _Parts, stack: contextlib.AsyncExitStack, clock: Clock, entropy: Entropy
 ) -> asyncio.Task[None]:
-    outbound = _outbound(settings, parts.resolver, clock, entropy)
+    outbound = outward.outbound(settings, parts.resolver.resolver, parts.ledger, clock, entropy)
     stack.push_async_callback(outbound.close)
     runner = _runner(settings, parts, outbound, clock, entropy)
     transferring = asyncio.create_task(runner.run())
@@ -227,17 +232,7 @@ def _bind(
 
 
 async def _resolver(settings: Settings, log: Log) -> SystemResolver:
-    dns = settings.dns
-    resolver = await open_resolver(
-        ResolverSettings(
-            Mode(dns.mode),
-            servers=tuple(dns.servers),
-            anchors=settings.path(dns.anchors) if dns.anchors else None,
-            anchor_state=settings.path(settings.data) / "anchors.json",
-            root_servers=tuple(dns.root_servers),
-            port=dns.port,
-        )
-    )
+    resolver = await open_resolver(outward.resolver_settings(settings))
     for finding in resolver.findings:
         log.warning("resolver", problem=finding)
     return resolver
@@ -260,7 +255,14 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         entropy=entropy,
         log=Log("mta"),
         tls=parts.tls,
-        assess=parts.assessor,
+        assess=Filtered(
+            parts.assessor,
+            tuple(FilterSettings(address) for address in settings.filters.addresses),
+            settings.host_name,
+            Log("mta"),
+            junk_mailbox=settings.assess.junk_mailbox,
+            is_optional=settings.filters.optional,
+        ),
         judge_sender=parts.assessor.sender,
     )
     submission = Submission(
@@ -298,27 +300,6 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         "pop3": access.pop3,
         "pop3s": access.pop3,
     }
-
-
-def _outbound(settings: Settings, resolver: SystemResolver, clock: Clock, entropy: Entropy) -> Outbound:
-    transfer = settings.transfer
-    routing = RoutingSettings(frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports)
-    trusted = settings.path(settings.tls.trusted) if settings.tls.trusted else None
-    authenticated = authenticated_client(trusted, beside_system=True)
-    policies = StsPolicies(
-        Fetch(resolver.resolver, authenticated, LONGEST_POLICY),
-        clock=clock,
-        log=Log("mta"),
-        file=settings.path(settings.data) / "mta-sts.json",
-    )
-    return Outbound(
-        OutboundSettings(settings.host_name, routing, local_address=transfer.source_address or None),
-        resolver=resolver.resolver,
-        clock=clock,
-        entropy=entropy,
-        log=Log("mta"),
-        demand=Demands(clock=clock, authenticated=authenticated, policies=policies),
-    )
 
 
 def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock, entropy: Entropy) -> Runner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,9 +23,14 @@ from letterlock.cli.verdicts import (
     spf_lines,
 )
 from letterlock.formats import authentication_results
-from letterlock.formats.imf.header import read_header
+from letterlock.formats.imf.header import Header, read_header
+from letterlock.formats.imf.trace import received
+from letterlock.postmaster import failures
+from letterlock.postmaster.aggregate import Reporter
 from letterlock.trust import authenticate, dmarc
 from letterlock.trust.authenticate import Client, Findings
+
+_SEEN_ADDRESS = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]+)\]", re.IGNORECASE)
 
 
 @click.command()
@@ -32,6 +38,7 @@ from letterlock.trust.authenticate import Client, Findings
 @click.option("--ip", "address", help="The address of the client that handed the message over.")
 @click.option("--helo", default="", help="The name it gave with EHLO.")
 @click.option("--mail-from", help="The reverse path; without it, Return-Path of the message.")
+@click.option("--failure-report", is_flag=True, help="Print the failure report that this message would cause.")
 @click.option("--authserv-id", default="localhost", help="The name of this verifier.")
 @zone_option
 @at_option
@@ -41,6 +48,7 @@ def explain(
     address: str | None,
     helo: str,
     mail_from: str | None,
+    failure_report: bool,
     authserv_id: str,
     zone: Path | None,
     server: str | None,
@@ -49,24 +57,24 @@ def explain(
 ) -> None:
     """Tell who vouches for a message (FILE or standard input), and why: SPF, DKIM, ARC and DMARC.
 
-    Without --ip, SPF is left out. Exit as DMARC ends: 0 for pass, 2 where a look-up failed, 1 otherwise.
+    Without --ip, the client is the one in the topmost Received field; without that, SPF is left out. Exit as DMARC
+    ends: 0 for pass, 2 where a look-up failed, 1 otherwise.
     """
     octets = read_message(file, as_json=as_json)
     header = read_header(octets)
-    client = None
-    if address is not None:
-        try:
-            ipaddress.ip_address(address)
-        except ValueError as error:
-            fail(f"--ip: {error}", Exit.USAGE, as_json=as_json)
-        reverse_path = header.text("Return-Path") if mail_from is None else mail_from
-        client = Client(address, helo, reverse_path.strip().removeprefix("<").removesuffix(">"))
+    client, source = _client(header, address, helo, mail_from, as_json)
     checks = authenticate.Authentication(header, client, receiver=authserv_id)
     checks.feed(octets[header.body_start :])
     findings = run(checks.judge(moment(at)), zone, server, as_json=as_json)
+    if failure_report:
+        _print_failure_report(header, findings, client, authserv_id, moment(at), as_json)
+        return
     results = authenticate.authentication_results(findings, authserv_id, client)
     field = authentication_results.write(results).decode()
     value = {
+        "client": {"address": client.address, "helo": client.helo, "mail_from": client.mail_from, "source": source}
+        if client
+        else None,
         "spf": spf_json(findings.spf) if findings.spf else None,
         "helo": spf_json(findings.helo) if findings.helo else None,
         "dkim": dkim_json(findings.dkim),
@@ -74,13 +82,52 @@ def explain(
         "dmarc": dmarc_json(findings.dmarc),
         "authentication_results": field.partition(":")[2].strip().replace("\r\n", "\n"),
     }
-    answer(value, as_json=as_json, lines=_lines(findings, field))
+    answer(value, as_json=as_json, lines=_lines(findings, field, client, source))
     raise SystemExit(exit_code(findings.dmarc.result.value))
 
 
-def _lines(findings: Findings, field: str) -> Iterable[str]:
+def _print_failure_report(
+    header: Header, findings: Findings, client: Client | None, name: str, now: int, as_json: bool
+) -> None:
+    """Print the redacted report as it would go to the addresses in ruf; nothing is sent."""
+    record = findings.dmarc.record
+    if client is None or record is None or not failures.is_wanted(findings.dmarc, findings):
+        fail("no failure report is asked for: give --ip, and a message that fails at a domain with ruf", Exit.WRONG,
+             as_json=as_json)  # fmt: skip
+    reporter = Reporter(name, f"postmaster@{name}", name)
+    disposition = "refused" if findings.dmarc.disposition is dmarc.Policy.REJECT else "delivered"
+    _, octets = failures.compose(
+        header, findings, client, record.ruf, reporter, disposition=disposition, incidents=1, now=now
+    )
+    click.echo(octets.decode().replace("\r\n", "\n"), nl=False)
+
+
+def _client(
+    header: Header, address: str | None, helo: str, mail_from: str | None, as_json: bool
+) -> tuple[Client | None, str]:
+    """Return the client and where it is known from: the options, or the topmost Received field."""
+    source = "options"
+    if address is None:
+        trace = received(header)
+        seen = _SEEN_ADDRESS.search(trace[0].from_info) if trace else None
+        if seen is None:
+            return None, ""
+        address, helo, source = seen[1], helo or trace[0].from_name, "Received"
+    try:
+        ipaddress.ip_address(address)
+    except ValueError as error:
+        if source == "Received":
+            return None, ""
+        fail(f"--ip: {error}", Exit.USAGE, as_json=as_json)
+    reverse_path = header.text("Return-Path") if mail_from is None else mail_from
+    return Client(address, helo, reverse_path.strip().removeprefix("<").removesuffix(">")), source
+
+
+def _lines(findings: Findings, field: str, client: Client | None, source: str) -> Iterable[str]:
     yield _summary(findings)
     yield ""
+    if client is not None and source == "Received":
+        yield f"{client.address} ({safe(client.helo)}) handed it over, says the topmost Received field."
     if findings.spf is not None:
         yield from spf_lines(findings.spf)
     if findings.helo is not None:

@@ -31,8 +31,10 @@ from letterlock.host.resolver.interface import Resolver
 from letterlock.host.smtp_client import ClientPatience, SmtpClient
 from letterlock.host.stream import Endpoint, TlsFailed
 from letterlock.host.tls import TlsState, authenticated_client
-from letterlock.mta.demand import Demand, Demands, TlsDemand
+from letterlock.mta.demand import Demand, Demands, HostNotAllowed, TlsDemand, wish_of
 from letterlock.mta.route import Hop, Route, RoutingSettings, find_route
+from letterlock.mta.tls_results import FAILED as NOT_VALID
+from letterlock.mta.tls_results import NOT_OFFERED, Record, TlsResult, record_nothing, result_type
 from letterlock.protocols.sasl.mechanism import client_exchange
 from letterlock.protocols.smtp.client import Refused
 from letterlock.protocols.smtp.reply import Reply
@@ -64,20 +66,24 @@ class Outbound:
         entropy: Entropy,
         log: Log,
         demand: Demand | None = None,
+        record: Record = record_nothing,
     ) -> None:
         self._settings = settings
         self._resolver = resolver
         self._entropy = entropy
         self._log = log
+        self._record = record
         self._demand = demand or Demands(clock=clock, authenticated=authenticated_client())
         self._idle: dict[tuple[str, Endpoint, str], list[_Connection]] = {}
         # A host's slots live as long as something is under way to it.
         self._slots: WeakValueDictionary[Endpoint, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def deliver(self, envelope: Envelope, content: bytes, *, route: str = "") -> tuple[Outcome, ...]:
+    async def deliver(
+        self, envelope: Envelope, content: bytes, *, route: str = "", priority: int = 0
+    ) -> tuple[Outcome, ...]:
         """Send one message to all recipients of `envelope`; return their outcomes in order.
 
-        `route` ("host" or "host:port") takes the place of MX.
+        `route` ("host" or "host:port") takes the place of MX; `priority` is MT-PRIORITY.
         """
         domains = dict.fromkeys(recipient.forward_path.domain for recipient in envelope.recipients)
         outcomes: dict[int, Outcome] = {}
@@ -87,7 +93,7 @@ class Outbound:
             found = await drive(
                 find_route(domain, self._settings.routing, self._entropy, override=route), self._resolver
             )
-            outcomes.update(zip(numbers, await self._by_route(found, part, content), strict=True))
+            outcomes.update(zip(numbers, await self._by_route(found, part, _Content(content, priority)), strict=True))
         return tuple(outcomes[number] for number in range(len(envelope.recipients)))
 
     async def close(self) -> None:
@@ -98,7 +104,7 @@ class Outbound:
             connection.cancel_expiry()
         await asyncio.gather(*(connection.client.quit() for connection in waiting))
 
-    async def _by_route(self, route: Route, envelope: Envelope, content: bytes) -> list[Outcome]:
+    async def _by_route(self, route: Route, envelope: Envelope, content: _Content) -> list[Outcome]:
         if route.hindrance is not None:
             hindrance = route.hindrance
             return [
@@ -115,13 +121,16 @@ class Outbound:
                 attempt = await self._by_endpoint(route.domain, hop, endpoint, envelope, content)
                 if isinstance(attempt, list):
                     return attempt
-                last = attempt
+                if not (
+                    tried > 1 and attempt.status[0] == "5"
+                ):  # what may yet be otherwise elsewhere is worth waiting for
+                    last = attempt
                 if attempt.is_uncertain:
                     return last.outcomes(envelope)
         return last.outcomes(envelope)
 
     async def _by_endpoint(
-        self, domain: str, hop: Hop, endpoint: Endpoint, envelope: Envelope, content: bytes
+        self, domain: str, hop: Hop, endpoint: Endpoint, envelope: Envelope, content: _Content
     ) -> list[Outcome] | _Attempt:
         """Return the outcomes that this endpoint decided, or why it decided nothing."""
         slot = self._slots.get(endpoint)
@@ -129,7 +138,7 @@ class Outbound:
             self._slots[endpoint] = slot = asyncio.Semaphore(self._settings.connections_per_host)
         async with slot:
             try:
-                demand = await self._demand(domain, hop, envelope.require_tls)
+                demand = await self._demand(domain, hop, wish_of(envelope, content.octets))
                 key = (hop.host.name, endpoint, demand.label)
                 return await self._over_connection(key, hop, endpoint, demand, envelope, content)
             except Refused as refused:
@@ -141,6 +150,10 @@ class Outbound:
                 problem = fault.problem if isinstance(fault, PeerFault) else str(fault)
                 self._log.event("host failed", host=hop.host.name, endpoint=str(endpoint), problem=problem)
                 status = "4.7.5" if isinstance(fault, NotAuthentic | TlsFailed) else "4.4.2"
+                if envelope.require_tls and status == "4.7.5":
+                    status = "5.7.10"  # RFC 8689 section 4.2.1
+                if isinstance(fault, HostNotAllowed) and fault.policy is not None:
+                    self._record(TlsResult(fault.policy, hop.host.name, endpoint.host, "", NOT_VALID, problem))
                 uncertain = isinstance(fault, _LostInTransfer)
                 return _Attempt(hop, endpoint, status, problem, is_uncertain=uncertain)
 
@@ -151,7 +164,7 @@ class Outbound:
         endpoint: Endpoint,
         demand: TlsDemand,
         envelope: Envelope,
-        content: bytes,
+        content: _Content,
     ) -> list[Outcome]:
         waiting = self._idle.get(key, [])
         while waiting:
@@ -178,7 +191,7 @@ class Outbound:
         endpoint: Endpoint,
         demand: TlsDemand,
         envelope: Envelope,
-        content: bytes,
+        content: _Content,
     ) -> list[Outcome]:
         client = connection.client
         replies: list[Reply] = []
@@ -187,7 +200,7 @@ class Outbound:
         try:
             for start in range(0, len(envelope.recipients), limit):
                 part = replace(envelope, recipients=envelope.recipients[start : start + limit])
-                replies += await client.transfer(part, content)
+                replies += await client.transfer(part, content.octets, priority=content.priority)
         except BaseException as fault:
             client.stream.abort()
             if isinstance(fault, PeerFault) and (replies or client.has_sent_content):
@@ -207,11 +220,13 @@ class Outbound:
     async def _open(self, hop: Hop, endpoint: Endpoint, demand: TlsDemand) -> SmtpClient:
         try:
             return await self._open_with(hop, endpoint, demand, use_tls=True)
-        except TlsFailed as failure:
+        except (TlsFailed, NotAuthentic) as failure:
             if demand.is_mandatory or hop.relay is not None:
                 raise
             # RFC 7435 section 3: opportunistic means that broken TLS must not be worse than none.
-            self._log.warning("TLS failed, sent without", host=hop.host.name, problem=failure.problem)
+            self._log.warning("TLS failed, sent without", host=hop.host.name, problem=str(failure))
+            if demand.otherwise is not None:
+                return await self._open(hop, endpoint, demand.otherwise)
             return await self._open_with(hop, endpoint, demand, use_tls=False)
 
     async def _open_with(self, hop: Hop, endpoint: Endpoint, demand: TlsDemand, *, use_tls: bool) -> SmtpClient:
@@ -227,13 +242,8 @@ class Outbound:
         try:
             await client.greet()
             await client.hello()
-            if client.tls is None and use_tls and "STARTTLS" in client.offer:
-                await client.start_tls(demand.context, server_name=demand.server_name)
-                await client.hello()
-            if client.tls is None and demand.is_mandatory:
-                raise NotAuthentic(f"{hop.host.name} does not offer the TLS that {demand.label} demands")
-            if client.tls is not None and demand.judge is not None:
-                demand.judge(client.tls)
+            if use_tls:
+                await self._protect(client, hop, endpoint, demand)
             if relay is not None and relay.user:
                 await client.authenticate(
                     client_exchange(
@@ -250,6 +260,30 @@ class Outbound:
             raise
         return client
 
+    async def _protect(self, client: SmtpClient, hop: Hop, endpoint: Endpoint, demand: TlsDemand) -> None:
+        """Begin TLS as demanded, and record what came of it."""
+        kind, information = "", ""
+        try:
+            if client.tls is None and "STARTTLS" in client.offer:
+                try:
+                    await client.start_tls(demand.context, server_name=demand.server_name)
+                except Refused as refused:
+                    raise TlsFailed(f"{hop.host.name} refused STARTTLS: {refused.answer}") from refused
+                await client.hello()
+            if client.tls is None:
+                kind = NOT_OFFERED
+                if demand.is_mandatory:
+                    raise NotAuthentic(f"{hop.host.name} does not offer the TLS that {demand.label} demands")
+            elif demand.judge is not None:
+                demand.judge(client.tls)
+        except (TlsFailed, NotAuthentic) as fault:
+            kind, information = kind or result_type(fault), str(fault)
+            raise
+        finally:
+            if demand.policy is not None:
+                local = client.stream.local.host
+                self._record(TlsResult(demand.policy, hop.host.name, endpoint.host, local, kind, information))
+
     async def _keep(self, key: tuple[str, Endpoint, str], connection: _Connection) -> None:
         if connection.messages >= self._settings.messages_per_connection or self._settings.idle_seconds <= 0:
             await connection.client.quit()
@@ -263,6 +297,14 @@ class Outbound:
         if not self._idle.get(key):
             self._idle.pop(key, None)
         connection.leave()
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What is sent, apart from to whom."""
+
+    octets: bytes
+    priority: int
 
 
 class _LostInTransfer(PeerFault):
@@ -304,13 +346,11 @@ class _Attempt:
     is_uncertain: bool = False
 
     def outcomes(self, envelope: Envelope) -> list[Outcome]:
-        """Return DEFERRED for everybody."""
+        """Return DEFERRED for everybody, or FAILED where the status says so."""
         host = self.hop.host.name if self.hop else ""
         address = self.endpoint.host if self.endpoint else ""
-        return [
-            Outcome(to.forward_path, Result.DEFERRED, self.status, self.reason, host, address)
-            for to in envelope.recipients
-        ]
+        result = Result.FAILED if self.status[0] == "5" else Result.DEFERRED
+        return [Outcome(to.forward_path, result, self.status, self.reason, host, address) for to in envelope.recipients]
 
 
 def _outcome(recipient: Recipient, reply: Reply, hop: Hop, endpoint: Endpoint, security: str, dsn: bool) -> Outcome:

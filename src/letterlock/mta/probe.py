@@ -77,7 +77,7 @@ class Probe:
         host = hop.host.name
         yield Step(host, "DANE", hop.host.reason, fine=None)
         try:
-            demand = await self.demands(address.domain, hop, False)
+            demand = await self.demands(address.domain, hop)
             client, took = await _timed(SmtpClient.open(hop.endpoints[0], name=self.name, patience=_PATIENCE))
         except (PeerFault, NotAuthentic) as fault:
             yield Step(host, "TCP" if isinstance(fault, PeerFault) else "policy", _problem(fault), fine=False)

@@ -51,11 +51,15 @@ class RoutingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One host to try, with where it listens; `relay` is set where the administrator named it."""
+    """One host to try, with where it listens; `relay` is set where the administrator named it.
+
+    `is_name_secure` says that the host's name comes from signed DNS, or from the administrator.
+    """
 
     host: Host
     endpoints: tuple[Endpoint, ...]
     relay: Relay | None = None
+    is_name_secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ def _route(domain: str, plan: Plan, hosts: tuple[Host, ...], settings: RoutingSe
             hops = []
             for host in hosts:
                 port = relay.port if relay is not None else settings.ports.get(host.name, settings.port)
-                hops.append(Hop(host, tuple(Endpoint(address, port) for address in host.addresses), relay))
+                endpoints = tuple(Endpoint(address, port) for address in host.addresses)
+                hops.append(Hop(host, endpoints, relay, plan.mx_security is Security.SECURE))
             return Route(domain, tuple(hops), mx_security=plan.mx_security)
         case Fate.DEFER:
             return _hindered(domain, Result.DEFERRED, "4.4.3", plan.reason)

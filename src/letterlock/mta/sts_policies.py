@@ -4,13 +4,15 @@ A policy that was once found holds for its max_age, whatever the DNS or the web 
 away does not take the protection away. A record with a new id, or a policy near its end, is fetched again; a fetch that
 fails is not repeated at once and changes nothing.
 
-Standards: RFC 8461 section 3.1 to 3.3, section 5.1 (control flow), section 10.2 (an attacker who hides the policy).
+Standards: RFC 8461 section 3.1 to 3.3, section 5.1 (control flow), section 10.2 (an attacker who hides the policy);
+RFC 8460 section 4.3.2.2 (failures of policies).
 Limits: 64 KB and 60 s a fetch, from public addresses; 10,000 policies, the least recently used forgotten first.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from letterlock.host import https
 from letterlock.host.clock import Clock
 from letterlock.host.https import Fetch
 from letterlock.host.logs import Log
+from letterlock.mta.tls_results import STS_FETCH_ERROR, STS_INVALID, STS_WEB_INVALID
 
 _MOST_POLICIES = 10_000
 _PATH = "/.well-known/mta-sts.txt"
@@ -41,6 +44,22 @@ class Kept:
     expires: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A fetch that failed: when it may be tried again, and how a report names it."""
+
+    until: float
+    result_type: str
+
+
+def _result_type(fault: PeerFault | Malformed) -> str:
+    """Return what RFC 8460 section 4.3.2.2 calls a fetch that failed."""
+    if isinstance(fault, Malformed):
+        return STS_INVALID
+    is_certificate = isinstance(fault.__cause__, ssl.SSLCertVerificationError)
+    return STS_WEB_INVALID if is_certificate else STS_FETCH_ERROR
+
+
 class StsPolicies:
     """The policies known; kept in `file` over restarts, if given."""
 
@@ -50,7 +69,7 @@ class StsPolicies:
         self._log = log
         self._file = file
         self._kept: OrderedDict[str, Kept] = OrderedDict()
-        self._failed: dict[str, float] = {}
+        self._failed: dict[str, _Failure] = {}
         self._fetching: dict[str, asyncio.Future[Kept | None]] = {}
         self._load()
 
@@ -65,7 +84,7 @@ class StsPolicies:
         if answer.outcome is Outcome.FOUND:
             texts = [record.joined for record in answer.records if isinstance(record, Txt)]
             identifier = mta_sts.read_record(texts)
-            if identifier is not None and (kept is None or kept.id != identifier):
+            if identifier is not None and (kept is None or kept.id != identifier or self._is_ageing(kept, now)):
                 kept = await self._renewed(domain, identifier) or kept
         if kept is None:
             return None
@@ -73,8 +92,18 @@ class StsPolicies:
             self._kept.move_to_end(domain)
         return kept.policy
 
+    def trouble(self, domain: str) -> str:
+        """Return the TLSRPT result type of a policy that is announced and could not be had, "" for none."""
+        failure = self._failed.get(domain)
+        return failure.result_type if failure is not None and self._clock.now() < failure.until else ""
+
+    def _is_ageing(self, kept: Kept, now: float) -> bool:
+        # RFC 8461 section 10.2: who blocks the fetch must keep blocking for half of max_age, not for a moment.
+        return kept.expires - now < kept.policy.max_age_seconds / 2
+
     async def _renewed(self, domain: str, identifier: str) -> Kept | None:
-        if self._clock.now() < self._failed.get(domain, 0):
+        failure = self._failed.get(domain)
+        if failure is not None and self._clock.now() < failure.until:
             return None
         fetching = self._fetching.get(domain)
         if fetching is None:
@@ -97,7 +126,7 @@ class StsPolicies:
             self._log.warning("MTA-STS policy not fetched", domain=domain, problem=problem)
             if len(self._failed) >= _MOST_POLICIES:
                 self._failed.clear()
-            self._failed[domain] = self._clock.now() + _AGAIN_SECONDS
+            self._failed[domain] = _Failure(self._clock.now() + _AGAIN_SECONDS, _result_type(fault))
             return None
         self._failed.pop(domain, None)
         kept = Kept(policy, identifier, self._clock.now() + policy.max_age_seconds)

@@ -59,6 +59,17 @@ class ReportMessage:
     octets: bytes
 
 
+def last_interval(now: int, length: int) -> tuple[int, int]:
+    """Return the begin and end of the last whole interval before `now`."""
+    end = now - now % length
+    return end - length, end
+
+
+def drafts_of(ledger: Ledger, reporter: Reporter, begin: int, end: int) -> tuple[Drafted, ...]:
+    """Return the reports of an interval, sent or not."""
+    return draft(ledger.read(kind="assessed", since=begin, until=end), reporter, begin, end)
+
+
 def due_at(report_id: str, end: int, spread_seconds: int) -> int:
     """Return when a report leaves: some seconds after its interval, the same whenever it is asked."""
     return end + (zlib.crc32(report_id.encode()) % spread_seconds if spread_seconds else 0)
@@ -115,16 +126,11 @@ class AggregateSender:
         self._log = log
         self._post = post
 
-    def drafts(self, now: int) -> tuple[Drafted, ...]:
-        """Return the reports of the last whole interval, sent or not: the preview of a run."""
-        length = self.settings.interval_seconds
-        end = now - now % length
-        entries = self._ledger.read(kind="assessed", since=end - length, until=end)
-        return draft(entries, self.settings.reporter, end - length, end)
-
     async def run(self, now: int) -> int:
         """Send every report of the last whole interval that is due and was not sent; return how many left."""
-        drafts = await asyncio.to_thread(self.drafts, now)  # a day of mail takes longer than sessions should wait
+        begin, end = last_interval(now, self.settings.interval_seconds)
+        # A day of mail takes longer to read than sessions should wait.
+        drafts = await asyncio.to_thread(drafts_of, self._ledger, self.settings.reporter, begin, end)
         sent = {entry.transaction for entry in self._ledger.read(kind=KIND, since=now - 3 * 86_400)}
         left = 0
         for drafted in drafts:

@@ -56,7 +56,7 @@ from letterlock.store.interface import (
 )
 from letterlock.store.live import Handle
 from letterlock.store.recover import Recovered, recover
-from letterlock.store.snapshot import UidRanges, to_ranges
+from letterlock.store.snapshot import UidRanges, join_ranges
 
 _CHOSEN_AN_ENTRY = 5000
 
@@ -223,7 +223,7 @@ class LogStore(Core):
                 "SELECT first, last FROM vanished WHERE mailbox = ? AND modseq > ? ORDER BY first",
                 (mailbox, since_modseq),
             )
-            return to_ranges([uid for first, last in rows for uid in range(int(first), int(last) + 1)])
+            return join_ranges([(int(first), int(last)) for first, last in rows])
 
         return await self._ask(question)
 

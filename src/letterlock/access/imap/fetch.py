@@ -45,11 +45,13 @@ _FORMS = {
     Attribute.FLAGS: b" (%b)",
     Attribute.SIZE: b" %d",
     Attribute.MODSEQ: b" (%d)",
+    Attribute.EMAIL_ID: b" (M%d)",
 }
 _NUMBERS: dict[FetchItem, Callable[[Snapshot], Sequence[int]]] = {
     Attribute.UID: lambda snapshot: snapshot.uids,
     Attribute.SIZE: lambda snapshot: snapshot.sizes,
     Attribute.MODSEQ: lambda snapshot: snapshot.modseqs,
+    Attribute.EMAIL_ID: lambda snapshot: snapshot.contents,
 }
 
 
@@ -102,6 +104,10 @@ class Fetch:
             return map(self._view.flag_table(snapshot).__getitem__, flag_words(snapshot, slots))
         if item is Attribute.INTERNALDATE:
             return map(_internal_date, pick(snapshot.internal_dates, slots))
+        if item is Attribute.SAVE_DATE:
+            return map(_internal_date, pick(snapshot.save_dates, slots))
+        if item is Attribute.THREAD_ID:
+            return [b"NIL"] * len(slots)  # RFC 8474 section 5.2: threads are not made
         return pick(_NUMBERS[item](snapshot), slots)
 
     async def _cut(self, section: Section, contents: Sequence[int], sizes: Sequence[int]) -> list[bytes | None]:

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from letterlock.access.imap import header_fields
-from letterlock.access.imap.contents import chunks, read_each, read_heads
-from letterlock.access.imap.view import Slots, View, pick, slots_in
+from letterlock.access.imap.contents import chunks, read_each
+from letterlock.access.imap.view import View, pick, slots_in
 from letterlock.formats.imf.dates import parse_date
 from letterlock.formats.imf.encoded_words import decode
-from letterlock.formats.imf.header import read_header
 from letterlock.formats.mime.entity import Entity, parse
 from letterlock.formats.octets import unfold
 from letterlock.protocols.imap import search_key as k
@@ -62,7 +61,9 @@ class Search:
             case _:
                 return candidates & int.from_bytes(self._column(key), "little")
 
-    def _column(self, key: k.Numbered | k.Flagged | k.Arrived | k.Sized | k.ChangedSince) -> bytes:
+    def _column(
+        self, key: k.Numbered | k.Flagged | k.Arrived | k.Saved | k.EmailId | k.Sized | k.ChangedSince
+    ) -> bytes:
         snapshot = self._snapshot
         match key:
             case k.Numbered(numbers, uid):
@@ -71,13 +72,11 @@ class Search:
                 known = bytes(len(snapshot)) if flag == _RECENT else snapshot.selector(flag.decode("ascii"))
                 return known if present else known.translate(_INVERTED)
             case k.Arrived(relation, day):
-                start = int(datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp())
-                end = start + 86400
-                if relation is k.Relation.BEFORE:
-                    return bytes([instant < start for instant in snapshot.internal_dates])
-                if relation is k.Relation.SINCE:
-                    return bytes([instant >= start for instant in snapshot.internal_dates])
-                return bytes([start <= instant < end for instant in snapshot.internal_dates])
+                return _on_day(snapshot.internal_dates, relation, day)
+            case k.Saved(relation, day):
+                return _on_day(snapshot.save_dates, relation, day)
+            case k.EmailId(identity):
+                return bytes([b"M%d" % content == identity for content in snapshot.contents])
             case k.Sized(k.Relation.LARGER, octets):
                 return bytes([size > octets for size in snapshot.sizes])
             case k.Sized(_, octets):
@@ -101,25 +100,11 @@ class Search:
         chosen = bytearray(len(self._snapshot))
         slots = slots_in(candidates.to_bytes(len(chosen), "little"))
         for chunk in chunks(self._snapshot, slots, by_size=False):
-            for slot, values in zip(chunk, await self._fields(name, chunk), strict=True):
+            found = await header_fields.values(self._store, self._snapshot, chunk, name)
+            for slot, values in zip(chunk, found, strict=True):
                 chosen[slot] = any(map(test, values))
             await asyncio.sleep(0)
         return int.from_bytes(chosen, "little")
-
-    async def _fields(self, name: bytes, slots: Slots) -> list[list[bytes]]:
-        """Return the values of the fields of this name, unfolded, for each message."""
-        contents, sizes = pick(self._snapshot.contents, slots), pick(self._snapshot.sizes, slots)
-        found: list[list[bytes] | None] = [None] * len(contents)
-        if header_fields.is_listed((name,)):
-            for at, kept in enumerate(await header_fields.LISTED_FIELDS.each(self._store, contents, sizes)):
-                raw = None if kept is None else header_fields.fields(kept, (name,))
-                found[at] = None if raw is None else [unfold(field.partition(b":")[2]) for field in raw]
-        missing = [at for at, values in enumerate(found) if values is None]
-        heads = await read_heads(self._store, [contents[at] for at in missing])
-        for at, head in zip(missing, heads, strict=True):
-            header = read_header(head or b"")
-            found[at] = [field.unfolded for field in header.get_all(name.decode("ascii", "replace"))]
-        return [values or [] for values in found]
 
     async def _by_text(self, key: k.Contains, candidates: int) -> int:
         wanted = key.text.casefold()
@@ -135,6 +120,15 @@ class Search:
 
 
 _INVERTED = bytes((1, *(0 for _ in range(255))))
+
+
+def _on_day(instants: Sequence[int], relation: k.Relation, day: datetime.date) -> bytes:
+    start = int(datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp())
+    if relation is k.Relation.BEFORE:
+        return bytes([instant < start for instant in instants])
+    if relation is k.Relation.SINCE:
+        return bytes([instant >= start for instant in instants])
+    return bytes([start <= instant < start + 86400 for instant in instants])
 
 
 def _cost(key: k.SearchKey) -> int:
