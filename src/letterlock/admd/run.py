@@ -33,33 +33,20 @@ from letterlock.host.entropy import Entropy
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import ConnectionLimits, Listener, bind
 from letterlock.host.logs import Log
-<<<<<<< HEAD
 from letterlock.host.milter_client import FilterSettings
 from letterlock.host.privileges import drop_to
-from letterlock.host.resolver.system import Mode, ResolverSettings, SystemResolver, open_resolver
-=======
 from letterlock.host.resolver.system import SystemResolver, open_resolver
->>>>>>> ops
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
 from letterlock.mta.assess import Assessor, AssessSettings
-<<<<<<< HEAD
-from letterlock.mta.demand import Demands
 from letterlock.mta.filters import Filtered
-=======
->>>>>>> ops
 from letterlock.mta.inbound import Inbound, InboundSettings
 from letterlock.mta.outbound import Outbound
 from letterlock.mta.queue.runner import Runner
 from letterlock.mta.queue.schedule import QueueSettings
-<<<<<<< HEAD
-from letterlock.mta.route import Relay, RoutingSettings
-from letterlock.mta.sts_policies import StsPolicies
-=======
->>>>>>> ops
 from letterlock.mta.transfer import transfer_over
 from letterlock.postmaster.aggregate import Reporter
 from letterlock.postmaster.failures import FailureSettings
@@ -245,21 +232,7 @@ def _bind(
 
 
 async def _resolver(settings: Settings, log: Log) -> SystemResolver:
-<<<<<<< HEAD
-    dns = settings.dns
-    resolver = await open_resolver(
-        ResolverSettings(
-            Mode(dns.mode),
-            servers=tuple(dns.servers),
-            anchors=settings.path(dns.anchors) if dns.anchors else None,
-            anchor_state=settings.path(settings.data) / "anchors.json",
-            root_servers=tuple(dns.root_servers),
-            port=dns.port,
-        )
-    )
-=======
     resolver = await open_resolver(outward.resolver_settings(settings))
->>>>>>> ops
     for finding in resolver.findings:
         log.warning("resolver", problem=finding)
     return resolver
@@ -329,47 +302,6 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
     }
 
 
-<<<<<<< HEAD
-def _outbound(settings: Settings, resolver: SystemResolver, clock: Clock, entropy: Entropy) -> Outbound:
-    transfer = settings.transfer
-    routing = RoutingSettings(
-        frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports, relays=_relays(settings)
-    )
-    trusted = settings.path(settings.tls.trusted) if settings.tls.trusted else None
-    authenticated = authenticated_client(trusted, beside_system=True)
-    policies = StsPolicies(
-        Fetch(resolver.resolver, authenticated, LONGEST_POLICY),
-        clock=clock,
-        log=Log("mta"),
-        file=settings.path(settings.data) / "mta-sts.json",
-    )
-    return Outbound(
-        OutboundSettings(settings.host_name, routing, local_address=transfer.source_address or None),
-        resolver=resolver.resolver,
-        clock=clock,
-        entropy=entropy,
-        log=Log("mta"),
-        demand=Demands(clock=clock, authenticated=authenticated, policies=policies),
-    )
-
-
-def _relays(settings: Settings) -> dict[str, Relay]:
-    transfer = settings.transfer
-    if not transfer.relay:
-        return {}
-    host, _, port = transfer.relay.partition(":")
-    password = ""
-    if transfer.relay_password is not None:
-        file = settings.path(transfer.relay_password)
-        try:
-            password = file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsFault((f"transfer.relay_password = {str(file)!r}: cannot be read: {error}",)) from None
-    return {"*": Relay(host, int(port or 25), transfer.relay_user, password, implicit_tls=port == "465")}
-
-
-=======
->>>>>>> ops
 def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock, entropy: Entropy) -> Runner:
     transfer = settings.transfer
     return Runner(

@@ -15,10 +15,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from letterlock.cli import smime_mail
+from letterlock.cli.message import shown
 from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
+from letterlock.cli.smime_mail import keys_options
+from letterlock.cli.smime_messages import proof_lines, proof_value
 from letterlock.errors import LetterlockError, Malformed, PeerFault, SettingsFault
-from letterlock.formats.imf.encoded_words import decode
-from letterlock.formats.mime.entity import Entity, parse
+from letterlock.formats.mime.entity import parse
 from letterlock.host.clock import SystemClock
 from letterlock.host.connect import ConnectionFailed
 from letterlock.host.entropy import SystemEntropy
@@ -28,6 +31,7 @@ from letterlock.mua.profile import load_profile
 from letterlock.mua.read import MailReader, Summary
 from letterlock.mua.settings import UserAgentSettings
 from letterlock.mua.submit import submit
+from letterlock.trust.smime.proof import Proof
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,6 +95,9 @@ def mail() -> None:
     "--copy/--no-copy", default=True, help="Keep a copy in the mailbox for sent mail, if an IMAP server is set."
 )
 @click.option("--raw", type=click.File("rb"), help="A whole message, sent as it stands but for its line ends.")
+@click.option("--sign", is_flag=True, help="Sign it with S/MIME, with the author's key in the key store.")
+@click.option("--encrypt", is_flag=True, help="Encrypt it with S/MIME to the certificates in the key store.")
+@keys_options
 @_server_options
 @json_option
 def send(
@@ -103,10 +110,16 @@ def send(
     attach: tuple[Path, ...],
     copy: bool,
     raw: Any,
+    sign: bool,
+    encrypt: bool,
+    keys_file: Path | None,
+    keys_password_file: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Send a message to RECIPIENTS: text with attachments, or a whole message with --raw."""
+    if encrypt and bcc:
+        fail("who gets a blind copy can be read off an encrypted message: send it apart", Exit.USAGE, as_json=as_json)
     settings = _settings(options, as_json=as_json)
     try:
         if raw is not None:
@@ -117,8 +130,13 @@ def send(
             body = sys.stdin.read() if text is None else text
             draft = Draft(author or settings.user, recipients, subject, body, cc, bcc, files)
             composed = compose(draft, clock=SystemClock(), entropy=SystemEntropy())
+        if sign or encrypt:
+            store = smime_mail.open_store(keys_file, keys_password_file)
+            composed = smime_mail.protected(store, composed, author or settings.user, sign=sign, encrypt=encrypt)
     except Malformed as fault:
         fail(fault.problem, Exit.USAGE, as_json=as_json)
+    except LetterlockError as fault:
+        fail(safe(str(fault)), Exit.WRONG, as_json=as_json)
     _send(composed, settings, copy=copy and settings.imap is not None, as_json=as_json)
 
 
@@ -186,49 +204,50 @@ def _row(one: Summary) -> tuple[str, ...]:
 @click.argument("uid", type=click.IntRange(1))
 @click.option("--mailbox", default="INBOX", show_default=True, help="Where the message lies.")
 @click.option("--raw", is_flag=True, help="Write the octets as they are stored.")
+@click.option("--html", is_flag=True, help="Prefer HTML to plain text where both are there.")
 @click.option("--seen", is_flag=True, help="Mark the message as seen.")
+@keys_options
 @_server_options
 @json_option
-def show(uid: int, mailbox: str, raw: bool, seen: bool, as_json: bool, **options: Any) -> None:
-    """Show the message with this UID: its header fields, its text, and what is attached."""
+def show(
+    uid: int,
+    mailbox: str,
+    raw: bool,
+    html: bool,
+    seen: bool,
+    keys_file: Path | None,
+    keys_password_file: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Show the message with this UID as it may safely be seen; the fragments of a split one are put together."""
     settings = _settings(options, as_json=as_json)
 
     async def read() -> bytes:
         async with MailReader(settings, SystemEntropy()) as reader:
-            return await reader.message(mailbox, uid, mark_seen=seen)
+            octets = await reader.message(mailbox, uid, mark_seen=seen)
+            return octets if raw else await reader.joined(mailbox, octets)
 
     octets = _run(read(), as_json=as_json)
     if raw:
         sys.stdout.buffer.write(octets)
         return
-    tree = parse(octets)
-    fields = {name: tree.header.text(name) for name in ("from", "to", "cc", "date", "subject") if name in tree.header}
-    text, attached = _text_of(tree), _attached(tree)
-    lines = [f"{name.capitalize()}: {safe(decode(value))}" for name, value in fields.items()]
-    lines += ["", *(safe(line) for line in text.splitlines())]
-    if attached:
-        lines += ["", *(f"[{one['part']}] {one['type']} {safe(one['filename'])}" for one in attached)]
-    value = {name: decode(value) for name, value in fields.items()} | {"text": text, "attachments": attached}
-    answer(value, as_json=as_json, lines=lines)
+    proof, octets = _opened(octets, keys_file, keys_password_file, as_json=as_json)
+    document, lines = shown(parse(octets), prefer="html" if html else "plain")
+    if proof is not None:
+        document = {**document, "smime": proof_value(proof)}
+        lines = [*proof_lines(proof), "", *lines]
+    answer(document, as_json=as_json, lines=lines)
 
 
-def _text_of(tree: Entity) -> str:
-    for _, entity in tree.walk():
-        if entity.content_type.full == "text/plain" and not _is_attached(entity):
-            return entity.text()
-    return ""
-
-
-def _attached(tree: Entity) -> list[dict[str, str]]:
-    found = []
-    for number, entity in tree.walk():
-        if entity.children or not number or not (_is_attached(entity) or entity.content_type.type != "text"):
-            continue
-        disposition = entity.disposition
-        name = disposition.filename if disposition else entity.content_type.parameters.get("name", "")
-        found.append({"part": number, "type": entity.content_type.full, "filename": name})
-    return found
-
-
-def _is_attached(entity: Entity) -> bool:
-    return entity.disposition is not None and entity.disposition.is_attachment
+def _opened(
+    octets: bytes, keys_file: Path | None, password_file: Path | None, *, as_json: bool
+) -> tuple[Proof | None, bytes]:
+    """Return what S/MIME proves and what it hides, where a key store is at hand; else the message as it is."""
+    if keys_file is None:
+        return None, octets
+    try:
+        found = smime_mail.opened(smime_mail.open_store(keys_file, password_file), octets)
+    except LetterlockError as fault:
+        fail(safe(str(fault)), Exit.WRONG, as_json=as_json)
+    return (found.proof if found.protected else None), found.content

@@ -138,7 +138,7 @@ class Outbound:
             self._slots[endpoint] = slot = asyncio.Semaphore(self._settings.connections_per_host)
         async with slot:
             try:
-                demand = await self._demand(domain, hop, wish_of(envelope, content))
+                demand = await self._demand(domain, hop, wish_of(envelope, content.octets))
                 key = (hop.host.name, endpoint, demand.label)
                 return await self._over_connection(key, hop, endpoint, demand, envelope, content)
             except Refused as refused:
