@@ -54,8 +54,10 @@ class ZoneFile:
         """Read the zone; raises Malformed, OSError."""
         try:
             return Zone.parse(self.path.read_text(encoding="utf-8"), self.origin)
-        except (Malformed, UnicodeDecodeError) as error:
-            raise Malformed(f"{self.path}: {error}") from None
+        except Malformed as error:
+            raise Malformed(f"{self.path}: {error.problem}", clause=error.clause) from None
+        except UnicodeDecodeError as error:
+            raise Malformed(f"{self.path}: not UTF-8", offset=error.start) from None
 
 
 class ZoneHost:
@@ -118,7 +120,8 @@ class ZoneHost:
             try:
                 changed = self._look_at(source)
             except (Malformed, SettingsFault, OSError) as error:
-                say(f"{source.origin}: not read again: {error}")
+                problem = error.problem if isinstance(error, Malformed) else str(error)
+                say(f"{source.origin}: not read again: {problem}")
                 continue
             if changed is not None:
                 say(f"{source.origin}: serial {changed.serial} is served")
