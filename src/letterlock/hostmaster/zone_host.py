@@ -9,6 +9,7 @@ See also: domain_zone.py (the zone of a domain made from its settings).
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -132,6 +133,10 @@ class ZoneHost:
     async def listen(self, address: str, port: int) -> int:
         """Serve at an address from now on; return the port, chosen by the system for 0. Raises OSError."""
         return await self.server.listen(address, port)
+
+    async def serve(self, stream: socket.socket, datagrams: socket.socket) -> None:
+        """Serve at sockets that were bound before (name_server.bind_pair), which are ours from now on."""
+        await self.server.serve(stream, datagrams)
 
     async def keep(self, say: Callable[[str], object]) -> None:
         """Tell the secondaries what is served, and look again and again, for ever; run it as a task."""
