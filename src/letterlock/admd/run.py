@@ -56,6 +56,7 @@ from letterlock.postmaster.service import Postmaster, PostmasterSettings
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import LogStore, open_store
+from letterlock.trust.dmarc import Policy
 
 LEDGER_NAME = "ledger.sqlite"
 _GRACE_SECONDS = 10.0
@@ -149,6 +150,9 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         settings.host_name,
         junk_mailbox=settings.assess.junk_mailbox,
         honours_reject=settings.assess.honour_reject,
+        spf_fail=Policy(settings.assess.spf_fail),
+        trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
+        trusted_sealers=tuple(settings.assess.trusted_sealers),
     )
     return _Parts(
         store,
