@@ -235,7 +235,8 @@ def show(
     proof, octets = _opened(octets, keys_file, keys_password_file, as_json=as_json)
     document, lines = shown(parse(octets), prefer="html" if html else "plain")
     if proof is not None:
-        document, lines = {**document, "smime": proof_value(proof)}, [*proof_lines(proof), "", *lines]
+        document = {**document, "smime": proof_value(proof)}
+        lines = [*proof_lines(proof), "", *lines]
     answer(document, as_json=as_json, lines=lines)
 
 
