@@ -1,4 +1,6 @@
-"""Our server on one port for measurements: port 25's policy over the real store. Arguments: folder, port.
+"""Our server on one port for measurements: port 25's policy over the real store. Arguments: folder, port, and a sink.
+
+With the port of a sink everything is queued and sent on to it, else everything is put into mailboxes here.
 
 On SIGUSR1 it prints the CPU seconds used so far, and ends on SIGTERM.
 """
@@ -19,9 +21,18 @@ from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.listen import ConnectionLimits, Listener, bind
 from letterlock.host.logs import Log, send_to
+from letterlock.host.resolver.zone_file import ZoneTable
+from letterlock.mda.deliver import DeliveryAgent
+from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.mta.inbound import Inbound, InboundSettings
+from letterlock.mta.outbound import Outbound, OutboundSettings
+from letterlock.mta.queue.runner import Runner
+from letterlock.mta.queue.schedule import QueueSettings
+from letterlock.mta.route import RoutingSettings
+from letterlock.mta.transfer import transfer_over
+from letterlock.store.accounts import Accounts
 from letterlock.store.engine import StoreSettings, open_store
-from letterlock.store.interface import Delivery
+from letterlock.store.interface import Delivery, Store
 
 
 class Anybody:
@@ -30,37 +41,68 @@ class Anybody:
     def is_ours(self, domain: str) -> bool:
         return domain == "rosewood.test"
 
+    def __init__(self, *, relays: bool) -> None:
+        self._relays = relays
+
     async def accept(self, reverse_path: Address | None, recipient: Recipient) -> Copy:
+        if self._relays:
+            return Copy((), (Recipient(Address(recipient.forward_path.local_part, "harbor.test")),))
         prefix = f"Return-Path: <{reverse_path or ''}>\r\nDelivered-To: {recipient.forward_path}\r\n".encode()
         return Copy((Delivery(str(recipient.forward_path), prefix=prefix),))
 
 
 class Copy:
-    """One copy here."""
+    """One copy, here or elsewhere."""
 
-    relays: tuple[Recipient, ...] = ()
-
-    def __init__(self, deliveries: tuple[Delivery, ...]) -> None:
+    def __init__(self, deliveries: tuple[Delivery, ...], relays: tuple[Recipient, ...] = ()) -> None:
         self.deliveries = deliveries
+        self.relays = relays
 
 
-async def serve(folder: Path, port: int) -> None:
+async def serve(folder: Path, port: int, sink: int = 0) -> None:
     log = (folder / "log").open("a", buffering=64 * 1024)
     send_to(lambda line: log.write(line + "\n") and None)
     store = await open_store(StoreSettings(folder / "store"))
     service = Inbound(
-        InboundSettings("mx.rosewood.test"), store=store, recipients=Anybody(), clock=SystemClock(),
+        InboundSettings("mx.rosewood.test"), store=store, recipients=Anybody(relays=bool(sink)), clock=SystemClock(),
         entropy=SystemEntropy(), log=Log("mta"),
     )  # fmt: skip
     listener = Listener(service.session, log=Log("mta"), limits=ConnectionLimits(per_network=5000))
     await listener.start([bind("127.0.0.1", port)])
+    running = asyncio.create_task(_run_queue(folder, store, sink)) if sink else None
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     loop.add_signal_handler(signal.SIGUSR1, _print_cpu)
     await stopped.wait()
     await listener.stop(grace_seconds=5)
+    if running is not None:
+        running.cancel()
+        await asyncio.wait([running])
     await store.close()
+
+
+async def _run_queue(folder: Path, store: Store, sink: int) -> None:
+    clock, entropy = SystemClock(), SystemEntropy()
+    accounts = Accounts(folder / "accounts")
+    agent = DeliveryAgent(Resolver(ResolveSettings(("rosewood.test",)), accounts), accounts, store)
+    outbound = Outbound(
+        OutboundSettings("mx.rosewood.test", RoutingSettings(frozenset(), port=sink)),
+        resolver=ZoneTable.parse("harbor.test. 300 IN MX 0 mx.test.\nmx.test. 300 IN A 127.0.0.1\n"),
+        clock=clock,
+        entropy=entropy,
+        log=Log("mta"),
+    )
+    runner = Runner(
+        store=store,
+        agent=agent,
+        transfer=transfer_over(outbound, store),
+        settings=QueueSettings("mx.rosewood.test"),
+        clock=clock,
+        entropy=entropy,
+        log=Log("queue"),
+    )
+    await runner.run()
 
 
 def _print_cpu() -> None:
@@ -69,4 +111,4 @@ def _print_cpu() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Path(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(serve(Path(sys.argv[1]), *map(int, sys.argv[2:])))

@@ -190,10 +190,14 @@ def store_all(port: int) -> float:
     return (add + take) * 500
 
 
-def search_unseen(port: int) -> float:
-    """Milliseconds for SEARCH UNSEEN where a few hundred are."""
-    client = logged_in(port, b"SELECT INBOX")
-    return statistics.median(timed(lambda: client(b"SEARCH UNSEEN")) for _ in range(20)) * 1000
+def searching(criteria: bytes, repeated: int) -> Callable[[int], float]:
+    """Milliseconds for a SEARCH."""
+
+    def measure(port: int) -> float:
+        client = logged_in(port, b"SELECT INBOX")
+        return statistics.median(timed(lambda: client(b"SEARCH " + criteria)) for _ in range(repeated)) * 1000
+
+    return measure
 
 
 MEASURES: list[tuple[str, str, Callable[[int], float]]] = [
@@ -206,7 +210,9 @@ MEASURES: list[tuple[str, str, Callable[[int], float]]] = [
     ("APPEND, 10 connections", "/s", append_by_ten),
     ("IDLE wake-up", "ms", idle_wake_up),
     (f"STORE 1:{MESSAGES}", "ms", store_all),
-    ("SEARCH UNSEEN", "ms", search_unseen),
+    ("SEARCH UNSEEN", "ms", searching(b"UNSEEN", 20)),
+    ("SEARCH SUBJECT", "ms", searching(b'SUBJECT "letter 77"', 2)),
+    ("SEARCH BODY", "ms", searching(b'BODY "nothing like it"', 1)),
 ]
 
 

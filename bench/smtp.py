@@ -26,10 +26,10 @@ ROUNDS = 3
 class Ours:
     """Our server in a process of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sink: int) -> None:
         self.port = free_port()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench._smtp_server", str(folder), str(self.port)],
+            [sys.executable, "-m", "bench._smtp_server", str(folder), str(self.port), str(sink)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -43,10 +43,10 @@ class Ours:
 
 
 @contextlib.contextmanager
-def ours(folder: Path) -> Iterator[Ours]:
-    """Run our server with its files below `folder`."""
+def ours(folder: Path, sink: int = 0) -> Iterator[Ours]:
+    """Run our server with its files below `folder`; with the port of a `sink` it sends everything on."""
     folder.mkdir()
-    server = Ours(folder)
+    server = Ours(folder, sink)
     try:
         yield server
     finally:

@@ -1,5 +1,8 @@
 """Documentation that follows from the code."""
 
+import re
+from pathlib import Path
+
 from letterlock.admd.settings import Section, Settings
 from letterlock.cli.root import COMMANDS, letterlock
 
@@ -29,3 +32,11 @@ def test_every_command_loads_and_has_help() -> None:
         assert command is not None
         assert command.help, name
         assert help_line
+
+
+def test_the_threat_model_names_tests_that_exist() -> None:
+    """SECURITY.md: each threat has its test."""
+    root = Path(__file__).parent.parent
+    named = re.findall(r"`(tests/[a-z0-9_/]+\.py)`", (root / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(named) > 30
+    assert [name for name in named if not (root / name).exists()] == []

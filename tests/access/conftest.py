@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -116,14 +117,14 @@ class Served:
 
 @asynccontextmanager
 async def serve(
-    folder: Path, accounts: Accounts, *, tls: ServerTls | None = None, plain: bool = True
+    folder: Path, accounts: Accounts, *, tls: ServerTls | None = None, plain: bool = True, **changed: float
 ) -> AsyncIterator[Served]:
     """Serve a new store in `folder` until the end of the block; no session may fail."""
     lines: list[str] = []
     before = send_to(lines.append)
     store = await open_store(StoreSettings(folder))
     await store.prepare_account(ACCOUNT, {"Sent": "\\Sent", "Drafts": "\\Drafts", "Trash": "\\Trash"})
-    settings = AccessSettings("mx.rosewood.test", plain_text_login=plain)
+    settings = dataclasses.replace(AccessSettings("mx.rosewood.test", plain_text_login=plain), **changed)
     log = Log("access")
     service = AccessService(
         settings, store, accounts, tls=tls, backoff=Backoff(SystemClock()), entropy=SeededEntropy(), log=log
@@ -156,6 +157,13 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
 async def served(tmp_path: Path, accounts: Accounts) -> AsyncIterator[Served]:
     """A service without TLS that takes passwords in plain text."""
     async with serve(tmp_path / "store", accounts) as running:
+        yield running
+
+
+@pytest.fixture
+async def hasty(tmp_path: Path, accounts: Accounts) -> AsyncIterator[Served]:
+    """A service that waits a quarter of a second for a login, and for a client to read."""
+    async with serve(tmp_path / "store", accounts, login_seconds=0.25, send_seconds=0.25) as running:
         yield running
 
 

@@ -299,6 +299,11 @@ async def test_fetching_a_body_marks_it_seen_and_says_so(served: Any, letter: Le
         ("BODY \u201eSch\u00f6ne\u201d", ""),
         ("BODY sch\u00f6ne", "3"),
         ("TEXT letter", "1 2"),
+        ("BODY letter", ""),
+        ("BODY inner", "3"),
+        ("TEXT application/octet-stream", "3"),
+        ("HEADER Content-Type boundary", "3"),
+        ("HEADER X-Odd \"\"", ""),
         ("HEADER Message-ID 2@", "2"),
         ("HEADER Bcc \"\"", ""),
         ("SENTON 1-Nov-2026", "3"),
@@ -375,6 +380,56 @@ async def test_copy_move_and_uid_expunge(served: Any, letter: Letter) -> None:
     assert await client.ok("CLOSE") == []
     (line,) = await client.ok("STATUS INBOX (MESSAGES UIDNEXT)")
     assert line == b"* STATUS INBOX (MESSAGES 0 UIDNEXT 5)"
+
+
+async def test_object_ids_and_save_dates(served: Any, letter: Letter) -> None:
+    """Copies are the same email; a renamed mailbox is the same mailbox (RFC 8474, RFC 8514)."""
+    await served.deliver(letter(1), letter(2))
+    client = await served.login("CREATE Work", "SELECT INBOX")
+    await client.ok("COPY 2 Work")
+    emails = [line.split(b"EMAILID ")[1].split(b" ")[0] for line in await client.ok("FETCH 1:2 (EMAILID THREADID)")]
+    assert emails[0] != emails[1]
+    (status,) = await client.ok("STATUS Work (MAILBOXID)")
+    await client.ok("RENAME Work Play")
+    assert (await client.ok("STATUS Play (MAILBOXID)"))[0].split(b"(", 1)[1] == status.split(b"(", 1)[1]
+    lines = await client.ok("SELECT Play")
+    assert any(status.split(b"MAILBOXID ")[1][:-1] in line for line in lines)
+    (line,) = await client.ok("FETCH 1 (EMAILID THREADID SAVEDATE INTERNALDATE)")
+    assert line.startswith(b"* 1 FETCH (EMAILID " + emails[1] + b' THREADID NIL SAVEDATE "')
+    assert await client.ok("SEARCH EMAILID " + emails[1].decode().strip("()")) == [b"* SEARCH 1"]
+    assert await client.ok("SEARCH OR EMAILID M0 THREADID T1") == [b"* SEARCH"]
+    assert await client.ok("SEARCH SAVEDSINCE 1-Jan-2025 SAVEDATESUPPORTED") == [b"* SEARCH 1"]
+    assert await client.ok("SEARCH SAVEDBEFORE 1-Jan-2025") == [b"* SEARCH"]
+
+
+async def test_quota_is_told(served: Any, accounts: Any, letter: Letter) -> None:
+    """RFC 9208 section 4: one root, in units of 1024 octets; without a limit there is none."""
+    await served.deliver(letter(1))
+    client = await served.login("SELECT INBOX")
+    assert await client.ok("GETQUOTAROOT INBOX") == [b"* QUOTAROOT INBOX"]
+    assert (await client('GETQUOTA ""'))[-1].startswith(b"NO [NONEXISTENT]")
+    accounts.set_quota("anna@rosewood.test", 10 * 1024)
+    try:
+        assert await client.ok("GETQUOTAROOT INBOX") == [b'* QUOTAROOT INBOX ""', b'* QUOTA "" (STORAGE 1 10)']
+        assert await client.ok('GETQUOTA ""') == [b'* QUOTA "" (STORAGE 1 10)']
+        assert (await client("GETQUOTA other"))[-1].startswith(b"NO [NONEXISTENT]")
+    finally:
+        accounts.set_quota("anna@rosewood.test", 0)
+    await client.ok("STORE 1 +FLAGS.SILENT \\Deleted")
+    (line,) = await client.ok("STATUS INBOX (DELETED DELETED-STORAGE)")
+    assert line == b"* STATUS INBOX (DELETED 1 DELETED-STORAGE %d)" % len(letter(1))
+
+
+async def test_utf8_accept(served: Any) -> None:
+    """RFC 6855: names in UTF-8, and messages with UTF-8 headers."""
+    client = await served.login()
+    message = "Subject: Gr\u00fc\u00dfe\r\n\r\nx\r\n".encode()
+    assert (await client(b"APPEND INBOX UTF8 (~{%d+}\r\n%b)" % (len(message), message)))[-1].startswith(b"BAD")
+    assert await client.ok("ENABLE UTF8=ACCEPT") == [b"* ENABLED UTF8=ACCEPT"]
+    await client.ok('CREATE "\u00e9t\u00e9"')
+    await client.ok('APPEND "\u00e9t\u00e9" UTF8 (~{%d+}\r\n'.encode() % len(message) + message + b")")
+    await client.ok('SELECT "\u00e9t\u00e9"')
+    assert await client.ok("FETCH 1 (BODY.PEEK[])") == [b"* 1 FETCH (BODY[] {%d}\r\n%b)" % (len(message), message)]
 
 
 async def test_condstore(served: Any, letter: Letter) -> None:

@@ -9,8 +9,9 @@ import pytest
 from letterlock.admd.create import create
 from letterlock.admd.domain_facts import facts_of
 from letterlock.admd.own_zone import serve_own_zones
-from letterlock.errors import SettingsFault
+from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats.dns.question import Question, Security
+from letterlock.formats.dns.rdata import Tlsa
 from letterlock.formats.dns.zone import DS, RecordSet
 from letterlock.host.clock import SystemClock
 from letterlock.host.drive_decisions import drive
@@ -22,6 +23,10 @@ from letterlock.host.resolver.validate import ValidatingResolver
 from letterlock.hostmaster.check import Standing, compare
 from letterlock.hostmaster.key_folder import KeyFolder
 from letterlock.hostmaster.records import wanted_records
+from letterlock.trust.dane.records import associate
+from letterlock.trust.dnssec.sign import SigningKey
+from letterlock.trust.primitives.peer_chain import public_key_of
+from letterlock.trust.primitives.zone_keys import to_pem
 
 
 def _free_port() -> int:
@@ -66,3 +71,18 @@ async def test_a_zone_without_name_servers_is_a_wrong_setting(tmp_path: Path) ->
     async with contextlib.AsyncExitStack() as stack:
         with pytest.raises(SettingsFault, match="name servers"):
             await serve_own_zones(found.settings, stack, SystemClock())
+
+
+def test_the_next_key_is_published_before_it_is_used(tmp_path: Path) -> None:
+    """RFC 7671 section 8.1: two TLSA records, one of the certificate in use, one of the key to come."""
+    key = SigningKey.generate()
+    (tmp_path / "next.pem").write_bytes(to_pem(key.private))
+    tls = {"next_key": str(tmp_path / "next.pem")}
+    found = create(tmp_path / "a", "rosewood.test", {"tls": tls}, clock=SystemClock(), entropy=SeededEntropy())
+    wanted = wanted_records(facts_of(found.settings))
+    tlsa = [record.data for record in wanted if isinstance(record.data, Tlsa)]
+    assert len(tlsa) == 2
+    assert tlsa[1].data == associate(b"", public_key_of(to_pem(key.private)), 1, 1)
+    (tmp_path / "next.pem").write_text("garbage")
+    with pytest.raises(Malformed):
+        facts_of(found.settings)

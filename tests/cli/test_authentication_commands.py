@@ -138,6 +138,19 @@ def test_explain(folder: Path) -> None:
     assert value["authentication_results"].startswith("mx.test;")
 
 
+def test_a_failure_report_is_shown_before_it_is_sent(folder: Path) -> None:
+    """Redacted, to the addresses of ruf; without a request there is none."""
+    zone = folder / "zone"
+    client = ("--ip", "203.0.113.9", "--helo", "helo.test", "--mail-from", "r@stranger.test", "--failure-report")
+    _run("explain", folder / "plain.eml", *client, "--zone", zone, expect=1)
+    zone.write_text(zone.read_text().replace("p=reject;", "p=reject; ruf=mailto:f@rosewood.test;"))
+    shown = _run("explain", folder / "plain.eml", *client, "--zone", zone)
+    assert "To: f@rosewood.test" in shown
+    assert "Reported-Domain: rosewood.test" in shown
+    assert "a@b.test" not in shown
+    assert "Cut." not in shown
+
+
 def test_arc_seal_and_verify(folder: Path) -> None:
     """A sealed message passes; an unsealed one has no chain."""
     key = ("--domain", "rosewood.test", "--selector", "rsa", "--key", folder / "rsa")

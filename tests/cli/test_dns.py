@@ -103,3 +103,25 @@ def test_dane_makes_records(tmp_path: Path) -> None:
 
 def test_dane_check_cannot_tell_when_the_lookup_fails(table: str) -> None:
     assert CliRunner().invoke(letterlock, ["dane", "check", "dead.test", "--zone", table]).exit_code == 2
+
+
+def test_a_roll_over_is_begun_by_command(tmp_path: Path) -> None:
+    """A KSK's DS record is printed for the parent; it is confirmed only when the parent shows it."""
+    text, keys = tmp_path / "zone", str(tmp_path / "keys")
+    text.write_text("@ IN SOA ns hostmaster 1 1 1 1 1\n@ IN NS ns\nns IN A 127.0.0.1\n")
+    run = CliRunner().invoke
+    first = run(letterlock, ["dns", "zone", "sign", str(text), "rosewood.test", "--keys", keys])
+    shown = run(letterlock, ["dns", "zone", "ds", "rosewood.test", "--keys", keys])
+    assert shown.stdout == first.stderr
+    rolled = run(letterlock, ["dns", "zone", "roll", "rosewood.test", "--keys", keys, "--role", "ksk"])
+    assert (rolled.exit_code, " IN DS " in rolled.stdout) == (0, True)
+    assert run(letterlock, ["dns", "zone", "roll", "rosewood.test", "--keys", keys, "--role", "ksk"]).exit_code == 1
+    parent = tmp_path / "parent"
+    confirm = ["dns", "zone", "confirm", "rosewood.test", "--keys", keys, "--zone", str(parent)]
+    parent.write_text(first.stderr)
+    assert run(letterlock, confirm).exit_code == 1
+    parent.write_text("$TIMEOUT rosewood.test DS\n")
+    assert run(letterlock, confirm).exit_code == 2
+    parent.write_text(first.stderr + rolled.stdout)
+    assert run(letterlock, confirm).exit_code == 0
+    assert len(run(letterlock, ["dns", "zone", "ds", "rosewood.test", "--keys", keys]).stdout.splitlines()) == 2

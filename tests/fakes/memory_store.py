@@ -474,7 +474,8 @@ class MemoryStore:
         self._queue_news.clear()
         entries = [entry for entry in self.entries.values() if entry.lane == lane]
         due = [(entry, when) for entry in entries if (when := self._due(entry)) is not None]
-        ready = sorted((-entry.owed.priority, when, entry.owed.queue_id) for entry, when in due if when <= now)
+        ready = [(-entry.owed.priority, when, entry.owed.queue_id) for entry, when in due if when <= now]
+        ready.sort(key=lambda one: one[:2])  # of equals the one that came first
         taken = []
         for _, _, queue_id in ready[:limit]:
             entry = self.entries[queue_id]

@@ -265,3 +265,44 @@ async def test_the_cache_asks_once_and_serves_stale() -> None:
         now[0] = 2 * 86400
         assert (await resolver.ask(QUESTION)).outcome is Outcome.FAILED
         await exchange.aclose()
+
+
+async def test_no_server_learns_more_of_a_name_than_it_must() -> None:
+    """RFC 9156: the parent is asked about its child only, and the type that is wanted is told to the last one alone."""
+    asked: list[tuple[bytes, int]] = []
+    ns = Record(names.to_wire("test"), 2, 1, 60, names.to_wire("ns.test"))
+    glue = Record(names.to_wire("ns.test"), 1, 1, 60, bytes((127, 0, 0, 1)))
+    text = Record(names.to_wire("a.b.test"), 16, 1, 60, b"\x02hi")
+
+    def script(query: Message, tcp: bool) -> list[bytes]:
+        owner, number, _ = query.question[0]
+        asked.append((owner, number))
+        if len(asked) == 1:
+            return [messages.write(replace(messages.response(query), authority=(ns,), additional=(glue,)))]
+        return [_answer(query, *((text,) if number == 16 else ()), flags=messages.AA)]
+
+    async with _serve(script) as (server, _):
+        exchange = Exchange()
+        source = IterativeSource(exchange, [server], port=server.port)
+        response = await source.fetch(names.to_wire("a.b.test"), 16)
+        await source.fetch(names.to_wire("c.test"), 16)
+        await exchange.aclose()
+    assert response.answer == (text,)
+    wanted = [("test", 1), ("b.test", 1), ("a.b.test", 16), ("c.test", 16)]
+    assert asked == [(names.to_wire(name), number) for name, number in wanted]
+
+
+async def test_a_verdict_comes_in_time() -> None:
+    """However slow the servers are, the whole of it is bounded."""
+    async with _serve(lambda query, tcp: []) as (server, _):
+        exchange = Exchange()
+        source = IterativeSource(exchange, [server] * 13, port=server.port)
+        answer = await ValidatingResolver(source, {}, total_seconds=0.1).ask(QUESTION)
+        await exchange.aclose()
+    assert (answer.outcome, "within 0.1 s" in answer.reason) == (Outcome.FAILED, True)
+
+
+@pytest.mark.parametrize("mnemonic", ["ANY", "AXFR", "RRSIG", "OPT", "TSIG"])
+async def test_what_is_no_record_set_is_not_looked_up(mnemonic: str) -> None:
+    answer = await ValidatingResolver(IterativeSource(Exchange(), []), {}).ask(Question("www.test", mnemonic))
+    assert (answer.outcome, "by itself" in answer.reason) == (Outcome.FAILED, True)

@@ -1,9 +1,11 @@
 """The name server and the resolvers that ask it, over loopback."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from letterlock.formats.dns import message as messages
 from letterlock.formats.dns.question import Outcome, Question
 from letterlock.formats.dns.rdata import A, Mx, Txt
 from letterlock.formats.dns.zone import Zone
@@ -12,6 +14,9 @@ from letterlock.host.resolver.exchange import Exchange, Server
 from letterlock.host.resolver.forward import ForwardingResolver
 from letterlock.host.resolver.upstream import Upstream
 from letterlock.hostmaster.name_server import NameServer
+from letterlock.protocols.dns import client
+from letterlock.protocols.dns.server import Access
+from letterlock.protocols.dns.transfer import AXFR
 
 TEXT = """
 @        IN SOA ns hostmaster 1 3600 600 86400 300
@@ -66,3 +71,27 @@ async def test_the_zone_answers(
 async def test_what_does_not_fit_a_datagram_comes_over_tcp(resolver: CachingResolver) -> None:
     answer = await resolver.ask(Question("big.rosewood.test", "TXT"))
     assert len(answer.records[0].strings) == 30  # type: ignore[union-attr]
+
+
+async def test_a_long_transfer_waits_for_its_reader() -> None:
+    """Who asks for a large zone and does not read makes us keep little; who reads then gets all of it."""
+    hosts = "".join(f'h{number} IN TXT "{"x" * 200}"\n' for number in range(4000))
+    zone = Zone.parse("@ IN SOA ns h 1 1 1 1 1\n@ IN NS ns\nns IN A 127.0.0.1\n" + hosts, "rosewood.test")
+    server = NameServer([zone], Access(addresses=frozenset({"127.0.0.1"})))
+    port = await server.listen("127.0.0.1")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    query = messages.write(messages.query(7, zone.origin, AXFR))
+    writer.write(client.frame(query) + client.frame(messages.write(messages.query(8, zone.origin, 6))))
+    records = 0
+    while True:
+        size = int.from_bytes(await reader.readexactly(2), "big")
+        response = messages.read(await reader.readexactly(size))
+        (stream,) = server.connections
+        kept = stream._transport.get_write_buffer_size() if stream._transport is not None else 0
+        assert kept < 200_000
+        if response.id == 8:
+            break
+        records += len(response.answer)
+    assert records == 4000 + 4
+    writer.close()
+    await server.aclose()

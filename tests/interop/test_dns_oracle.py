@@ -18,6 +18,7 @@ from letterlock.formats.dns.question import Answer, Outcome, Question, Security
 from letterlock.formats.dns.types import Rcode
 from letterlock.formats.dns.zone import Zone
 from letterlock.host.resolver.exchange import Exchange, Server
+from letterlock.host.resolver.forward import ForwardingResolver
 from letterlock.host.resolver.iterate import IterativeSource
 from letterlock.host.resolver.source import ForwardSource
 from letterlock.host.resolver.system import Probed, probe
@@ -168,7 +169,8 @@ def _questions() -> list[Question]:
         for child in CHILDREN
         for name, mnemonic in QUESTIONS
     ]
-    return [*below, Question("test", "NS"), Question("", "DNSKEY"), Question("none", "A"), Question("ns.test", "A")]
+    top = [Question(name, kind) for name in ("", "test") for kind in ("DS", "DNSKEY", "SOA", "NS", "MX")]
+    return [*below, *top, Question("none", "A"), Question("ns.test", "A")]
 
 
 async def _differences(tree: Tree, resolver: ValidatingResolver) -> list[str]:
@@ -192,6 +194,16 @@ async def test_every_verdict_through_a_forwarder_is_unbounds(tree: Tree) -> None
     source = ForwardSource(Upstream((tree.unbound,), tree.exchange))
     assert await probe((tree.unbound,), names.ROOT, tree.exchange) == (Probed(tree.unbound),)
     assert await _differences(tree, ValidatingResolver(source, anchors_of(tree.root))) == []
+
+
+async def test_the_ad_bit_of_a_trusted_resolver_is_taken(tree: Tree) -> None:
+    """Back end (b): unbound's own word, secure where it says so, and a failure where it refuses."""
+    resolver = ForwardingResolver(Upstream((tree.unbound,), tree.exchange), trust_ad=True)
+    for child, security in (("good", Security.SECURE), ("insecure", Security.INSECURE)):
+        assert (await resolver.ask(Question(f"www.{child}.test", "A"))).security is security
+    assert (await resolver.ask(Question("www.expired.test", "A"))).outcome is Outcome.FAILED
+    plain = ForwardingResolver(Upstream((tree.unbound,), tree.exchange))
+    assert (await plain.ask(Question("www.good.test", "A"))).security is Security.INSECURE
 
 
 SOUND = ("good", "hashed", "optout", "rsa", "rsa512", "p384", "ed448", "signed.hashed")

@@ -40,7 +40,7 @@ def accounts(tmp_path: Path) -> Accounts:
 
 @pytest.fixture
 def resolver(accounts: Accounts) -> Resolver:
-    return Resolver(ResolveSettings(("rosewood.test", "rose.test")), accounts)
+    return Resolver(ResolveSettings(("rosewood.test", "rose.test")), accounts, SetClock())
 
 
 def local(resolver: Resolver, address: str) -> list[tuple[str, str]]:

@@ -70,17 +70,33 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Accounts:
 
 @contextlib.asynccontextmanager
 async def submission(
-    accounts: Accounts, key_pair: KeyPair, clock: SetClock | None = None, *, implicit: bool = True, **options: Any
+    accounts: Accounts,
+    key_pair: KeyPair,
+    clock: SetClock | None = None,
+    *,
+    implicit: bool = True,
+    settings: SubmissionSettings | None = None,
+    service_hook: list[Submission] | None = None,
+    **options: Any,
 ) -> AsyncIterator[tuple[Endpoint, Ledger]]:
     """A running server and the ledger of what it committed."""
     before = send_to(lambda _line: None)
     clock = clock or SetClock()
     ledger, tls = Ledger(), ServerTls([key_pair])
     service = Submission(
-        SubmissionSettings("mx.rosewood.test"), store=cast(Store, ledger), accounts=accounts, recipients=People(), tls=tls,
-        backoff=Backoff(clock, BackoffSettings(free_failures=3)), clock=clock, entropy=SeededEntropy(), log=Log("msa"),
+        settings or SubmissionSettings("mx.rosewood.test"),
+        store=cast(Store, ledger),
+        accounts=accounts,
+        recipients=People(),
+        tls=tls,
+        backoff=Backoff(clock, BackoffSettings(free_failures=3)),
+        clock=clock,
+        entropy=SeededEntropy(),
+        log=Log("msa"),
         **options,
-    )  # fmt: skip
+    )
+    if service_hook is not None:
+        service_hook.append(service)
     listener = Listener(service.session, log=Log("msa"), tls=tls if implicit else None)
     await listener.start([bind("127.0.0.1", 0)])
     try:
@@ -201,6 +217,69 @@ async def test_wrong_passwords_are_slowed_by_network(accounts: Accounts, key_pai
         client = await client_for(endpoint, key_pair)
         await log_in(client)
         await client.quit()
+
+
+async def test_guessing_at_one_account_from_many_networks_is_slowed(accounts: Accounts, key_pair: KeyPair) -> None:
+    """An account guessed at too often is shut for strangers, unknown users alike, and open for where its owner is."""
+    clock = SetClock()
+    async with submission(accounts, key_pair, clock, service_hook=(services := [])) as (endpoint, _):
+        service = services[0]
+        for name in ("eve@rosewood.test", "nobody@rosewood.test"):
+            for _ in range(21):
+                service.account_backoff.failed(name)
+            client = await client_for(endpoint, key_pair)
+            with pytest.raises(Refused, match="454"):
+                await log_in(client, user=name, password="other")
+            with pytest.raises(Refused, match="454"):
+                await log_in(client, user=name, password="other", mechanism="SCRAM-SHA-256-PLUS")
+            client.stream.abort()
+        service.familiar["eve@rosewood.test", "127.0.0.0/24"] = None
+        client = await client_for(endpoint, key_pair)
+        await log_in(client, user="eve@rosewood.test", password="other")
+        await client.quit()
+
+
+async def test_recipients_an_hour_are_limited(accounts: Accounts, key_pair: KeyPair) -> None:
+    """What is beyond the allowance waits with the client, and an hour later goes through."""
+    clock = SetClock()
+    settings = SubmissionSettings("mx.rosewood.test", recipients_per_hour=3)
+    async with submission(accounts, key_pair, clock, settings=settings) as (endpoint, _):
+        for expected in ([250, 250, 250, 450], [450] * 4, [250, 250, 250, 450]):
+            client = await client_for(endpoint, key_pair)
+            await log_in(client)
+            envelope = Envelope(ADA, tuple(Recipient(Address(name, "harbor.test")) for name in "abcd"))
+            assert [answer.code for answer in await client.transfer(envelope, MESSAGE)] == expected
+            await client.quit()
+            clock.move(3600 if expected == [450] * 4 else 0)
+
+
+async def test_priority_and_future_release(accounts: Accounts, key_pair: KeyPair) -> None:
+    """RFC 6710 and RFC 4865: the queue entry carries the priority and is due when its author wished; not too far off."""
+    clock = SetClock()
+    async with submission(accounts, key_pair, clock) as (endpoint, ledger):
+        client = await client_for(endpoint, key_pair)
+        await log_in(client)
+        assert "MT-PRIORITY" in client.offer
+        assert client.offer.keywords["FUTURERELEASE"] == ("2592000", "2027-02-14T08:00:00Z")
+        for parameters, code in [
+            ("MT-PRIORITY=3 HOLDFOR=3600", 250), ("HOLDUNTIL=2027-01-15T09:00:00Z", 250), ("MT-PRIORITY=10", 501),
+            ("HOLDFOR=2592001", 501), ("HOLDUNTIL=2028-01-15T09:00:00Z", 501), ("HOLDUNTIL=yesterday", 501),
+            ("HOLDFOR=1 HOLDUNTIL=2027-01-15T09:00:00Z", 501), ("HOLDUNTIL=2020-01-15T09:00:00Z", 250),
+        ]:  # fmt: skip
+            client.stream.write(f"MAIL FROM:<ada@rosewood.test> {parameters}\r\n".encode())
+            client.stream.expect_within(5)
+            answer = await client.stream.read()
+            assert answer.startswith(str(code).encode()), (parameters, answer)
+            if code == 250:
+                client.stream.write(b"RCPT TO:<bob@harbor.test>\r\nBDAT %d LAST\r\n%b" % (len(MESSAGE), MESSAGE))
+                answer = b""
+                while answer.count(b"\r\n") < 2:
+                    answer += await client.stream.read()
+        await client.quit()
+    now = clock.now()
+    entries = [transaction.queued[0] for transaction in ledger.transactions]
+    assert [(entry.priority, entry.next_attempt - now, entry.expires - entry.next_attempt) for entry in entries] == [
+        (3, 3600, 432_000), (0, 3600, 432_000), (0, 0, 432_000)]  # fmt: skip
 
 
 async def test_a_session_of_failures_is_ended(accounts: Accounts, key_pair: KeyPair) -> None:

@@ -121,6 +121,26 @@ async def test_a_changed_octet_is_found(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_a_segment_that_shrank_or_went_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
+    await written(tmp_path / "store", segment_octets=2000)
+    logs = sorted((tmp_path / "store" / "log").iterdir())
+    logs[0].unlink()
+    logs[-1].write_bytes(logs[-1].read_bytes()[:100])
+    store = await opened(tmp_path / "store", segment_octets=2000)
+    assert len(store.report.strange) == 2
+    await store.commit(Transaction("after", NOW, (b"x" * 900,), (Delivery("new@rosewood.test"),)))
+    handle = await store.open((await store.mailboxes("new@rosewood.test"))[0].id)
+    assert await store.read(handle.snapshot().contents[0]) == b"x" * 900
+    handle.close()
+    archive = await store.mailbox("anna@rosewood.test", "Archive")
+    assert archive is not None
+    handle = await store.open(archive.id)
+    with pytest.raises(Unavailable):
+        await store.read(handle.snapshot().contents[0])
+    handle.close()
+    await store.close()
+
+
 async def test_a_store_is_opened_by_one_process(tmp_path: Path) -> None:
     store = await opened(tmp_path / "store")
     with pytest.raises(Unavailable, match="in use"):

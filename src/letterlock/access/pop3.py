@@ -7,6 +7,7 @@ Limits: AccessSettings; messages are sent one at a time, large ones in pieces of
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from letterlock.access.login import Gate, LoginFailed
@@ -38,10 +39,12 @@ class Pop3Session:
         self._maildrop: Snapshot | None = None
         self._deleted: set[int] = set()  # slots
         self._retrieved = 0
+        self._login_deadline = 0.0
         self._output = bytearray()
 
     async def run(self) -> None:
         """Greet, serve, and take leave."""
+        self._login_deadline = asyncio.get_running_loop().time() + self._settings.login_seconds
         self._output += pop3.positive(f"{self._settings.host_name} Letterlock is ready")
         try:
             await self._serve()
@@ -72,7 +75,9 @@ class Pop3Session:
 
     async def _read(self) -> bytes:
         await self._flush()
-        seconds = self._settings.login_seconds if self._maildrop is None else self._settings.pop3_idle_seconds
+        seconds = self._settings.pop3_idle_seconds
+        if self._maildrop is None:
+            seconds = max(0.0, self._login_deadline - asyncio.get_running_loop().time())
         self._stream.expect_within(seconds)
         return await self._stream.read(idle=True)
 

@@ -6,7 +6,7 @@ from letterlock.admd.settings import Settings, key_pairs, split_endpoint
 from letterlock.admd.signing import load_ring
 from letterlock.errors import Malformed
 from letterlock.hostmaster.records import SERVICES, DomainFacts
-from letterlock.trust.primitives.peer_chain import read_pem
+from letterlock.trust.primitives.peer_chain import public_key_of, read_pem
 
 
 def facts_of(settings: Settings, domain: str = "", addresses: tuple[str, ...] = ()) -> DomainFacts:
@@ -33,7 +33,19 @@ def facts_of(settings: Settings, domain: str = "", addresses: tuple[str, ...] = 
         addresses,
         dkim=tuple((selector, text.encode()) for selector, text in load_ring(settings).records(domain)),
         certificates=tuple(certificates),
+        next_keys=_next_keys(settings),
         report_address=f"postmaster@{domain}",
         smtp_port=settings.transfer.port,
         ports=ports,
     )
+
+
+def _next_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The public key of the next certificate, if it was made already (RFC 7671 section 8.1)."""
+    if settings.tls.next_key is None:
+        return ()
+    file = settings.path(settings.tls.next_key)
+    try:
+        return (public_key_of(file.read_bytes()),)
+    except OSError as error:
+        raise Malformed(f"{file}: {error.strerror}") from None

@@ -18,7 +18,7 @@ from letterlock.host.resolver.system import Mode, ResolverSettings
 from letterlock.host.tls import authenticated_client
 from letterlock.mta.demand import Demands
 from letterlock.mta.outbound import Outbound, OutboundSettings
-from letterlock.mta.route import RoutingSettings
+from letterlock.mta.route import Relay, RoutingSettings
 from letterlock.mta.sts_policies import StsPolicies
 from letterlock.mta.tls_results import LedgerRecord
 
@@ -32,15 +32,33 @@ def resolver_settings(settings: Settings) -> ResolverSettings:
         Mode(dns.mode),
         servers=tuple(dns.servers),
         anchors=settings.path(dns.anchors) if dns.anchors else None,
+        anchor_state=settings.path(settings.data) / "anchors.json",
         root_servers=tuple(dns.root_servers),
         port=dns.port,
     )
 
 
 def routing_settings(settings: Settings) -> RoutingSettings:
-    """Return how hosts are found."""
+    """Return how hosts are found. Raises SettingsFault."""
     transfer = settings.transfer
-    return RoutingSettings(frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports)
+    return RoutingSettings(
+        frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports, relays=_relays(settings)
+    )
+
+
+def _relays(settings: Settings) -> dict[str, Relay]:
+    transfer = settings.transfer
+    if not transfer.relay:
+        return {}
+    host, _, port = transfer.relay.partition(":")
+    password = ""
+    if transfer.relay_password is not None:
+        file = settings.path(transfer.relay_password)
+        try:
+            password = file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsFault((f"transfer.relay_password = {str(file)!r}: cannot be read: {error}",)) from None
+    return {"*": Relay(host, int(port or 25), transfer.relay_user, password, implicit_tls=port == "465")}
 
 
 def demands(settings: Settings, resolver: Resolver, clock: Clock, *, keep: bool) -> tuple[Demands, StsPolicies]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from letterlock.admd.control import SOCKET_NAME, Control
 from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
-from letterlock.admd.signing import Signer
+from letterlock.admd.signing import Signer, load_keys
 from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
 from letterlock.host.backoff import Backoff
@@ -32,6 +33,7 @@ from letterlock.host.entropy import Entropy
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import ConnectionLimits, Listener
 from letterlock.host.logs import Log
+from letterlock.host.milter_client import FilterSettings
 from letterlock.host.resolver.system import SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import ServerTls
@@ -39,11 +41,17 @@ from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
 from letterlock.mta.assess import Assessor, AssessSettings
+from letterlock.mta.filters import Filtered
 from letterlock.mta.inbound import Inbound, InboundSettings
 from letterlock.mta.outbound import Outbound
 from letterlock.mta.queue.runner import Runner
 from letterlock.mta.queue.schedule import QueueSettings
 from letterlock.mta.transfer import transfer_over
+from letterlock.postmaster.aggregate import Reporter
+from letterlock.postmaster.failures import FailureSettings
+from letterlock.postmaster.report_store import ReportStore
+from letterlock.postmaster.send import SendSettings
+from letterlock.postmaster.service import Postmaster, PostmasterSettings
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import LogStore, open_store
@@ -100,6 +108,7 @@ async def running(
         parts = await _open(settings, stack, clock)
         await serve_own_zones(settings, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
+        _begin_reports(settings, parts, stack, clock)
         listeners: dict[str, Listener] = {}
         stack.push_async_callback(_stop_together, listeners)
         for service, session in _services(settings, parts, clock, entropy).items():
@@ -109,6 +118,7 @@ async def running(
                 tls=parts.tls if service in _TLS_FROM_THE_START else None,
                 limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
                 refusal=_REFUSALS[service],
+                proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
             )
             listeners[service] = listener
             await listener.start(sockets.get(service, ()))
@@ -164,6 +174,7 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
     if report.replayed or report.torn_octets or report.strange:
         log.warning("recovered", replayed=report.replayed, torn_octets=report.torn_octets, strange=report.strange)
     accounts = stack.enter_context(opened_accounts(settings))
+    store.obey_quotas(accounts.quota_of)
     resolver = await _resolver(settings, log)
     stack.push_async_callback(resolver.aclose)
     ledger = stack.enter_context(contextlib.closing(Ledger.open(data / LEDGER_NAME)))
@@ -194,6 +205,33 @@ async def _begin_queue(
     stack.push_async_callback(_end, transferring)
     stack.push_async_callback(runner.stop, _GRACE_SECONDS)
     return transferring
+
+
+def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExitStack, clock: Clock) -> None:
+    """Send reports to other domains and read theirs, in the background."""
+    ledger = parts.assessor.ledger
+    assert ledger is not None
+    reports = stack.enter_context(contextlib.closing(ReportStore(settings.path(settings.data) / "reports.sqlite")))
+    wanted = settings.reports
+    address = f"postmaster@{settings.domain}"
+    reporter = Reporter(wanted.organization or settings.domain, address, settings.domain)
+    postmaster = Postmaster(
+        PostmasterSettings(
+            SendSettings(reporter),
+            wanted.send_aggregate,
+            FailureSettings(reporter, is_on=wanted.send_failures),
+            wanted.account,
+        ),
+        store=parts.store,
+        ledger=ledger,
+        resolver=parts.resolver.resolver,
+        reports=reports,
+        keys=load_keys(settings, settings.domain),
+        clock=clock,
+        log=Log("postmaster"),
+    )
+    parts.assessor.observe = postmaster.observe
+    stack.push_async_callback(_end, asyncio.create_task(postmaster.run()))
 
 
 _TLS_FROM_THE_START = frozenset({"submissions", "imaps", "pop3s"})
@@ -233,7 +271,14 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         entropy=entropy,
         log=Log("mta"),
         tls=parts.tls,
-        assess=parts.assessor,
+        assess=Filtered(
+            parts.assessor,
+            tuple(FilterSettings(address) for address in settings.filters.addresses),
+            settings.host_name,
+            Log("mta"),
+            junk_mailbox=settings.assess.junk_mailbox,
+            is_optional=settings.filters.optional,
+        ),
         judge_sender=parts.assessor.sender,
     )
     submission = Submission(

@@ -7,6 +7,7 @@ file are relative to the file's folder. The descriptions here are the documentat
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,9 +36,27 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        raise ValueError("write a network such as 192.0.2.0/24 or 2001:db8::/32") from None
+
+
+def _filter_address(text: str) -> str:
+    kind, _, place = text.partition(":")
+    if kind == "unix" and place:
+        return text
+    if kind != "inet" or not place:
+        raise ValueError("write inet:ADDRESS:PORT or unix:PATH")
+    return f"inet:{_endpoint(place)}"
+
+
 DomainName = Annotated[str, AfterValidator(_domain)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Endpoints = list[Endpoint]
+Network = Annotated[str, AfterValidator(_network)]
+FilterAddress = Annotated[str, AfterValidator(_filter_address)]
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
@@ -81,6 +100,11 @@ class Tls(Section):
     more: list[MoreTls] = Field(
         [], description="More certificates, as tables with `certificate` and `key`; each client gets one it can verify."
     )
+    next_key: Path | None = Field(
+        None,
+        description="The private key of the next certificate, PEM: its TLSA record is published beside the current one, so "
+        "that it is known everywhere when the certificate changes.",
+    )
     trusted: Path | None = Field(
         None, description="PEM file of certification authorities trusted beside the system's when we are the client."
     )
@@ -123,6 +147,7 @@ class Limits(Section):
     recipients: int = Field(1000, ge=100, description="Recipients of one message (RFC 5321 asks for 100 at least).")
     connections: int = Field(2000, ge=1, description="Open connections of all services together.")
     connections_per_network: int = Field(100, ge=1, description="Open connections of one /24 or /64 network.")
+    proxies: list[Network] = Field([], description="Load balancers' networks; a PROXY header then names the client.")
 
 
 class Transfer(Section):
@@ -130,6 +155,9 @@ class Transfer(Section):
 
     port: int = Field(25, ge=1, le=65535, description="The port of other domains' mail exchangers.")
     ports: dict[str, int] = Field({}, description="Other ports, by the exchanger's host name.")
+    relay: str = Field("", description="A host, HOST or HOST:PORT, that takes all mail for elsewhere in place of MX.")
+    relay_user: str = Field("", description="The user name for that host; then its certificate must carry its name.")
+    relay_password: Path | None = Field(None, description="The file with the password for that host, on one line.")
     source_address: str = Field("", description="The local address that connections are made from; empty: any.")
     retry_first_seconds: int = Field(300, ge=1, description="The wait before the second attempt; it grows from there.")
     retry_longest_seconds: int = Field(14_400, ge=1, description="The longest wait between two attempts.")
@@ -154,6 +182,26 @@ class Assess(Section):
 
     honour_reject: bool = Field(True, description="Refuse mail that fails DMARC where its domain asks for it.")
     junk_mailbox: str = Field("Junk", description="Where mail goes that its domain asks to be quarantined.")
+
+
+class Filters(Section):
+    """Filters of others (rspamd, ClamAV, OpenDKIM) that mail from outside is shown to, over the milter protocol."""
+
+    addresses: list[FilterAddress] = Field(
+        [], description="Where they listen, inet:ADDRESS:PORT or unix:PATH, in their order."
+    )
+    optional: bool = Field(False, description="Take mail unfiltered while a filter does not answer; else it waits.")
+
+
+class Reports(Section):
+    """What is reported to other domains about their mail, and where their reports about ours are read."""
+
+    send_aggregate: bool = Field(True, description="Send DMARC aggregate reports to the domains that ask for them.")
+    send_failures: bool = Field(
+        False, description="Send DMARC failure reports, redacted, to domains that ask for them."
+    )
+    organization: str = Field("", description="The name reports carry; the domain if left out.")
+    account: str = Field("", description="The account whose INBOX gets the reports of others, to be read from there.")
 
 
 class Log(Section):
@@ -191,6 +239,8 @@ class Settings(Section):
     delivery: Delivery = Delivery()
     dkim: Dkim = Dkim()
     assess: Assess = Assess()
+    filters: Filters = Filters()
+    reports: Reports = Reports()
     log: Log = Log()
     metrics: Metrics = Metrics()
     folder: Annotated[Path, Field(exclude=True)] = Path()

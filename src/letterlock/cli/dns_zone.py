@@ -78,7 +78,7 @@ def sign(
     origin = origin.removesuffix(".")
     now = int(time.time())
     denial = Denial(Hashing() if nsec3 or opt_out else None, opt_out)
-    keys = _keys(folder, origin, _ALGORITHMS[algorithm]).advance(now).keys()
+    keys = _keys(folder, origin, _ALGORITHMS[algorithm]).advance(now).published()
     signed = sign_zone(_read(file, origin), keys, now - 3600, now + days * 86400, denial)
     if out is None:
         click.echo(signed.text(), nl=False)
@@ -94,6 +94,23 @@ def _keys(folder: Path, origin: str, algorithm: int) -> KeySet:
         return KeyFolder(folder, origin).load_or_generate(algorithm)
     except (Malformed, OSError) as error:
         fail(f"{folder}: {error}", Exit.USAGE)
+
+
+@zone.command()
+@click.argument("origin")
+@click.option("--keys", "folder", type=_PATH, required=True, help="Folder of the keys.")
+@json_option
+def ds(origin: str, folder: Path, as_json: bool) -> None:
+    """Print the DS records that the parent of ORIGIN must show for its keys, one for each KSK."""
+    origin = origin.removesuffix(".")
+    try:
+        keys = KeyFolder(folder, origin).load()
+    except (Malformed, OSError) as error:
+        fail(f"{folder}: {error}", Exit.USAGE, as_json=as_json)
+    if keys is None:
+        fail(f"{folder}: holds no keys of {origin}", Exit.USAGE, as_json=as_json)
+    data = [rdata_text.write_octets(DS, key.ds(origin)) for key in keys.entry.published()]
+    answer(data, as_json=as_json, lines=[f"{origin}. 3600 IN DS {text}" for text in data])
 
 
 @zone.command()

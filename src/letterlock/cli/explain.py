@@ -22,7 +22,9 @@ from letterlock.cli.verdicts import (
     spf_lines,
 )
 from letterlock.formats import authentication_results
-from letterlock.formats.imf.header import read_header
+from letterlock.formats.imf.header import Header, read_header
+from letterlock.postmaster import failures
+from letterlock.postmaster.aggregate import Reporter
 from letterlock.trust import authenticate, dmarc
 from letterlock.trust.authenticate import Client, Findings
 
@@ -32,6 +34,7 @@ from letterlock.trust.authenticate import Client, Findings
 @click.option("--ip", "address", help="The address of the client that handed the message over.")
 @click.option("--helo", default="", help="The name it gave with EHLO.")
 @click.option("--mail-from", help="The reverse path; without it, Return-Path of the message.")
+@click.option("--failure-report", is_flag=True, help="Print the failure report that this message would cause.")
 @click.option("--authserv-id", default="localhost", help="The name of this verifier.")
 @zone_option
 @at_option
@@ -41,6 +44,7 @@ def explain(
     address: str | None,
     helo: str,
     mail_from: str | None,
+    failure_report: bool,
     authserv_id: str,
     zone: Path | None,
     server: str | None,
@@ -64,6 +68,9 @@ def explain(
     checks = authenticate.Authentication(header, client, receiver=authserv_id)
     checks.feed(octets[header.body_start :])
     findings = run(checks.judge(moment(at)), zone, server, as_json=as_json)
+    if failure_report:
+        _print_failure_report(header, findings, client, authserv_id, moment(at), as_json)
+        return
     results = authenticate.authentication_results(findings, authserv_id, client)
     field = authentication_results.write(results).decode()
     value = {
@@ -76,6 +83,22 @@ def explain(
     }
     answer(value, as_json=as_json, lines=_lines(findings, field))
     raise SystemExit(exit_code(findings.dmarc.result.value))
+
+
+def _print_failure_report(
+    header: Header, findings: Findings, client: Client | None, name: str, now: int, as_json: bool
+) -> None:
+    """Print the redacted report as it would go to the addresses in ruf; nothing is sent."""
+    record = findings.dmarc.record
+    if client is None or record is None or not failures.is_wanted(findings.dmarc, findings):
+        fail("no failure report is asked for: give --ip, and a message that fails at a domain with ruf", Exit.WRONG,
+             as_json=as_json)  # fmt: skip
+    reporter = Reporter(name, f"postmaster@{name}", name)
+    disposition = "refused" if findings.dmarc.disposition is dmarc.Policy.REJECT else "delivered"
+    _, octets = failures.compose(
+        header, findings, client, record.ruf, reporter, disposition=disposition, incidents=1, now=now
+    )
+    click.echo(octets.decode().replace("\r\n", "\n"), nl=False)
 
 
 def _lines(findings: Findings, field: str) -> Iterable[str]:

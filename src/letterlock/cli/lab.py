@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import os
+import shutil
 import signal
 import ssl
+import sys
 import tempfile
 from pathlib import Path
 
@@ -65,7 +68,7 @@ async def _run(plan: plans.Plan, folder: Path, entropy: SystemEntropy, *, only_c
         if as_json:
             answer(sheet.as_value(plan, folder, internet.authority), as_json=True, lines=())
         else:
-            click.echo("\n".join(sheet.as_lines(plan, folder, internet.authority)))
+            click.echo("\n".join(sheet.as_lines(plan, folder, internet.authority, _program())))
             click.echo("\nReady. Letters are crossing; Ctrl-C stops everything.")
         stopped = _stop_signal()
         await asyncio.to_thread(submit, written, trusted)
@@ -96,6 +99,11 @@ async def _check(plan: plans.Plan, written: list[Letter], trusted: ssl.SSLContex
     lines = [*table(("letter", "from", "to", "octets", "IMAP", "POP3"), rows), "", summary]
     answer(value, as_json=as_json, lines=lines)
     return good
+
+
+def _program() -> str:
+    """Return what to type for this program here: its name, or the path it was started by."""
+    return "letterlock" if shutil.which("letterlock") else os.path.relpath(sys.argv[0])
 
 
 def _word(problem: str) -> str:

@@ -1,4 +1,4 @@
-"""`letterlock message show|structure|extract|rebuild FILE`: what a message says, how it is made, what it carries.
+"""`letterlock message show|structure|extract|fetch|rebuild FILE`: what a message says, how it is made, what it carries.
 
 FILE is a message as it stands on disk, or `-` for standard input. Nothing in it is trusted: names become safe file
 names, no file is ever overwritten, and no control character reaches the terminal.
@@ -29,7 +29,23 @@ from letterlock.formats.reports.mdn import read_mdn
 from letterlock.formats.reports.status import explain_status
 
 
-@click.group()
+class _Group(click.Group):
+    """The commands here, and `fetch`, which alone loads what speaks to the network."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted([*super().list_commands(ctx), "fetch"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, imported if it must be."""
+        if cmd_name == "fetch":
+            from letterlock.cli.message_fetch import fetch
+
+            return fetch
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Group)
 def message() -> None:
     """Read a message: what it says, how it is made, what it carries."""
 

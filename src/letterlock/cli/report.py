@@ -15,10 +15,13 @@ from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
 from letterlock.cli.settings_option import load, settings_option
 from letterlock.errors import Malformed, Unavailable
 from letterlock.formats.reports import dmarc_aggregate, failure, tlsrpt
+from letterlock.host.ledger import Ledger
 from letterlock.postmaster.advise import Advice
 from letterlock.postmaster.advise import advise as judge
+from letterlock.postmaster.aggregate import Reporter
 from letterlock.postmaster.receive import Received, receive, receive_path
 from letterlock.postmaster.report_store import ReportStore, StoredReport
+from letterlock.postmaster.send import drafts_of, last_interval
 from letterlock.postmaster.senders import Group, View, view
 
 P = ParamSpec("P")
@@ -344,3 +347,53 @@ def _advice_lines(found: Advice) -> list[str]:
     if found.fixes:
         lines += ["Fix first:", *(f"  {number}. {safe(fix)}" for number, fix in enumerate(found.fixes[:10], 1))]
     return lines
+
+
+@report.command()
+@click.option("--today", is_flag=True, help="The day so far instead of the last whole day.")
+@click.option("--domain", default="", help="Print the report to this domain as XML.")
+@settings_option
+@json_option
+def preview(today: bool, domain: str, settings_file: Path, as_json: bool) -> None:
+    """Show the aggregate reports that go out for a day (UTC), before they do."""
+    settings = load(settings_file, as_json=as_json)
+    reporter = Reporter(
+        settings.reports.organization or settings.domain, f"postmaster@{settings.domain}", settings.domain
+    )
+    begin, end = last_interval(int(time.time()), 86_400)
+    if today:
+        begin, end = end, end + 86_400
+    try:
+        ledger = Ledger.open(settings.path(settings.data) / "ledger.sqlite")
+    except Unavailable as fault:
+        fail(str(fault), Exit.UNAVAILABLE, as_json=as_json)
+    drafts = drafts_of(ledger, reporter, begin, end)
+    ledger.close()
+    if domain:
+        found = next((one.report for one in drafts if one.report.policy.domain == domain.lower()), None)
+        if found is None:
+            fail(f"no report goes to {domain}", Exit.WRONG, as_json=as_json)
+        click.echo(dmarc_aggregate.write(found).decode())
+        return
+    value = [
+        {
+            "domain": one.report.policy.domain,
+            "policy": one.report.policy.p,
+            "rua": [uri.uri for uri in one.record.rua],
+            "messages": one.report.messages,
+            "rows": len(one.report.records),
+            "report_id": one.report.report_id,
+        }
+        for one in drafts
+    ]
+    rows = [
+        (
+            safe(one.report.policy.domain),
+            str(one.report.messages),
+            str(len(one.report.records)),
+            ", ".join(safe(uri.uri) for uri in one.record.rua),
+        )
+        for one in drafts
+    ]
+    lines = table(("domain", "messages", "rows", "to"), rows) if rows else ["no reports go out"]
+    answer(value, as_json=as_json, lines=lines)

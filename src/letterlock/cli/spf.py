@@ -65,6 +65,7 @@ def lint(domain: str, record: str | None, zone: Path | None, server: str | None,
         "ipv4_addresses": report.ipv4_addresses,
         "ipv6_networks": report.ipv6_networks,
         "includes": list(report.includes),
+        "flattened": report.flattened or None,
         "findings": [{"severity": one.severity.value, "message": one.message} for one in report.findings],
     }
     lines = [
@@ -72,6 +73,7 @@ def lint(domain: str, record: str | None, zone: Path | None, server: str | None,
         f"  {report.lookups} of 10 look-ups, {report.void_lookups} of 2 void; "
         f"{report.ipv4_addresses:,} IPv4 addresses and {report.ipv6_networks:,} IPv6 /64 networks may send",
         *(f"  {one.severity.value}: {safe(one.message)}" for one in report.findings),
+        *([f"  without look-ups: {safe(report.flattened)}"] if report.flattened and report.lookups else []),
     ]
     answer(value, as_json=as_json, lines=lines)
     if any(one.severity is linting.Severity.UNKNOWN for one in report.findings):

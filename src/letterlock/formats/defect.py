@@ -5,7 +5,7 @@ A reader never fails on octets from outside. It returns a value and, beside it, 
 correct-looking programs differ: whoever makes a trust decision refuses content that has one.
 
 Standards: RFC 5322 section 4 (obsolete syntax that must be read), RFC 2049 section 2 (what a reader must bear),
-RFC 8551 section 3.1 and RFC 7103 by example (the advice on malformed messages).
+RFC 7103 (advice on malformed messages).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Kind(enum.Enum):
     HEADER_JUNK = "header-junk", "a line that is no field ends the header section without an empty line", True
     HEADER_TOO_LARGE = "header-too-large", "the header section exceeds its limit; the rest was read as body", True
     TOO_MANY_FIELDS = "too-many-fields", "more header fields than the limit; the rest was read as body", True
-    SPACE_BEFORE_COLON = "space-before-colon", "white space between a field's name and its colon", False
+    SPACE_BEFORE_COLON = "space-before-colon", "white space between a field's name and its colon", True
     RAW_8BIT = "raw-8bit", "octets in a header field that are neither ASCII nor UTF-8", True
     DUPLICATE_FIELD = "duplicate-field", "a field that may stand once stands several times", True
     MISSING_FIELD = "missing-field", "a field that must be there is not", False
@@ -51,6 +51,7 @@ class Kind(enum.Enum):
     # MIME
     MIME_VERSION = "mime-version", "a MIME-Version that is not 1.0", False
     BAD_CONTENT_TYPE = "bad-content-type", "a Content-Type that cannot be read; text/plain is taken", True
+    COMMENT_IN_TYPE = "comment-in-type", "a comment in a type, where simple readers see text", True
     DUPLICATE_CONTENT_TYPE = "duplicate-content-type", "several Content-Type fields; the first counts", True
     DUPLICATE_ENCODING = "duplicate-encoding", "several Content-Transfer-Encoding fields; the first counts", True
     DUPLICATE_DISPOSITION = "duplicate-disposition", "several Content-Disposition fields; the first counts", True
@@ -62,12 +63,14 @@ class Kind(enum.Enum):
     NAME_CONFLICT = "name-conflict", "the names in Content-Type and Content-Disposition differ", True
     UNKNOWN_ENCODING = "unknown-encoding", "a transfer encoding nobody knows; the octets are kept as they are", True
     ENCODED_COMPOSITE = "encoded-composite", "a transfer encoding on a multipart or message part", True
-    BAD_BASE64 = "bad-base64", "characters or an end that base64 does not have", False
+    BAD_BASE64 = "bad-base64", "characters that base64 does not have; they are passed over", True
+    BASE64_END = "base64-end", "base64 whose end is missing or padded wrongly", False
     BASE64_AFTER_END = "base64-after-end", "base64 that goes on after its padding", True
     BAD_QUOTED_PRINTABLE = "bad-quoted-printable", "an equals sign that begins no quoted-printable octet", False
     UNKNOWN_CHARSET = "unknown-charset", "a charset nobody knows; octets above 127 are not shown", True
     BAD_CHARSET_OCTETS = "bad-charset-octets", "octets the named charset does not have", False
     BOUNDARY_MISSING = "boundary-missing", "a multipart without a boundary; it is taken as one opaque part", True
+    BOUNDARY_UNQUOTED = "boundary-unquoted", "a boundary that must be quoted and is not; all of it counts", True
     BOUNDARY_ODD = "boundary-odd", "a boundary longer than 70 characters or of other characters than allowed", False
     BOUNDARY_REUSED = "boundary-reused", "a multipart with the boundary of one around it; the outer one counts", True
     BOUNDARY_LOOKALIKE = "boundary-lookalike", "a line that begins like a delimiter and goes on", True

@@ -132,10 +132,10 @@ class SmtpClient:
         """Ask whether the first recipient would be taken; nothing is sent."""
         return await self._run(self._conversation.try_recipient(envelope))
 
-    async def transfer(self, envelope: Envelope, content: bytes) -> tuple[Reply, ...]:
-        """Send one message; return a reply for each recipient."""
+    async def transfer(self, envelope: Envelope, content: bytes, *, priority: int = 0) -> tuple[Reply, ...]:
+        """Send one message, with its MT-PRIORITY; return a reply for each recipient."""
         self.has_sent_content = False
-        return await self._run(self._conversation.transfer(envelope, content))
+        return await self._run(self._conversation.transfer(envelope, content, priority=priority))
 
     async def quit(self) -> None:
         """Take leave and close, whatever the server says to that."""

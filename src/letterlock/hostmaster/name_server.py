@@ -12,6 +12,7 @@ Limits: 200 TCP connections, 30 s for a silent one, 64 KiB a query.
 from __future__ import annotations
 
 import asyncio
+import collections
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -99,13 +100,15 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 class _Stream(asyncio.Protocol):
-    """Queries over one TCP connection, answered in their order."""
+    """Queries over one TCP connection, answered in their order and no faster than the asker reads."""
 
     def __init__(self, server: NameServer) -> None:
         self._server = server
         self._frames = client.Frames()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._answers: collections.deque[Iterator[bytes]] = collections.deque()
+        self._is_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # as above
@@ -121,30 +124,47 @@ class _Stream(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(_SILENT_SECONDS, self.close)
 
     def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
         self._wait()
+        address = self._transport.get_extra_info("peername")[0]
         for query in self._frames.receive(data):
-            if self._transport is None:
-                return
-            address = self._transport.get_extra_info("peername")[0]
-            for octets in self._server.respond(query, address, tcp=True):
+            self._answers.append(self._server.respond(query, address, tcp=True))
+        self._write()
+
+    def _write(self) -> None:
+        """Write answers while they are taken; a long transfer goes on when the asker has read."""
+        while self._answers and not self._is_paused and self._transport is not None:
+            octets = next(self._answers[0], None)
+            if octets is None:
+                self._answers.popleft()
+            else:
                 self._transport.write(client.frame(octets))
 
     def pause_writing(self) -> None:
         """Stop reading from one who asks but does not read."""
+        self._is_paused = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self._transport is not None:
+        self._is_paused = False
+        self._wait()
+        self._write()
+        if not self._is_paused and self._transport is not None:
             self._transport.resume_reading()
 
     def connection_lost(self, _: Exception | None) -> None:
         self._server.connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
+        self._answers.clear()
         self._transport = None
 
     def close(self) -> None:
         """Close the connection."""
         if self._transport is not None:
-            self._transport.close()
+            if self._is_paused:
+                self._transport.abort()
+            else:
+                self._transport.close()

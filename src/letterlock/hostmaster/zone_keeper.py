@@ -56,7 +56,7 @@ class Role:
             case _:
                 return self
 
-    def keys(self) -> tuple[SigningKey, ...]:
+    def published(self) -> tuple[SigningKey, ...]:
         """Return the keys to publish, marked by whether they sign.
 
         During a roll-over both KSKs sign the key set (RFC 6781 section 4.1.2); only one ZSK signs.
@@ -84,9 +84,9 @@ class KeySet:
         """Return the key set after what is due."""
         return KeySet(self.entry.advance(now), self.zone.advance(now))
 
-    def keys(self) -> tuple[SigningKey, ...]:
+    def published(self) -> tuple[SigningKey, ...]:
         """Return all keys to publish."""
-        return (*self.entry.keys(), *self.zone.keys())
+        return (*self.entry.published(), *self.zone.published())
 
     def confirmed(self, shown: Iterable[bytes], origin: str) -> KeySet | None:
         """Return the key set after the parent was seen to show DS data; None where the new KSK's is not among it."""
@@ -143,7 +143,7 @@ class ZoneKeeper:
     def refresh(self, now: int) -> Zone | None:
         """Return the zone signed anew where that is due; None where what was returned last still serves."""
         self.keys = self.keys.advance(now)
-        keys = self.keys.keys()
+        keys = self.keys.published()
         shown = tuple((key.rdata, key.active) for key in keys)
         due = self._is_changed or shown != self._signed_with or now >= self._expires - self._validity.renew_before_end
         if not due:

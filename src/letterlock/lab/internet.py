@@ -33,7 +33,7 @@ from letterlock.hostmaster.tree import sign_tree
 from letterlock.lab.names import add_examples, anchor_of, start_name_server, zone_plans
 from letterlock.lab.plan import SERVICES, Organisation, Person, Plan
 from letterlock.trust.primitives import server_certificates
-from letterlock.trust.primitives.server_certificates import Validity
+from letterlock.trust.primitives.server_certificates import Identity, Validity
 
 READY_WITHIN_SECONDS = 30.0
 _STOP_WITHIN_SECONDS = 15.0
@@ -55,45 +55,59 @@ class Internet:
     ) -> AsyncIterator[Internet]:
         """Set everything up in `folder`, start it, and take it down again at the end. Raises OurFault, OSError."""
         internet = cls(plan, folder, folder / "authority.pem")
-        published = internet._found(clock, entropy)
+        published = await internet._found_all(clock, entropy)
         plans = zone_plans(plan, published)
         (folder / "anchors.zone").write_text(anchor_of(plans), encoding="ascii")
         name_server = await start_name_server(plan, sign_tree(plans, int(clock.now())))
         try:
             async with contextlib.AsyncExitStack() as servers:
                 async with asyncio.TaskGroup() as starting:
-                    starting.create_task(add_examples(name_server, plans, int(clock.now())))
                     for organisation in plan.organisations:
                         server = _Server(organisation, folder / organisation.domain, python)
                         servers.push_async_callback(server.stop)
                         starting.create_task(server.start())
+                # Who looks at the examples comes later than the mail.
+                examples = asyncio.create_task(add_examples(name_server, plans, int(clock.now())))
+                servers.callback(examples.cancel)
                 yield internet
         finally:
             await name_server.aclose()
 
-    def _found(self, clock: Clock, entropy: Entropy) -> dict[str, tuple[WantedRecord, ...]]:
+    async def _found_all(self, clock: Clock, entropy: Entropy) -> dict[str, tuple[WantedRecord, ...]]:
         """Set up both installations; return the records they want published, by domain."""
         now = datetime.datetime.fromtimestamp(clock.now(), datetime.UTC)
         validity = Validity(now - datetime.timedelta(hours=1), datetime.timedelta(days=_LAB_DAYS))
         issuer = server_certificates.authority("The lab's certification authority", validity, 1)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.authority.write_bytes(issuer.certificate)
-        published = {}
-        for organisation in self.plan.organisations:
-            found = create(
-                self.folder / organisation.domain,
-                organisation.domain,
-                self._overrides(organisation),
-                clock=clock,
-                entropy=entropy,
-                issuer=issuer,
+        # Making keys takes a while, and a core each.
+        published = await asyncio.gather(
+            *(
+                asyncio.to_thread(self._found, organisation, issuer, clock, entropy)
+                for organisation in self.plan.organisations
             )
-            with opened_accounts(found.settings) as accounts:
-                for person in organisation.people:
-                    accounts.add(organisation.address_of(person), person.password)
-                    self._write_profile(organisation, person)
-            published[organisation.domain] = wanted_records(facts_of(found.settings, addresses=(organisation.address,)))
-        return published
+        )
+        return {
+            organisation.domain: records
+            for organisation, records in zip(self.plan.organisations, published, strict=True)
+        }
+
+    def _found(
+        self, organisation: Organisation, issuer: Identity, clock: Clock, entropy: Entropy
+    ) -> tuple[WantedRecord, ...]:
+        found = create(
+            self.folder / organisation.domain,
+            organisation.domain,
+            self._overrides(organisation),
+            clock=clock,
+            entropy=entropy,
+            issuer=issuer,
+        )
+        with opened_accounts(found.settings) as accounts:
+            for person in organisation.people:
+                accounts.add(organisation.address_of(person), person.password)
+                self._write_profile(organisation, person)
+        return wanted_records(facts_of(found.settings, addresses=(organisation.address,)))
 
     def _write_profile(self, organisation: Organisation, person: Person) -> None:
         """Write what `letterlock mail --profile` needs to act as this person."""

@@ -39,8 +39,8 @@ def as_value(plan: Plan, folder: Path, authority: Path) -> dict[str, Any]:
     }
 
 
-def as_lines(plan: Plan, folder: Path, authority: Path) -> list[str]:
-    """Return the sheet for people."""
+def as_lines(plan: Plan, folder: Path, authority: Path, program: str) -> list[str]:
+    """Return the sheet for people; `program` is how they call us."""
     lines = [f"name server     {plan.name_server[0]} port {plan.name_server[1]}", f"trust           {authority}"]
     for organisation in plan.organisations:
         ports = organisation.ports
@@ -64,11 +64,11 @@ def as_lines(plan: Plan, folder: Path, authority: Path) -> list[str]:
     lines += [
         "",
         "Try:",
-        f"  letterlock mail list --profile {profile}",
-        f"  letterlock mail send --profile {profile} {second.address_of(reader)} --subject Hello --text 'It works.'",
-        f"  letterlock mail show --profile {other} 1",
-        f"  letterlock queue list --config {folder / first.domain}",
-        f"  letterlock dns lookup {second.domain} MX --iterate --root {server} --port {plan.name_server[1]} "
+        f"  {program} mail list --profile {profile}",
+        f"  {program} mail send --profile {profile} {second.address_of(reader)} --subject Hello --text 'It works.'",
+        f"  {program} mail show --profile {other} 1",
+        f"  {program} queue list --config {folder / first.domain}",
+        f"  {program} dns lookup {second.domain} MX --iterate --root {server} --port {plan.name_server[1]} "
         f"--anchor {folder / 'anchors.zone'}",
         f"  curl --cacert {authority} -u '{first.address_of(author)}:{author.password}' "
         f"'imaps://{first.address}:{first.ports['imaps']}/INBOX?ALL'",

@@ -1,8 +1,8 @@
 """What an address leads to: accounts here, addresses elsewhere, or nowhere.
 
-Looked for in this order: an alias, an account, an account or alias without the sub-address (`anna+lists`), the
-postmaster, and the catch-all of the domain. Aliases lead to aliases; one that contains the address of an account under
-its own name means the account.
+Looked for in this order: an address that sender rewriting made (it leads back to the first sender), an alias, an account,
+an account or alias without the sub-address (`anna+lists`), the postmaster, and the catch-all of the domain. Aliases lead to
+aliases; one that contains the address of an account under its own name means the account.
 
 Standards: RFC 5321 section 2.4 (local parts), section 3.9.1 (aliases), section 4.5.1 (postmaster), RFC 5233 (sub-address).
 Limits: 10 levels of aliases, 1000 targets of one address.
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from letterlock.formats.address import Address
 from letterlock.formats.outcome import Outcome, Result
+from letterlock.host.clock import Clock, SystemClock
+from letterlock.mda.srs import SenderRewriting, is_rewritten
 from letterlock.store.accounts import Accounts, fold
 
 _MOST_LEVELS = 10
@@ -56,14 +58,20 @@ class ResolveSettings:
 
 
 class Resolver:
-    """Resolves addresses by the accounts."""
+    """Resolves addresses by the accounts. `rewriting` gives mail that is forwarded its reverse path."""
 
-    def __init__(self, settings: ResolveSettings, accounts: Accounts) -> None:
+    def __init__(self, settings: ResolveSettings, accounts: Accounts, clock: Clock | None = None) -> None:
         self.settings = settings
+        self.rewriting = SenderRewriting(accounts.secret("sender rewriting"), settings.domains[0])
         self._accounts = accounts
+        self._clock = clock or SystemClock()
 
     def resolve(self, address: Address) -> Resolved | Outcome:
         """Return what an address leads to, or a FAILED outcome that says why it leads nowhere."""
+        if is_rewritten(address) and self.settings.is_ours(address.domain):
+            first = self.rewriting.back(address, self._clock.now())
+            if first is not None:
+                return Resolved(remote=(first,), aliased=True)
         local: dict[str, Local] = {}
         remote: dict[Address, None] = {}
         pending: list[tuple[Address, tuple[str, ...]]] = [(address, ())]

@@ -3,14 +3,18 @@
 Who submits must authenticate, and may use only own addresses, in MAIL and in From. A message is prepared (msa/prepare.py),
 signed by the hook if there is one, gets its Received field, and becomes one store transaction as on port 25.
 
-Password guessing is slowed by network and by account; a shut key is answered the same whatever the password.
+Password guessing is slowed by network and by account; a shut key is answered the same whatever the password. A network
+from which an account was used with its password is never shut out of it by the failures of others. An account may address
+so many recipients an hour; what is beyond waits with the client (450 4.7.1).
 
-Standards: RFC 6409, RFC 4954 (AUTH), RFC 8314 (465 and 587), RFC 4422 section 6.
+Standards: RFC 6409, RFC 4865 (future release), RFC 6710 (priority), RFC 4954 (AUTH), RFC 8314 (465 and 587), RFC 4422 section 6.
 See also: mta/session.py, protocols/sasl, store/accounts.py, host/backoff.py.
 """
 
 from __future__ import annotations
 
+import datetime
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,7 +22,8 @@ from typing import Protocol
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
-from letterlock.host.backoff import Backoff
+from letterlock.host.allowance import Allowance
+from letterlock.host.backoff import Backoff, BackoffSettings
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.listen import ConnectionLimits
@@ -78,6 +83,9 @@ class Accounts(Protocol):
         ...
 
 
+_MOST_FAMILIAR = 100_000
+_LONGEST_HOLD_SECONDS = 30 * 24 * 3600
+
 Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
 
 
@@ -97,6 +105,7 @@ class SubmissionSettings:
     expire_seconds: float = 432_000
     mechanisms: tuple[str, ...] = PASSWORD_MECHANISMS
     attempts_per_session: int = 3
+    recipients_per_hour: int = 2000
     patience: Patience = field(default_factory=Patience)
 
 
@@ -128,6 +137,9 @@ class Submission:
         self.clock = clock
         self.entropy = entropy
         self.sign = sign
+        self.allowance = Allowance(clock, burst=settings.recipients_per_hour, per_hour=settings.recipients_per_hour)
+        self.account_backoff = Backoff(clock, BackoffSettings(free_failures=20, first_seconds=30))
+        self.familiar: OrderedDict[tuple[str, str], None] = OrderedDict()  # (account, network) that were together
         self.networks = ConnectionLimits(ipv4_prefix=24, ipv6_prefix=64)
         self._log = log
         self._tls = tls
@@ -144,6 +156,8 @@ class Submission:
             demands_tls=True,
             tls_mechanisms=settings.mechanisms,
             demands_authentication=True,
+            offers_priority=True,
+            longest_hold=(_LONGEST_HOLD_SECONDS, _instant(self.clock.now() + _LONGEST_HOLD_SECONDS)),
         )
         name = SessionName(self.clock, self.entropy)
         follow(name.trace)
@@ -163,6 +177,8 @@ class SubmissionPolicy:
         self._destinations: list[Destination] = []
         self._exchange: ServerExchange | None = None
         self._failures = 0
+        self._priority = 0
+        self._release = 0.0
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
@@ -174,10 +190,19 @@ class SubmissionPolicy:
         path = sender.reverse_path
         if path is not None and not self._service.accounts.may_send_as(session.conversation.user, path):
             return self._declined(str(path), reply(553, "5.7.1", f"{path} is not an address of yours"))
+        now = self._service.clock.now()
+        release = sender.hold_until or now + sender.hold_seconds
+        if release > now + _LONGEST_HOLD_SECONDS:
+            return reply(501, "5.5.4", f"A message is held for {_LONGEST_HOLD_SECONDS} seconds at most")
+        self._priority, self._release = sender.priority, release
         return None
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
         """Anybody elsewhere; here, who is there."""
+        wait = self._service.allowance.take(session.conversation.user)
+        if wait > 0:
+            answer = reply(450, "4.7.1", f"Too many recipients this hour: wait {int(wait) + 1} seconds")
+            return self._declined(str(recipient.forward_path), answer)
         recipients = self._service.recipients
         if not recipients.is_ours(recipient.forward_path.domain):
             self._destinations.append(_Elsewhere((recipient,)))
@@ -187,7 +212,8 @@ class SubmissionPolicy:
             code = 450 if destination.result is Result.DEFERRED else 550
             answer = reply(code, destination.status, destination.reply)
             return self._declined(str(recipient.forward_path), answer)
-        self._destinations.append(destination)
+        held = self._release > self._service.clock.now()
+        self._destinations.append(_Elsewhere((recipient,)) if held else destination)
         return None
 
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
@@ -257,6 +283,8 @@ class SubmissionPolicy:
             match step:
                 case Challenge(octets):
                     return session.conversation.challenge(octets)
+                case PasswordGiven(user) | KeysWanted(user) if self._is_shut(session, user):
+                    return None
                 case PasswordGiven(user, password):
                     step = self._exchange.decide(await accounts.verify(user, password) is not None)
                 case KeysWanted(user, digest):
@@ -276,18 +304,36 @@ class SubmissionPolicy:
             other = self._service.accounts.authenticated(authorization)
             if other is None or other.name != account.name:
                 return self._rejected(session, user, "acting as somebody else")
-        self._service.backoff.succeeded(self._network(session))
+        network = self._network(session)
+        self._service.backoff.succeeded(network)
+        self._service.familiar[account.name, network] = None
+        if len(self._service.familiar) > _MOST_FAMILIAR:
+            self._service.familiar.popitem(last=False)
         self._log.event("authenticated", user=account.name)
         return session.conversation.authenticated(account.name)
 
     def _rejected(self, session: Session, user: str, reason: str) -> None:
         self._service.backoff.failed(self._network(session))
+        if user:
+            self._service.account_backoff.failed(user.lower())
         self._failures += 1
         self._log.event("authentication failed", user=user, problem=reason)
         answer = reply(535, "5.7.8", "The user name or the password is wrong")  # RFC 4954 section 6
         session.conversation.refuse(answer)
         if self._failures >= self._service.settings.attempts_per_session:
             session.finish(reply(421, "4.7.0", "Too many failures. Closing"))
+
+    def _is_shut(self, session: Session, user: str) -> bool:
+        """Tell a client to wait where its user name was guessed at too often, from networks that user never used."""
+        service = self._service
+        wait = service.account_backoff.wait_seconds(user.lower())
+        account = service.accounts.authenticated(user) if wait > 0 else None
+        if wait <= 0 or (account is not None and (account.name, self._network(session)) in service.familiar):
+            return False
+        self._log.event("authentication shut", user=user, seconds=round(wait))
+        answer = reply(454, "4.7.0", f"Too many failures for that user: wait {int(wait) + 1} seconds")
+        session.conversation.refuse(answer)
+        return True
 
     def _network(self, session: Session) -> str:
         return self._service.networks.network(session.peer_address)
@@ -319,6 +365,7 @@ class SubmissionPolicy:
             now=now,
         )
         relays = [relay for destination in self._destinations for relay in destination.relays]
+        due = max(now, self._release)
         return Transaction(
             identifier,
             now,
@@ -328,16 +375,21 @@ class SubmissionPolicy:
                 identifier,
                 envelope,
                 relays,
-                now=now,
-                expires=now + settings.expire_seconds,
+                now=due,
+                expires=due + settings.expire_seconds,
                 source=f"submission {conversation.user}",
+                priority=self._priority,
             ),
         )
 
 
+def _instant(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @dataclass(frozen=True, slots=True)
 class _Elsewhere:
-    """A recipient of another domain."""
+    """A recipient that is for the queue: of another domain, or of ours and not yet."""
 
     relays: tuple[Recipient, ...]
     deliveries: tuple[()] = ()

@@ -50,6 +50,8 @@ _HEADER_END = b"\r\n\r\n"
 
 # A site's own test: refuse (or defer) an arrival before anything else, or None. Lists and rate limits stand here.
 Test = Callable[[Arrival], Awaitable[Reply | None]]
+# Hears of every assessed message: its header, the findings, the client, and delivered, junk, refused or deferred.
+Observe = Callable[[Header, Findings, Client, str], None]
 SpfVerdicts = tuple[spf.Verdict, spf.Verdict | None]
 
 
@@ -73,12 +75,15 @@ class AssessSettings:
 
 @dataclass(slots=True)
 class Assessor:
-    """Assesses arrivals; give it to the inbound service. `tests` are tried in order before anything else."""
+    """Assesses arrivals; give it to the inbound service. `tests` are tried in order before anything else,
+    `observe` hears of every outcome.
+    """
 
     settings: AssessSettings
     resolver: Resolver
     ledger: Ledger | None = None
     tests: tuple[Test, ...] = ()
+    observe: Observe | None = None
     _senders: OrderedDict[tuple[str, str, str], SpfVerdicts] = field(default_factory=OrderedDict)
 
     async def sender(self, address: str, helo: str, reverse_path: Address | None, now: float) -> Reply | None:
@@ -112,9 +117,11 @@ class Assessor:
         results = results_of(findings, self.settings.authserv_id, client)
         forged = forged_fields(header, self.settings.authserv_id)
         assessment = self._dispose(findings)
+        disposition = _disposition(assessment)
         if self.ledger is not None:
-            disposition = _disposition(assessment)
             self.ledger.append(assessed_entry(arrival, header, client, findings, disposition, forged))
+        if self.observe is not None and client is not None:
+            self.observe(header, findings, client, disposition)
         if assessment.refusal is not None:
             return assessment
         return dataclasses.replace(

@@ -232,9 +232,9 @@ def queue_entries(
     now: float,
     expires: float,
     source: str,
-    prefix: bytes = b"",
+    priority: int = 0,
 ) -> tuple[Queued, ...]:
-    """Return one queue entry for each domain among `recipients`, due at once."""
+    """Return one queue entry for each domain among `recipients`, due at `now`."""
     domains: dict[str, dict[Address, Recipient]] = {}
     for recipient in recipients:
         domains.setdefault(recipient.forward_path.domain, {})[recipient.forward_path] = recipient
@@ -242,7 +242,7 @@ def queue_entries(
     for number, owed in enumerate(domains.values(), 1):
         queue_id = transaction_id if len(domains) == 1 else f"{transaction_id}-{number}"
         part = replace(envelope, recipients=tuple(owed.values()))
-        entries.append(Queued(queue_id, part, next_attempt=now, expires=expires, source=source, prefix=prefix))
+        entries.append(Queued(queue_id, part, next_attempt=now, expires=expires, source=source, priority=priority))
     return tuple(entries)
 
 

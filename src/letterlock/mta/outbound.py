@@ -78,10 +78,12 @@ class Outbound:
         # A host's slots live as long as something is under way to it.
         self._slots: WeakValueDictionary[Endpoint, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def deliver(self, envelope: Envelope, content: bytes, *, route: str = "") -> tuple[Outcome, ...]:
+    async def deliver(
+        self, envelope: Envelope, content: bytes, *, route: str = "", priority: int = 0
+    ) -> tuple[Outcome, ...]:
         """Send one message to all recipients of `envelope`; return their outcomes in order.
 
-        `route` ("host" or "host:port") takes the place of MX.
+        `route` ("host" or "host:port") takes the place of MX; `priority` is MT-PRIORITY.
         """
         domains = dict.fromkeys(recipient.forward_path.domain for recipient in envelope.recipients)
         outcomes: dict[int, Outcome] = {}
@@ -91,7 +93,7 @@ class Outbound:
             found = await drive(
                 find_route(domain, self._settings.routing, self._entropy, override=route), self._resolver
             )
-            outcomes.update(zip(numbers, await self._by_route(found, part, content), strict=True))
+            outcomes.update(zip(numbers, await self._by_route(found, part, _Content(content, priority)), strict=True))
         return tuple(outcomes[number] for number in range(len(envelope.recipients)))
 
     async def close(self) -> None:
@@ -102,7 +104,7 @@ class Outbound:
             connection.cancel_expiry()
         await asyncio.gather(*(connection.client.quit() for connection in waiting))
 
-    async def _by_route(self, route: Route, envelope: Envelope, content: bytes) -> list[Outcome]:
+    async def _by_route(self, route: Route, envelope: Envelope, content: _Content) -> list[Outcome]:
         if route.hindrance is not None:
             hindrance = route.hindrance
             return [
@@ -128,7 +130,7 @@ class Outbound:
         return last.outcomes(envelope)
 
     async def _by_endpoint(
-        self, domain: str, hop: Hop, endpoint: Endpoint, envelope: Envelope, content: bytes
+        self, domain: str, hop: Hop, endpoint: Endpoint, envelope: Envelope, content: _Content
     ) -> list[Outcome] | _Attempt:
         """Return the outcomes that this endpoint decided, or why it decided nothing."""
         slot = self._slots.get(endpoint)
@@ -136,7 +138,7 @@ class Outbound:
             self._slots[endpoint] = slot = asyncio.Semaphore(self._settings.connections_per_host)
         async with slot:
             try:
-                demand = await self._demand(domain, hop, wish_of(envelope, content))
+                demand = await self._demand(domain, hop, wish_of(envelope, content.octets))
                 key = (hop.host.name, endpoint, demand.label)
                 return await self._over_connection(key, hop, endpoint, demand, envelope, content)
             except Refused as refused:
@@ -162,7 +164,7 @@ class Outbound:
         endpoint: Endpoint,
         demand: TlsDemand,
         envelope: Envelope,
-        content: bytes,
+        content: _Content,
     ) -> list[Outcome]:
         waiting = self._idle.get(key, [])
         while waiting:
@@ -189,7 +191,7 @@ class Outbound:
         endpoint: Endpoint,
         demand: TlsDemand,
         envelope: Envelope,
-        content: bytes,
+        content: _Content,
     ) -> list[Outcome]:
         client = connection.client
         replies: list[Reply] = []
@@ -198,7 +200,7 @@ class Outbound:
         try:
             for start in range(0, len(envelope.recipients), limit):
                 part = replace(envelope, recipients=envelope.recipients[start : start + limit])
-                replies += await client.transfer(part, content)
+                replies += await client.transfer(part, content.octets, priority=content.priority)
         except BaseException as fault:
             client.stream.abort()
             if isinstance(fault, PeerFault) and (replies or client.has_sent_content):
@@ -295,6 +297,14 @@ class Outbound:
         if not self._idle.get(key):
             self._idle.pop(key, None)
         connection.leave()
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What is sent, apart from to whom."""
+
+    octets: bytes
+    priority: int
 
 
 class _LostInTransfer(PeerFault):

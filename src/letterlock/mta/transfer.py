@@ -23,6 +23,6 @@ def transfer_over(outbound: Outbound, store: Store) -> Transfer:
             content = await store.read(entry.content)
         except Refused as refused:  # what is owed must be there; where it is not, a person has to look
             raise Unavailable(f"the octets of {entry.queue_id} cannot be read: {refused}") from refused
-        return await outbound.deliver(entry.envelope, content, route=entry.route)
+        return await outbound.deliver(entry.envelope, content, route=entry.route, priority=entry.priority)
 
     return transfer

@@ -9,6 +9,7 @@ Limits: those of formats/reports/containers.py; files of more than `_LARGEST_FIL
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from letterlock.formats.reports import dmarc_aggregate, failure, tlsrpt
 from letterlock.formats.reports.containers import Document, unpack
 from letterlock.postmaster.report_store import ReportStore
 
+_MBOX_LINE = re.compile(rb"\n\r?\nFrom [^\n]*\n")
 _LARGEST_FILE = 100_000_000
 
 
@@ -32,13 +34,19 @@ class Received:
     problems: tuple[str, ...] = ()
 
 
-def receive(store: ReportStore, octets: bytes, source: str, now: int) -> Iterator[Received]:
-    """Keep every report in an octet string; yield what became of each."""
+def receive(
+    store: ReportStore, octets: bytes, source: str, now: int, *, keeps_broken: bool = True
+) -> Iterator[Received]:
+    """Keep every report in an octet string; yield what became of each.
+
+    Without `keeps_broken`, what holds no report at all (ordinary mail) is passed over.
+    """
     try:
         report = failure.parse(octets)
     except Malformed:
         for document in unpack(octets, source):
-            yield _keep(store, document, source, now)
+            if keeps_broken or document.octets:
+                yield _keep(store, document, source, now)
         return
     is_new = store.add_failure(report, _digest(octets), source, now, octets)
     yield Received(source, "failure", report.reported_domain, is_new)
@@ -56,7 +64,16 @@ def receive_path(store: ReportStore, path: Path, now: int) -> Iterator[Received]
         except OSError as error:
             yield Received(str(one), "broken", "", False, (f"cannot be read: {error.strerror}",))
             continue
-        yield from receive(store, octets, str(one), now)
+        for number, message in enumerate(_messages(octets), 1):
+            yield from receive(store, message, f"{one}:{number}" if message is not octets else str(one), now)
+
+
+def _messages(octets: bytes) -> list[bytes]:
+    """Return the messages of a mailbox file (mbox), or the octets as they are."""
+    if not octets.startswith(b"From "):
+        return [octets]
+    parts = _MBOX_LINE.split(b"\n\n" + octets)
+    return [part for part in parts if part.strip()]
 
 
 def _keep(store: ReportStore, document: Document, source: str, now: int) -> Received:

@@ -10,6 +10,7 @@ Limits: `SendSettings.most_octets` a report, `most_reports` a run, eight destina
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import Awaitable, Callable
@@ -56,6 +57,17 @@ class ReportMessage:
 
     envelope: Envelope
     octets: bytes
+
+
+def last_interval(now: int, length: int) -> tuple[int, int]:
+    """Return the begin and end of the last whole interval before `now`."""
+    end = now - now % length
+    return end - length, end
+
+
+def drafts_of(ledger: Ledger, reporter: Reporter, begin: int, end: int) -> tuple[Drafted, ...]:
+    """Return the reports of an interval, sent or not."""
+    return draft(ledger.read(kind="assessed", since=begin, until=end), reporter, begin, end)
 
 
 def due_at(report_id: str, end: int, spread_seconds: int) -> int:
@@ -114,18 +126,14 @@ class AggregateSender:
         self._log = log
         self._post = post
 
-    def drafts(self, now: int) -> tuple[Drafted, ...]:
-        """Return the reports of the last whole interval, sent or not: the preview of a run."""
-        length = self.settings.interval_seconds
-        end = now - now % length
-        entries = self._ledger.read(kind="assessed", since=end - length, until=end)
-        return draft(entries, self.settings.reporter, end - length, end)
-
     async def run(self, now: int) -> int:
         """Send every report of the last whole interval that is due and was not sent; return how many left."""
+        begin, end = last_interval(now, self.settings.interval_seconds)
+        # A day of mail takes longer to read than sessions should wait.
+        drafts = await asyncio.to_thread(drafts_of, self._ledger, self.settings.reporter, begin, end)
         sent = {entry.transaction for entry in self._ledger.read(kind=KIND, since=now - 3 * 86_400)}
         left = 0
-        for drafted in self.drafts(now):
+        for drafted in drafts:
             report = drafted.report
             is_due = due_at(report.report_id, report.end, self.settings.spread_seconds) <= now
             if is_due and report.report_id not in sent and left < self.settings.most_reports:

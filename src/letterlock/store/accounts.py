@@ -215,6 +215,14 @@ class Accounts:
         ).fetchone()
         return (str(row[0]), float(row[1]), int(row[2]), int(row[3])) if row else None
 
+    def secret(self, name: str) -> bytes:
+        """Return 32 secret octets of this name, made when first asked for."""
+        with self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO secrets VALUES (?, ?)", (name, self._entropy.octets(32)))
+            row = self._connection.execute("SELECT octets FROM secrets WHERE name = ?", (name,)).fetchone()
+        assert row is not None
+        return bytes(row[0])
+
     # questions, quick
 
     def account(self, name: str) -> Account | None:
@@ -252,6 +260,11 @@ class Accounts:
         for address, target in self._connection.execute("SELECT address, target FROM aliases ORDER BY 1, 2"):
             found.setdefault(str(address), []).append(str(target))
         return {address: tuple(targets) for address, targets in found.items()}
+
+    def quota_of(self, name: str) -> int:
+        """Return how many octets an account may hold, 0 for no limit."""
+        row = self._connection.execute("SELECT quota_octets FROM accounts WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else 0
 
     def may_send_as(self, name: str, address: Address) -> bool:
         """Tell whether an address is the account's own: one of its addresses, sub-addresses aside."""

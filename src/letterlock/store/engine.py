@@ -48,6 +48,7 @@ from letterlock.store.interface import (
     QueueEntry,
     QueueFilter,
     Receipt,
+    Refusal,
     Refused,
     Settlement,
     Transaction,
@@ -55,7 +56,7 @@ from letterlock.store.interface import (
 )
 from letterlock.store.live import Handle
 from letterlock.store.recover import Recovered, recover
-from letterlock.store.snapshot import UidRanges, to_ranges
+from letterlock.store.snapshot import UidRanges, join_ranges
 
 _CHOSEN_AN_ENTRY = 5000
 
@@ -72,6 +73,7 @@ class LogStore(Core):
     def __init__(self, settings: StoreSettings, recovered: Recovered, clock: Clock) -> None:
         super().__init__(settings, recovered, clock)
         self._derived = Derived()
+        self._quota_of: Callable[[str], int] = lambda _account: 0
         self._taking = asyncio.Lock()
 
     async def commit(self, transaction: Transaction) -> Receipt:
@@ -137,6 +139,16 @@ class LogStore(Core):
         """Return what the account holds."""
         return self._directory.usage(account)
 
+    def obey_quotas(self, quota_of: Callable[[str], int]) -> None:
+        """Let `append` and `copy` keep to the octets an account may hold, 0 for no limit."""
+        self._quota_of = quota_of
+
+    def _demand_quota(self, mailbox: int, octets: int) -> None:
+        account = self._directory.number(mailbox).account
+        quota = self._quota_of(account)
+        if quota and self._directory.usage(account).octets + octets > quota:
+            raise Refused(Refusal.OVERQUOTA, account)
+
     # messages
 
     async def open(self, mailbox: int) -> OpenMailbox:
@@ -156,6 +168,7 @@ class LogStore(Core):
             )
             for message in messages
         )
+        self._demand_quota(mailbox, sum(length for length, _, _ in described))
         octets = tuple(chunk for message in messages for chunk in message.octets)
         placed = await self._change(Appended(mailbox, instant, described), octets)
         assert isinstance(placed, tuple)
@@ -178,6 +191,10 @@ class LogStore(Core):
 
     async def copy(self, mailbox: int, uids: UidRanges, target: int) -> Copied:
         """Copy messages."""
+        source = Handle(await self._load(mailbox))
+        shot = source.snapshot()
+        source.close()
+        self._demand_quota(target, sum(sum(shot.sizes[run.start : run.stop]) for run in shot.slots(uids)))
         return await self._copy(mailbox, uids, target, move=False)
 
     async def move(self, mailbox: int, uids: UidRanges, target: int) -> Copied:
@@ -206,7 +223,7 @@ class LogStore(Core):
                 "SELECT first, last FROM vanished WHERE mailbox = ? AND modseq > ? ORDER BY first",
                 (mailbox, since_modseq),
             )
-            return to_ranges([uid for first, last in rows for uid in range(int(first), int(last) + 1)])
+            return join_ranges([(int(first), int(last)) for first, last in rows])
 
         return await self._ask(question)
 

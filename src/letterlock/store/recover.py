@@ -97,6 +97,8 @@ def recover(folder: Path, segment_octets: int) -> Recovered:
             report.strange.append(f"the index is damaged and was made again from the log: {error}")
             (folder / SUSPECT_NAME).touch()
             recovered = _open(folder, segment_octets, lock, report)
+    except Malformed as error:  # a newer program wrote it, or a fault of ours: nothing is lost by stopping here
+        raise Unavailable(f"the log of {folder} holds what this program does not know: {error}") from None
     except OSError as error:
         raise Unavailable(f"opening the store {folder} failed: {error.strerror or error}") from None
     except apsw.Error as error:
@@ -172,11 +174,19 @@ def _read_ends(
     found: list[Found] = []
     ends: dict[int, tuple[int, int]] = {}
     log = folder / "log"
-    for number in segments_in(log):
+    numbers = segments_in(log)
+    for (number,) in connection.execute("SELECT id FROM segments WHERE live > 0"):
+        if number not in numbers:
+            report.strange.append(f"segment {number:010x} is missing: what it held cannot be read")
+    for number in numbers:
         path = path_of(log, number)
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             start, checksum = known.get(number) or (FIRST_OFFSET, read_header(descriptor, number))
+            size = os.fstat(descriptor).st_size
+            if size < start:  # nobody appends to it any more; what is left of it can be read
+                report.strange.append(f"segment {number:010x} has {size} octets where {start} were written")
+                continue
             end = start
             for record in scan(descriptor, number, start, checksum):
                 found.append(record)

@@ -92,9 +92,12 @@ def test_reads_lists_as_the_standard_and_the_wild_write_them(value: str, items: 
         ("a@b.test (unclosed", Kind.UNCLOSED_COMMENT),
         ("a@(hidden)b.test", Kind.COMMENT_IN_ADDRESS),
         ("<a@b.test", Kind.UNCLOSED_ANGLE),
+        ("a@b.test>", Kind.UNCLOSED_ANGLE),
         ("friends: a@b.test", Kind.UNCLOSED_GROUP),
         ("root", Kind.NO_DOMAIN),
         ("a@b@c.test", Kind.BAD_ADDRESS),
+        ("ceo@bank.test <a@evil.test>", Kind.BAD_ADDRESS),
+        ("Mary\\Smith <a@b.test>", Kind.BAD_ADDRESS),
         ("<a@b.test> <c@d.test>", Kind.BAD_ADDRESS),
     ],
 )

@@ -27,6 +27,8 @@ def test_a_good_header_section_has_no_defects() -> None:
         (b"Subject: \x00\r\n", Kind.NUL),
         (b"Subject: a\rb\r\n", Kind.BARE_CR),
         (b"Subject: a\n", Kind.BARE_LF),
+        (b"To: a@b.test c\r\n", Kind.BAD_ADDRESS),
+        (b"Cc: =?utf-8?b?!?= <a@b.test>\r\n", Kind.BAD_ENCODED_WORD),
         (b"Message-ID: two words\r\n", Kind.BAD_MESSAGE_ID),
         (b"Subject: " + b"x" * 1000 + b"\r\n", Kind.LONG_LINE),
     ],

@@ -46,6 +46,7 @@ def test_decodes(text: str, decoded: str) -> None:
     [
         ("=?utf-8?B?%%%?=", Kind.BAD_ENCODED_WORD),
         ("=?utf-8?B?QUI?=", Kind.BAD_ENCODED_WORD),
+        ("=?utf-8?Q?never ends", Kind.BAD_ENCODED_WORD),
         ("=?nonsense?Q?a?=", Kind.UNKNOWN_CHARSET),
         ("=?utf-8?Q?=FF?=", Kind.BAD_CHARSET_OCTETS),
         ("a=?utf-8?Q?b?=", Kind.ENCODED_WORD_LOOSE),

@@ -18,6 +18,7 @@ from letterlock.formats.mime.content_type import parse_content_type, parse_dispo
         ("text", "text/plain", {}),
         ("", "text/plain", {}),
         ("a/b/c", "text/plain", {}),
+        ('text/"html"', "text/plain", {}),
         ("text/pl@in; charset=utf-8", "text/plain", {"charset": "utf-8"}),
     ],
 )

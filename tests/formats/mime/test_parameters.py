@@ -64,6 +64,8 @@ def test_reads(value: str, parameters: dict[str, str]) -> None:
         ("a; x*=b", Kind.BAD_PARAMETER),
         ("a; x*=nonsense''%FF", Kind.UNKNOWN_CHARSET),
         ('a; x="', Kind.UNCLOSED_QUOTE),
+        ("a; boundary=b c", Kind.BOUNDARY_UNQUOTED),
+        ("a (b); x=y", Kind.COMMENT_IN_TYPE),
     ],
 )
 def test_names_what_is_wrong(value: str, kind: Kind) -> None:

@@ -85,6 +85,7 @@ def test_nothing_shown_acts_on_a_terminal() -> None:
         (b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n", Kind.ENCODED_COMPOSITE),
         (b"junk\r\n", Kind.HEADER_JUNK),
         (b"Subject: a\xffb\r\n", Kind.RAW_8BIT),
+        (b"Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\nQU!J", Kind.BAD_BASE64),
         (b"\r\na\0b", Kind.NUL),
         (b"\r\na\rb", Kind.BARE_CR),
     ],

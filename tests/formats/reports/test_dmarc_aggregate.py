@@ -294,4 +294,5 @@ def test_redaction_leaves_no_person() -> None:
     redacted = failure.redacted_header(header)
     assert b"ada" not in redacted
     assert b"rose@" not in redacted
+    assert b"Rose" not in redacted
     assert b"redacted@rosewood.test" in redacted

@@ -111,6 +111,9 @@ def test_extensions_are_used_only_where_offered() -> None:
     client = offering("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "REQUIRETLS")
     replies, _ = run(client.transfer(envelope, b"\xff"), [])
     assert [answer.status for answer in replies] == ["5.7.30"]
+    urgent = offering("PIPELINING", "MT-PRIORITY")
+    _, sent = run(urgent.transfer(ENVELOPE, b"", priority=-2), [b"550 a\r\n503 b\r\n503 c\r\n503 d\r\n"])
+    assert sent[0].startswith(b"MAIL FROM:<x@harbor.test> MT-PRIORITY=-2\r\n")
     client.tls_begun()
     client.offer = offering("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "REQUIRETLS").offer
     _, sent = run(client.transfer(envelope, b"\xff"), [b"250 a\r\n250 b\r\n354 c\r\n", b"250 d\r\n"])

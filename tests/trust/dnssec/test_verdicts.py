@@ -138,3 +138,20 @@ async def test_without_an_anchor_nothing_is_claimed(served: NameServer, tmp_path
     assert (answer.outcome, answer.security) == (FOUND, Security.INDETERMINATE)
     await opened.aclose()
     await server.aclose()
+
+
+async def test_the_evidence_is_the_way_from_the_anchor_and_nothing_else(system: SystemResolver) -> None:
+    """Each step once; what an earlier question passed on its way elsewhere is no evidence for a later one."""
+    await system.resolver.ask(Question("abroad.hashed.test", "A"))
+    answer = await system.resolver.ask(Question("alias.good.test", "A"))
+    subjects = [step.subject for step in answer.evidence]
+    assert subjects == [
+        ".",
+        ". DNSKEY",
+        "test. DS",
+        "test. DNSKEY",
+        "good.test. DS",
+        "good.test. DNSKEY",
+        "alias.good.test. CNAME",
+        "www.good.test. A",
+    ]

@@ -10,6 +10,7 @@ import pytest
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import signed as signed_format
 from letterlock.formats.imf.header import read_header
+from letterlock.formats.mime.entity import parse
 from letterlock.formats.mime.transfer import encode_base64
 from letterlock.formats.x509.crl import Reason, Revoked
 from letterlock.formats.x509.name import Name
@@ -51,7 +52,6 @@ def test_a_good_message(people, message: bytes, options: dict[str, object]) -> N
 def test_the_prepared_text_is_what_was_written(people, message: bytes) -> None:
     """8-bit text, spaces at line ends and From lines travel encoded, and come out as they were."""
     unwrapped = unwrap(_sign(people, message))
-    from letterlock.formats.mime.entity import parse
 
     assert unwrapped.content.isascii()
     assert parse(unwrapped.content).content() == "Grüße,  \r\nFrom here on\r\n".encode()
@@ -347,3 +347,14 @@ def test_a_signed_layer_is_listed_once(people, message: bytes) -> None:
     """The layers of a plain signed message: one."""
     (layer,) = unwrap(_sign(people, message)).layers
     assert isinstance(layer, SignedLayer)
+
+
+def test_binary_content_is_not_touched(people) -> None:
+    """A binary attachment with bare line feeds comes out of signature and encryption as it went in."""
+    body = bytes(range(256)) * 3
+    head = b"From: ada@rosewood.test\r\nMIME-Version: 1.0\r\nContent-Type: image/x\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+    bob = people.named("bob")
+    signed = _sign(people, head + body)
+    sealed = protect.encrypt_message(head + body, (To(bob.certificate),))
+    for message, ring in ((signed, None), (sealed, bob.ring)):
+        assert parse(unwrap(message, ring).content).content() == body

@@ -76,12 +76,16 @@ class Context:
         return mailbox
 
     async def demand_room(self, octets: int) -> None:
-        """Raise No where so much more would exceed the account's quota (RFC 9208 section 5.3)."""
+        """Raise No where so much more would exceed the account's quota (RFC 9208 section 4.3.1)."""
+        limit = self.quota_octets
+        if limit and (await self.store.usage(self.account)).octets + octets > limit:
+            raise No("the account's quota is used up", b"OVERQUOTA")
+
+    @property
+    def quota_octets(self) -> int:
+        """What the account may hold now, 0 without a limit."""
         account = self._accounts.account(self.account)
-        if account is not None and account.quota_octets:
-            usage = await self.store.usage(self.account)
-            if usage.octets + octets > account.quota_octets:
-                raise No("the account's quota is used up", b"OVERQUOTA")
+        return 0 if account is None else account.quota_octets
 
     def manner(self, *, with_uid: bool = False) -> Manner:
         """Return how this client is told of changes; `with_uid` during UID commands."""

@@ -34,7 +34,6 @@ Send = Callable[[bytes], Awaitable[None]]
 
 ENVELOPES = Derivation("imap-envelope", encode_envelope, of_header=True)
 BODIES = Derivation("imap-body", encode_body, of_header=False)
-LISTED_FIELDS = Derivation("imap-fields", header_fields.record, of_header=True)
 BODYSTRUCTURES = Derivation("imap-bodystructure", encode_bodystructure, of_header=False)
 _DERIVED = {
     Attribute.ENVELOPE: ENVELOPES,
@@ -46,11 +45,13 @@ _FORMS = {
     Attribute.FLAGS: b" (%b)",
     Attribute.SIZE: b" %d",
     Attribute.MODSEQ: b" (%d)",
+    Attribute.EMAIL_ID: b" (M%d)",
 }
 _NUMBERS: dict[FetchItem, Callable[[Snapshot], Sequence[int]]] = {
     Attribute.UID: lambda snapshot: snapshot.uids,
     Attribute.SIZE: lambda snapshot: snapshot.sizes,
     Attribute.MODSEQ: lambda snapshot: snapshot.modseqs,
+    Attribute.EMAIL_ID: lambda snapshot: snapshot.contents,
 }
 
 
@@ -103,6 +104,10 @@ class Fetch:
             return map(self._view.flag_table(snapshot).__getitem__, flag_words(snapshot, slots))
         if item is Attribute.INTERNALDATE:
             return map(_internal_date, pick(snapshot.internal_dates, slots))
+        if item is Attribute.SAVE_DATE:
+            return map(_internal_date, pick(snapshot.save_dates, slots))
+        if item is Attribute.THREAD_ID:
+            return [b"NIL"] * len(slots)  # RFC 8474 section 5.2: threads are not made
         return pick(_NUMBERS[item](snapshot), slots)
 
     async def _cut(self, section: Section, contents: Sequence[int], sizes: Sequence[int]) -> list[bytes | None]:
@@ -121,7 +126,7 @@ class Fetch:
     async def _cut_header(self, section: Section, contents: Sequence[int], sizes: Sequence[int]) -> list[bytes | None]:
         found: list[bytes | None] = [None] * len(contents)
         if section.extract is Extract.HEADER_FIELDS and header_fields.is_listed(section.fields):
-            kept = await LISTED_FIELDS.each(self._store, contents, sizes)
+            kept = await header_fields.LISTED_FIELDS.each(self._store, contents, sizes)
             found = [None if one is None else header_fields.select(one, section.fields) for one in kept]
             found = [None if fields is None else as_literal(fields, section) for fields in found]
         missing = [at for at, value in enumerate(found) if value is None]

@@ -1,7 +1,7 @@
 """The header fields that mail programs ask for in their lists, kept by the store so that a list needs no message read.
 
 For each message the fields of `LISTED` are kept, byte for byte and in their order. HEADER.FIELDS for names among them
-is answered from there with one regular expression; any other name goes to the message itself.
+is answered from there with one regular expression, and SEARCH looks there too; any other name goes to the message.
 
 Limits: RECORD_OCTETS are kept of a message; one whose listed fields are longer is read each time.
 """
@@ -11,13 +11,15 @@ from __future__ import annotations
 import functools
 import re
 
+from letterlock.access.imap.contents import Derivation
 from letterlock.formats.imf.header import read_header
 
-# What neomutt, Thunderbird, Apple's and Google's programs, K-9 and mbsync ask for.
+# What neomutt, Thunderbird, Apple's and Google's programs, K-9 and mbsync ask for, but for what is long.
 LISTED = frozenset(
     b"bcc cc chat-version content-class content-description content-transfer-encoding content-type date from importance"
     b" in-reply-to lines list-id list-post list-subscribe list-unsubscribe message-id mime-version newsgroups priority"
-    b" references reply-to sender subject to user-agent x-label x-original-to x-priority".split()
+    b" references reply-to sender subject to user-agent x-label x-original-to x-priority"
+    b" x-uniform-type-identifier x-universally-unique-identifier".split()
 )
 RECORD_OCTETS = 16 * 1024
 _TOO_LONG = b"\0"
@@ -29,6 +31,9 @@ def record(octets: bytes) -> bytes:
     return kept if len(kept) <= RECORD_OCTETS else _TOO_LONG
 
 
+LISTED_FIELDS = Derivation("imap-fields", record, of_header=True)
+
+
 def is_listed(names: tuple[bytes, ...]) -> bool:
     """Whether records hold all these fields."""
     return all(name.lower() in LISTED for name in names)
@@ -36,9 +41,13 @@ def is_listed(names: tuple[bytes, ...]) -> bool:
 
 def select(kept: bytes, names: tuple[bytes, ...]) -> bytes | None:
     """Return the fields of these names and the empty line that follows them, None where the record cannot tell."""
-    if kept == _TOO_LONG:
-        return None
-    return b"".join(_pattern(names).findall(kept)) + b"\r\n"
+    found = fields(kept, names)
+    return None if found is None else b"".join(found) + b"\r\n"
+
+
+def fields(kept: bytes, names: tuple[bytes, ...]) -> list[bytes] | None:
+    """Return the fields of these names, whole, None where the record cannot tell."""
+    return None if kept == _TOO_LONG else _pattern(names).findall(kept)
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,10 +1,13 @@
 """Commands on mailboxes: SELECT, CREATE and their kin, LIST, STATUS, APPEND.
 
 Standards: RFC 9051 section 6.3; RFC 3501 section 6.3 (RECENT and UNSEEN at SELECT), RFC 4315 (APPENDUID),
-RFC 6154 (special use), RFC 7162 section 3.1.2 (HIGHESTMODSEQ) and section 3.2.5 (QRESYNC), RFC 7889 (APPENDLIMIT).
+RFC 6154 (special use), RFC 7162 section 3.1.2 (HIGHESTMODSEQ) and section 3.2.5 (QRESYNC), RFC 7889 (APPENDLIMIT),
+RFC 8474 section 4 (MAILBOXID), RFC 9208 section 4 (QUOTA).
 """
 
 from __future__ import annotations
+
+from itertools import compress
 
 from letterlock.access.imap.answer import No
 from letterlock.access.imap.context import Context, Done, flag_names
@@ -16,7 +19,7 @@ from letterlock.protocols.imap import command as c
 from letterlock.protocols.imap import response
 from letterlock.protocols.imap.sequence_set import LARGEST, SequenceSet
 from letterlock.store.interface import Mailbox, NewMessage
-from letterlock.store.snapshot import SEEN
+from letterlock.store.snapshot import DELETED, SEEN
 
 _SPECIAL_USES = {
     use.lower(): use for use in ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash")
@@ -65,6 +68,7 @@ def _opening(context: Context, view: View, mailbox: Mailbox) -> list[bytes]:
     lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % told.uid_validity)
     lines.append(b"* OK [UIDNEXT %d] Next UID\r\n" % told.uid_next)
     lines.append(b"* OK [HIGHESTMODSEQ %d] Newest change\r\n" % told.highest_modseq)
+    lines.append(b"* OK [MAILBOXID (F%d)] Its id\r\n" % told.mailbox)
     return lines
 
 
@@ -77,8 +81,8 @@ async def create(context: Context, _tag: bytes, command: c.Create) -> Done:
             raise No("this special use is not known here", b"USEATTR")  # RFC 6154 section 3
     if not command.mailbox:
         raise No("a mailbox needs a name", b"CANNOT")
-    await context.store.create(context.account, command.mailbox, use)
-    return Done("created")
+    made = await context.store.create(context.account, command.mailbox, use)
+    return Done("created", b"MAILBOXID (F%d)" % made.id)
 
 
 async def delete(context: Context, _tag: bytes, command: c.Delete) -> Done:
@@ -118,7 +122,7 @@ async def list_names(context: Context, _tag: bytes, command: c.List) -> Done:
     for listed in list_mailboxes(command, mailboxes, subscriptions):
         line = listed.encode(utf8=utf8, lsub=command.lsub)
         if command.status and listed.mailbox is not None:
-            line += _status_line(context, listed.mailbox, command.status)
+            line += await _status_line(context, listed.mailbox, command.status)
         await context.send(line)
     return Done("listed")
 
@@ -133,11 +137,11 @@ async def status(context: Context, _tag: bytes, command: c.Status) -> Done:
     """Tell the counts of a mailbox."""
     context.condstore = context.condstore or c.StatusItem.HIGHESTMODSEQ in command.items
     mailbox = await context.mailbox(command.mailbox)
-    context.write(_status_line(context, mailbox, command.items))
+    context.write(await _status_line(context, mailbox, command.items))
     return Done("that is the status")
 
 
-def _status_line(context: Context, mailbox: Mailbox, items: tuple[c.StatusItem, ...]) -> bytes:
+async def _status_line(context: Context, mailbox: Mailbox, items: tuple[c.StatusItem, ...]) -> bytes:
     values = {
         c.StatusItem.MESSAGES: mailbox.messages,
         c.StatusItem.UIDNEXT: mailbox.uid_next,
@@ -149,8 +153,38 @@ def _status_line(context: Context, mailbox: Mailbox, items: tuple[c.StatusItem, 
         c.StatusItem.HIGHESTMODSEQ: mailbox.highest_modseq,
         c.StatusItem.APPENDLIMIT: context.settings.message_octets,
     }
-    told = response.parenthesised(b"%b %d" % (item.value, values[item]) for item in items)
-    return b"* STATUS %b %b\r\n" % (response.mailbox(context.wire(mailbox.name)), told)
+    if c.StatusItem.DELETED_STORAGE in items:
+        values[c.StatusItem.DELETED_STORAGE] = await _deleted_octets(context, mailbox)
+    told = [b"%b %d" % (item.value, values[item]) for item in items if item in values]
+    if c.StatusItem.MAILBOX_ID in items:
+        told.append(b"MAILBOXID (F%d)" % mailbox.id)
+    return b"* STATUS %b %b\r\n" % (response.mailbox(context.wire(mailbox.name)), response.parenthesised(told))
+
+
+async def _deleted_octets(context: Context, mailbox: Mailbox) -> int:
+    if not mailbox.deleted:
+        return 0
+    opened = await context.store.open(mailbox.id)
+    snapshot = opened.snapshot()
+    opened.close()
+    return sum(compress(snapshot.sizes, snapshot.selector(DELETED)))
+
+
+async def quota(context: Context, _tag: bytes, command: c.GetQuota) -> Done:
+    """Tell what the account may hold and does; the one root is named ""."""
+    limit = context.quota_octets
+    if command.mailbox is not None:
+        mailbox = await context.mailbox(command.mailbox)
+        context.write(
+            b"* QUOTAROOT %b%b\r\n" % (response.mailbox(context.wire(mailbox.name)), b' ""' if limit else b"")
+        )
+    elif command.root or not limit:
+        raise No("there is no such quota root", b"NONEXISTENT")
+    if limit:
+        usage = await context.store.usage(context.account)
+        # RFC 9208 section 5.1: in units of 1024 octets
+        context.write(b'* QUOTA "" (STORAGE %d %d)\r\n' % (-(-usage.octets // 1024), limit // 1024))
+    return Done("that is the quota")
 
 
 async def append(context: Context, _tag: bytes, command: c.Append) -> Done:

@@ -74,8 +74,7 @@ async def _mark_seen(context: Context, view: View, slots: Slots) -> bool:
     if not unseen:
         return False
     stored = await context.store.store_flags(view.mailbox, view.uid_ranges(unseen), FlagChange.ADD, (SEEN,))
-    known = (stored.changed, stored.modseq)
-    for line in view.updates(context.manner(with_uid=True), may_expunge=False, known=known):
+    for line in view.updates(context.manner(with_uid=True), may_expunge=False, own_modseq=stored.modseq):
         await context.send(line)
     return True
 
@@ -153,7 +152,7 @@ async def store(context: Context, _tag: bytes, command: c.Store) -> Done:
     if not command.silent or context.condstore:
         await context.send(_stored_rows(context, view, now, slots, command))
     manner = context.manner(with_uid=command.uid)
-    for line in view.updates(manner, may_expunge=command.uid, known=(stored.changed, stored.modseq)):
+    for line in view.updates(manner, may_expunge=command.uid, own_modseq=stored.modseq):
         await context.send(line)
     return _stored(view, stored, uid=command.uid)
 

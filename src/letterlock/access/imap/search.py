@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from letterlock.access.imap import header_fields
 from letterlock.access.imap.contents import chunks, read_each, read_heads
-from letterlock.access.imap.view import View, pick, slots_in
+from letterlock.access.imap.view import Slots, View, pick, slots_in
 from letterlock.formats.imf.dates import parse_date
 from letterlock.formats.imf.encoded_words import decode
-from letterlock.formats.imf.header import Header, read_header
+from letterlock.formats.imf.header import read_header
 from letterlock.formats.mime.entity import Entity, parse
+from letterlock.formats.octets import unfold
 from letterlock.protocols.imap import search_key as k
 from letterlock.protocols.imap.sequence_set import SequenceSet
 from letterlock.store.interface import Contents
@@ -60,7 +62,9 @@ class Search:
             case _:
                 return candidates & int.from_bytes(self._column(key), "little")
 
-    def _column(self, key: k.Numbered | k.Flagged | k.Arrived | k.Sized | k.ChangedSince) -> bytes:
+    def _column(
+        self, key: k.Numbered | k.Flagged | k.Arrived | k.Saved | k.EmailId | k.Sized | k.ChangedSince
+    ) -> bytes:
         snapshot = self._snapshot
         match key:
             case k.Numbered(numbers, uid):
@@ -69,13 +73,11 @@ class Search:
                 known = bytes(len(snapshot)) if flag == _RECENT else snapshot.selector(flag.decode("ascii"))
                 return known if present else known.translate(_INVERTED)
             case k.Arrived(relation, day):
-                start = int(datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp())
-                end = start + 86400
-                if relation is k.Relation.BEFORE:
-                    return bytes([instant < start for instant in snapshot.internal_dates])
-                if relation is k.Relation.SINCE:
-                    return bytes([instant >= start for instant in snapshot.internal_dates])
-                return bytes([start <= instant < end for instant in snapshot.internal_dates])
+                return _on_day(snapshot.internal_dates, relation, day)
+            case k.Saved(relation, day):
+                return _on_day(snapshot.save_dates, relation, day)
+            case k.EmailId(identity):
+                return bytes([b"M%d" % content == identity for content in snapshot.contents])
             case k.Sized(k.Relation.LARGER, octets):
                 return bytes([size > octets for size in snapshot.sizes])
             case k.Sized(_, octets):
@@ -94,15 +96,30 @@ class Search:
         return bytes(chosen)
 
     async def _by_header(self, key: k.HeaderContains | k.Sent, candidates: int) -> int:
-        test = _header_test(key)
+        name = b"date" if isinstance(key, k.Sent) else key.field
+        test = _field_test(key)
         chosen = bytearray(len(self._snapshot))
         slots = slots_in(candidates.to_bytes(len(chosen), "little"))
         for chunk in chunks(self._snapshot, slots, by_size=False):
-            heads = await read_heads(self._store, pick(self._snapshot.contents, chunk))
-            for slot, head in zip(chunk, heads, strict=True):
-                chosen[slot] = head is not None and test(read_header(head))
+            for slot, values in zip(chunk, await self._fields(name, chunk), strict=True):
+                chosen[slot] = any(map(test, values))
             await asyncio.sleep(0)
         return int.from_bytes(chosen, "little")
+
+    async def _fields(self, name: bytes, slots: Slots) -> list[list[bytes]]:
+        """Return the values of the fields of this name, unfolded, for each message."""
+        contents, sizes = pick(self._snapshot.contents, slots), pick(self._snapshot.sizes, slots)
+        found: list[list[bytes] | None] = [None] * len(contents)
+        if header_fields.is_listed((name,)):
+            for at, kept in enumerate(await header_fields.LISTED_FIELDS.each(self._store, contents, sizes)):
+                raw = None if kept is None else header_fields.fields(kept, (name,))
+                found[at] = None if raw is None else [unfold(field.partition(b":")[2]) for field in raw]
+        missing = [at for at, values in enumerate(found) if values is None]
+        heads = await read_heads(self._store, [contents[at] for at in missing])
+        for at, head in zip(missing, heads, strict=True):
+            header = read_header(head or b"")
+            found[at] = [field.unfolded for field in header.get_all(name.decode("ascii", "replace"))]
+        return [values or [] for values in found]
 
     async def _by_text(self, key: k.Contains, candidates: int) -> int:
         wanted = key.text.casefold()
@@ -118,6 +135,15 @@ class Search:
 
 
 _INVERTED = bytes((1, *(0 for _ in range(255))))
+
+
+def _on_day(instants: Sequence[int], relation: k.Relation, day: datetime.date) -> bytes:
+    start = int(datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp())
+    if relation is k.Relation.BEFORE:
+        return bytes([instant < start for instant in instants])
+    if relation is k.Relation.SINCE:
+        return bytes([instant >= start for instant in instants])
+    return bytes([start <= instant < start + 86400 for instant in instants])
 
 
 def _cost(key: k.SearchKey) -> int:
@@ -137,16 +163,16 @@ def _cost(key: k.SearchKey) -> int:
             return 0
 
 
-def _header_test(key: k.HeaderContains | k.Sent) -> Callable[[Header], bool]:
+def _field_test(key: k.HeaderContains | k.Sent) -> Callable[[bytes], bool]:
     if isinstance(key, k.Sent):
         relation, day = key.relation, key.date
-        return lambda header: _sent(header, relation, day)
-    name, wanted = key.field.decode("ascii", "replace"), key.text.casefold()
-    return lambda header: any(wanted in decode(field.text).casefold() for field in header.get_all(name))
+        return lambda value: _sent(value, relation, day)
+    wanted = key.text.casefold()
+    return lambda value: wanted in _decoded(value).casefold()
 
 
-def _sent(header: Header, relation: k.Relation, day: datetime.date) -> bool:
-    moment = parse_date(header.text("date"))
+def _sent(value: bytes, relation: k.Relation, day: datetime.date) -> bool:
+    moment = parse_date(value.decode("utf-8", "replace"))
     if moment is None:
         return False
     # RFC 9051 section 6.4.4: time and zone are disregarded, so it is the day as written.
@@ -160,9 +186,14 @@ def _sent(header: Header, relation: k.Relation, day: datetime.date) -> bool:
 
 
 def _texts(tree: Entity, with_header: bool) -> Iterator[str]:
-    for number, entity in tree.walk():
-        if number or with_header:
-            for field in entity.header:
-                yield decode(field.text) if number else f"{field.name}: {decode(field.text)}"
+    """Yield what BODY and TEXT look in: texts, the header sections of parts, and that of the message if wanted."""
+    for entity in tree.entities():
+        if with_header or entity is not tree:
+            yield _decoded(unfold(entity.header.raw))
         if entity.content_type.type == "text":
             yield entity.text()
+
+
+def _decoded(octets: bytes) -> str:
+    text = octets.decode("utf-8", "replace")
+    return decode(text) if "=?" in text else text

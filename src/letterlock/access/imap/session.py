@@ -5,7 +5,7 @@ either returns Done or raises No, and may put out untagged responses before. Whe
 mailbox that may be told now are told, then the tagged answer.
 
 Standards: RFC 9051 section 3 (states), section 5.4 (the inactivity timer), section 7.5.1 (when EXPUNGE may be told),
-RFC 2177 (IDLE), RFC 5161 (ENABLE), RFC 2971 (ID).
+RFC 2177 (IDLE), RFC 5161 (ENABLE), RFC 2971 (ID), RFC 6855 (UTF8=ACCEPT).
 Limits: AccessSettings; ServerConversation bounds what a client may send before it is understood.
 """
 
@@ -27,7 +27,7 @@ from letterlock.host.stream import DeadlinePassed, Stopping, Stream
 from letterlock.protocols.imap import command as c
 from letterlock.protocols.imap import response
 from letterlock.protocols.imap.parse import decode_base64
-from letterlock.protocols.imap.server import LineReceived, LiteralAwaited, Received, Refused
+from letterlock.protocols.imap.server import LineReceived, LiteralAwaited, Received, Refused, State
 from letterlock.store.interface import Refused as StoreRefused
 from letterlock.store.interface import Store
 
@@ -43,6 +43,7 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.List: mailboxes.list_names,
     c.Namespace: mailboxes.namespace,
     c.Status: mailboxes.status,
+    c.GetQuota: mailboxes.quota,
     c.Append: mailboxes.append,
     c.Close: messages.close,
     c.Unselect: messages.unselect,
@@ -56,9 +57,14 @@ HANDLERS: dict[type[c.Command], Handler] = {
 _ALWAYS = b"IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE SASL-IR"
 _AUTHENTICATED = (
     b" IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE"
-    b" ESEARCH SEARCHRES BINARY CONDSTORE QRESYNC STATUS=SIZE"
+    b" ESEARCH SEARCHRES BINARY CONDSTORE QRESYNC STATUS=SIZE OBJECTID SAVEDATE QUOTA QUOTA=RES-STORAGE UTF8=ACCEPT"
 )
-_ENABLED = {b"IMAP4REV2": b"IMAP4rev2", b"CONDSTORE": b"CONDSTORE", b"QRESYNC": b"QRESYNC"}
+_ENABLED = {
+    b"IMAP4REV2": b"IMAP4rev2",
+    b"CONDSTORE": b"CONDSTORE",
+    b"QRESYNC": b"QRESYNC",
+    b"UTF8=ACCEPT": b"UTF8=ACCEPT",
+}
 
 
 class MailboxGone(LetterlockError):
@@ -104,6 +110,9 @@ class ImapSession:
         while True:
             event = conversation.next_event()
             match event:
+                case None if conversation.state is State.LOGOUT:
+                    await self._context.flush()
+                    return
                 case None:
                     octets = await self._read()
                     if not octets:
@@ -237,8 +246,9 @@ class ImapSession:
         names = [_ENABLED[name] for name in dict.fromkeys(capabilities) if name in _ENABLED]
         context.qresync = context.qresync or b"QRESYNC" in names
         context.condstore = context.condstore or context.qresync or b"CONDSTORE" in names
-        if b"IMAP4rev2" in names:
-            context.rev2 = context.conversation.utf8 = True
+        context.rev2 = context.rev2 or b"IMAP4rev2" in names
+        # RFC 6855 section 3: names and quoted strings are UTF-8 from here on
+        context.conversation.utf8 = context.conversation.utf8 or context.rev2 or b"UTF8=ACCEPT" in names
         context.write(response.untagged(b" ".join([b"ENABLED", *names])))
         return Done("enabled")
 

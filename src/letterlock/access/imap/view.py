@@ -98,37 +98,29 @@ class View:
             return ((uids[slots.start], uids[slots.stop - 1]),) if slots else ()
         return tuple((uids[low], uids[high]) for low, high in ranges_of(slots))
 
-    def updates(self, manner: Manner, *, may_expunge: bool, known: tuple[UidRanges, int] | None = None) -> list[bytes]:
+    def updates(self, manner: Manner, *, may_expunge: bool, own_modseq: int = 0) -> list[bytes]:
         """Return the responses that bring the client up to date, and count them as told.
 
-        `known` are UIDs whose change to that modification sequence the client knows already (a STORE of its own).
+        What has the modification sequence `own_modseq` was changed by this session's own STORE, and is known.
         """
         told, now = self.told, self.opened.snapshot()
         if now is told or not now.exists:
             return []
-        grown = keeps_all(told, now)
-        if not grown and not may_expunge:
+        touched = self.opened.touched_since(told.highest_modseq)
+        vanished = _vanished(told, now, touched)
+        if vanished and not may_expunge:
             return []
-        vanished = [] if grown else _vanished(told, now)
         lines = list(_expunged(told, vanished, manner))
         remaining = len(told) - len(vanished)
         if len(now) > remaining:
             lines.append(b"* %d EXISTS\r\n" % len(now))
         lines.extend(self.flag_lines(now))
-        changed = self._changed(told, now, remaining, known)
+        slots = now.changed_since(told.highest_modseq) if touched is None else map(now.slot, touched)
+        modseqs = now.modseqs
+        changed = [slot for slot in slots if 0 <= slot < remaining and modseqs[slot] != own_modseq]
         lines.extend(self.flag_rows(now, changed, manner))
         self.told = now
         return lines
-
-    def _changed(self, told: Snapshot, now: Snapshot, remaining: int, known: tuple[UidRanges, int] | None) -> list[int]:
-        touched = self.opened.touched_since(told.highest_modseq)
-        slots = now.changed_since(told.highest_modseq) if touched is None else [now.slot(uid) for uid in touched]
-        changed = [slot for slot in slots if 0 <= slot < remaining]
-        if known is None or not changed:
-            return changed
-        ranges, modseq = known
-        own = {slot for run in now.slots(ranges) for slot in run}
-        return [slot for slot in changed if slot not in own or now.modseqs[slot] != modseq]
 
     def flag_rows(self, snapshot: Snapshot, slots: Iterable[int], manner: Manner) -> Iterator[bytes]:
         """Yield FETCH responses with the flags of these slots of `snapshot`, numbered as there."""
@@ -156,7 +148,12 @@ def keeps_all(told: Snapshot, now: Snapshot) -> bool:
     return now.uids is told.uids or now.uids[: len(told)] == told.uids
 
 
-def _vanished(told: Snapshot, now: Snapshot) -> list[int]:
+def _vanished(told: Snapshot, now: Snapshot, touched: list[int] | None) -> list[int]:
+    """Return the slots told of messages that are gone; `touched` are all UIDs that could be, where that is known."""
+    if touched is not None:
+        return [slot for uid in touched if now.slot(uid) < 0 and (slot := told.slot(uid)) >= 0]
+    if keeps_all(told, now):
+        return []
     present = set(now.uids)
     return [slot for slot, uid in enumerate(told.uids) if uid not in present]
 

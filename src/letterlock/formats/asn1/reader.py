@@ -319,6 +319,8 @@ def read_header(octets: bytes, start: int, limit: int) -> tuple[int, int, int]:
         tag = identifier & 0xDF
         if identifier & 0x1F == 0x1F:
             number = 0
+            if octets[position] == 0x80:
+                raise Malformed("a tag number with a leading zero", offset=start, clause="X.690 section 8.1.2.4.2")
             while True:
                 octet = octets[position]
                 position += 1
@@ -327,6 +329,8 @@ def read_header(octets: bytes, start: int, limit: int) -> tuple[int, int, int]:
                     break
                 if number >= 1 << 21:
                     raise Malformed("a tag number of more than 28 bits", offset=start, clause=_CLAUSE)
+            if number < 31:
+                raise Malformed("a small tag number in the long form", offset=start, clause="X.690 section 8.1.2.2")
             tag = tags.high(identifier & 0xC0, number)
         length = octets[position]
         position += 1

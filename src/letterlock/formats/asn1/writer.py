@@ -162,15 +162,28 @@ def canonical(source: Element) -> bytes:
     The order of a SET OF is kept as it came: producers that do not sort have signed it that way.
     """
     tag = source.tag
+    identifier = source.octets[source.start : source.start + _identifier_octets(source)]
     if not source.constructed:
-        return element(source.octets[source.start], source.value)
+        return _with_identifier(identifier, source.value)
     if tag == tags.BIT_STRING:
         return bit_string(*source.bit_string())
     if tag in _STRINGS:
         return element(tag, *(bytes(piece) for piece in source.pieces()))
-    if tag > 0xFF:
-        return source.encoded
-    return element(tag | 0x20, *(canonical(child) for child in source.children()))
+    return _with_identifier(identifier, b"".join(map(canonical, source.children())))
+
+
+def _with_identifier(identifier: bytes, content: bytes) -> bytes:
+    return identifier + length_octets(len(content)) + content
+
+
+def _identifier_octets(source: Element) -> int:
+    """Return how many octets say the tag: one, or more for tag numbers above 30."""
+    if source.octets[source.start] & 0x1F != 0x1F:
+        return 1
+    position = source.start + 1
+    while source.octets[position] & 0x80:
+        position += 1
+    return position + 1 - source.start
 
 
 def content_of(source: Element) -> bytes:
@@ -185,7 +198,7 @@ def _is_der(source: Element) -> bool:
     if source.end != source.content_end:
         return False
     length = source.content_end - source.content
-    if source.tag <= 0xFF and source.content - source.start != 1 + len(length_octets(length)):
+    if source.content - source.start != _identifier_octets(source) + len(length_octets(length)):
         return False
     if not source.constructed:
         return True

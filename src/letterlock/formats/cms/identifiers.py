@@ -5,6 +5,7 @@ Standards: RFC 5652 sections 5.3, 6.2 and 10.2.4.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from letterlock.formats.asn1 import tags, writer
@@ -30,7 +31,7 @@ class IssuerAndSerial:
 
     def encode(self) -> bytes:
         """Return the DER."""
-        return writer.sequence(self.issuer.encoded, writer.integer(self.serial))
+        return _encode(self.issuer.encoded, self.serial)
 
     def names(self, certificate: Certificate) -> bool:
         """Tell whether this is `certificate`."""
@@ -38,6 +39,12 @@ class IssuerAndSerial:
 
     def __str__(self) -> str:
         return f"number {self.serial:x} of {self.issuer}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _encode(issuer: bytes, serial: int) -> bytes:
+    """Write issuer and serial number once: correspondents stay the same."""
+    return writer.sequence(issuer, writer.integer(serial))
 
 
 @dataclass(frozen=True, slots=True)

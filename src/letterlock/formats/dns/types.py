@@ -40,6 +40,17 @@ def mnemonic(number: int) -> str:
     return MNEMONICS.get(number) or f"TYPE{number}"
 
 
+def lookup_number(mnemonic: str) -> int:
+    """Return the number of a type that can be looked up; raises Malformed for one that only messages use.
+
+    Questions such as ANY and AXFR name no record set, and RRSIG records are not a set of their own.
+    """
+    found = number(mnemonic)
+    if found in (0, NUMBERS["OPT"], NUMBERS["RRSIG"]) or 128 <= found < 256:
+        raise Malformed(f"{mnemonic} cannot be looked up by itself", clause="RFC 6895 section 3.1")
+    return found
+
+
 class Rcode(enum.IntEnum):
     """Response codes (RFC 1035 section 4.1.1, RFC 2136 section 2.2, RFC 6891 section 9)."""
 

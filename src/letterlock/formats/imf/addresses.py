@@ -3,8 +3,7 @@
 `parse_addresses` reads any text and never fails. A `Mailbox` keeps its display name as written (encoded words
 undecoded, as ENVELOPE wants them) and decodes it on demand; `to_address` gives the transport's form or says why not.
 
-Standards: RFC 5322 section 3.4, section 4.4 (obsolete), RFC 6854 (groups in From), RFC 6532 section 3.2, RFC 5258-style
-names in comments are the quirk comment-name.
+Standards: RFC 5322 section 3.4, section 4.4 (obsolete), RFC 6854 (groups in From), RFC 6532 section 3.2.
 Limits: `Limits.addresses`; linear in the value.
 """
 
@@ -206,6 +205,8 @@ class _Reader:
             self._finish_group(token.start)
         elif mark == ":" and self._group is None and self._angle is None and not self._has_at():
             self._group, self._phrase, self._comments = _join_phrase(self._phrase), [], []
+        elif mark == ">":
+            self._defects.append(Defect(Kind.UNCLOSED_ANGLE, token.start))
         elif self._angle is None:
             self._phrase.append(token)
         else:
@@ -240,6 +241,8 @@ class _Reader:
         if self._left < 0:
             self._defects.append(Defect(Kind.TOO_LARGE, max(offset, 0), "addresses"))
             return
+        if angle is not None and any(one.sort is Sort.SPECIAL and one.text != "." for one in phrase):
+            self._defects.append(Defect(Kind.BAD_ADDRESS, phrase[0].start, "a name that should be quoted"))
         name = _join_phrase(phrase) if angle is not None else ""
         # QUIRK comment-name: RFC 822 writers put the person's name in a comment after the address.
         name = name or (comments[-1].strip() if comments else "")

@@ -9,12 +9,14 @@ from __future__ import annotations
 from letterlock.formats.defect import Defect, Kind
 from letterlock.formats.imf.addresses import parse_addresses
 from letterlock.formats.imf.dates import parse_date
+from letterlock.formats.imf.encoded_words import decode
 from letterlock.formats.imf.header import Field, Header
 from letterlock.formats.imf.message_ids import parse_message_id
 
 ONCE = frozenset(("date", "from", "sender", "reply-to", "to", "cc", "bcc", "message-id", "in-reply-to", "references",
                   "subject", "mime-version", "content-type", "content-transfer-encoding", "content-disposition",
                   "content-id", "content-description", "return-path"))  # fmt: skip
+ADDRESS_FIELDS = ("sender", "reply-to", "to", "cc", "bcc")
 _NAMED_APART = {
     "content-type": Kind.DUPLICATE_CONTENT_TYPE,
     "content-transfer-encoding": Kind.DUPLICATE_ENCODING,
@@ -31,6 +33,9 @@ def check_message_header(header: Header) -> list[Defect]:
     author = header.get("from")
     if author is not None:
         defects += _check_author(author, header)
+    for name in ADDRESS_FIELDS:
+        for field in header.get_all(name):
+            defects += _check_names(field)
     date = header.get("date")
     if date is not None:
         defects += _placed(date, _date_defects(date.text))
@@ -81,9 +86,8 @@ def _check_octets(field: Field) -> list[Defect]:
 
 
 def _check_author(field: Field, header: Header) -> list[Defect]:
-    addresses = parse_addresses(field.text)
-    found = _placed(field, addresses.defects)
-    mailboxes = addresses.mailboxes
+    found = _check_names(field)
+    mailboxes = parse_addresses(field.text).mailboxes
     if len(mailboxes) > 1:
         found.append(Defect(Kind.SEVERAL_AUTHORS, field.start, "" if "sender" in header else "without Sender"))
     if '"=?' in field.text:  # RFC 2047 section 5 (3): not in a quoted string, where some readers decode it all the same
@@ -95,6 +99,15 @@ def _check_author(field: Field, header: Header) -> list[Defect]:
         if not all(character.isprintable() or character in "\u200c\u200d" for character in name):
             found.append(Defect(Kind.CONTROL_CHARACTER, field.start))
     return found
+
+
+def _check_names(field: Field) -> list[Defect]:
+    """Return what is wrong with an address list and with the encoded words in its names."""
+    addresses = parse_addresses(field.text)
+    found = list(addresses.defects)
+    for mailbox in addresses.mailboxes:
+        decode(mailbox.name, found)
+    return _placed(field, found)
 
 
 def _date_defects(text: str) -> list[Defect]:

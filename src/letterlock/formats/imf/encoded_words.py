@@ -18,6 +18,7 @@ from letterlock.formats.defect import Defect, Kind
 
 # Lenient in what stands in the text: any but white space and '?'. QUIRK encoded-word-spaces: spaces inside Q words.
 _WORD = re.compile(r"=\?([!-)+->@-~]{1,60})(?:\*[A-Za-z0-9-]{0,40})?\?([QqBb])\?([^?\r\n]*+)\?=")
+_BEGUN = re.compile(r"=\?[^\s?]{1,60}\?[QqBb]\?")  # an encoded word that was not taken for one
 _LOOKS_ENCODED = "=?"
 _Q_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")  # RFC 2047 section 5 (3)
 _Q_HEX = re.compile(rb"=([0-9A-Fa-f]{2})")
@@ -53,7 +54,10 @@ def decode(text: str, defects: list[Defect] | None = None) -> str:
         at = word.end()
     _flush(run, pieces, at, problems)
     pieces.append(text[at:])
-    return "".join(pieces)
+    decoded = "".join(pieces)
+    if _LOOKS_ENCODED in decoded and _BEGUN.search(decoded):
+        problems.append(Defect(Kind.BAD_ENCODED_WORD, at))
+    return decoded
 
 
 def _glued(text: str, start: int, end: int) -> bool:

@@ -1,6 +1,6 @@
 """message/external-body: content that lies elsewhere, described so that a person can decide; never fetched from here.
 
-Standards: RFC 2046 section 5.2.3 (access types and parameters), RFC 2017-style URL access is the access type `url`.
+Standards: RFC 2046 section 5.2.3 (access types and parameters), RFC 2017 (the access type `url`).
 Limits: those of the parameters; nothing here opens a file or a connection.
 """
 

@@ -1,6 +1,6 @@
 """File names of attachments made safe: a name from a message is text of a stranger, never a path.
 
-Standards: RFC 2183 section 2.3 and section 5 (names are a hint, directories are not followed), RFC 6266 by example.
+Standards: RFC 2183 section 2.3 and section 5 (names are a hint, directories are not followed).
 Limits: at most 150 octets of UTF-8, the extension kept.
 """
 

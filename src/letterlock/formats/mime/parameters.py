@@ -26,8 +26,15 @@ _ATTRIBUTE_SAFE = "!#$&+-.^_`{|}~"  # attribute-char of RFC 2231 section 7 besid
 
 
 def read_parameters(value: str, defects: list[Defect], *, limits: Limits = DEFAULT) -> tuple[list[str], dict[str, str]]:
-    """Return the words before the first semicolon and the parameters by lower-case name, decoded."""
-    found = [token for token in tokens(value, defects) if token.sort is not Sort.COMMENT]
+    """Return the words before the first semicolon as written and the parameters by lower-case name, decoded."""
+    found: list[Token] = []
+    in_type = True
+    for token in tokens(value, defects):
+        in_type &= token.sort is not Sort.SPECIAL or token.text != ";"
+        if token.sort is not Sort.COMMENT:
+            found.append(token)
+        elif in_type:
+            defects.append(Defect(Kind.COMMENT_IN_TYPE, token.start))
     groups: list[list[Token]] = [[]]
     for token in found:
         if token.sort is Sort.SPECIAL and token.text == ";":
@@ -35,11 +42,7 @@ def read_parameters(value: str, defects: list[Defect], *, limits: Limits = DEFAU
         else:
             groups[-1].append(token)
     if len(groups) > limits.parameters + 1:
-        defects.append(
-            Defect(
-                Kind.TOO_MANY_PARAMETERS, groups[limits.parameters + 1][0].start if groups[limits.parameters + 1] else 0
-            )
-        )
+        defects.append(Defect(Kind.TOO_MANY_PARAMETERS))
         del groups[limits.parameters + 1 :]
     plain: dict[str, str] = {}
     sections: dict[str, dict[int, tuple[str, bool]]] = {}
@@ -52,7 +55,7 @@ def read_parameters(value: str, defects: list[Defect], *, limits: Limits = DEFAU
             if name in plain:  # RFC 2231 does not say; the extended form is the fuller one
                 defects.append(Defect(Kind.DUPLICATE_PARAMETER, 0, name))
             plain[name] = joined
-    return [token.text for token in groups[0]], plain
+    return [value[token.start : token.end] for token in groups[0]], plain
 
 
 def _read_one(
@@ -65,7 +68,7 @@ def _read_one(
     if not equals or not name:
         defects.append(Defect(Kind.BAD_PARAMETER, start))
         return
-    value, quoted = _value(group[equals + 1 :], defects, start)
+    value, quoted = _value(name, group[equals + 1 :], defects, start)
     form = _SECTION.fullmatch(name)
     assert form is not None  # the pattern takes any non-empty name
     if form[2] is None and form[3] is None:
@@ -89,14 +92,15 @@ def _read_one(
     pieces[number] = (value, bool(form[3]))
 
 
-def _value(words: list[Token], defects: list[Defect], start: int) -> tuple[str, bool]:
+def _value(name: str, words: list[Token], defects: list[Defect], start: int) -> tuple[str, bool]:
     """Return the value of a parameter, and whether it was a quoted string."""
     if not words:
         defects.append(Defect(Kind.BAD_PARAMETER, start))
         return "", False
+    wrong = Kind.BOUNDARY_UNQUOTED if name == "boundary" else Kind.BAD_PARAMETER
     if words[0].sort is Sort.QUOTED:
         if len(words) > 1:
-            defects.append(Defect(Kind.BAD_PARAMETER, words[1].start))
+            defects.append(Defect(wrong, words[1].start))
         return words[0].text, True
     pieces: list[str] = []
     loose = False
@@ -108,7 +112,7 @@ def _value(words: list[Token], defects: list[Defect], start: int) -> tuple[str, 
         pieces.append(token.text)
     text = "".join(pieces)
     if loose or not _TOKEN.fullmatch(text):  # QUIRK unquoted-parameter: spaces, slashes, specials without quotes
-        defects.append(Defect(Kind.BAD_PARAMETER, words[0].start))
+        defects.append(Defect(wrong, words[0].start))
     return text, "=?" in text
 
 

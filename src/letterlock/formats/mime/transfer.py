@@ -22,6 +22,7 @@ _NOT_BASE64 = bytes(
     octet for octet in range(256) if not (chr(octet).isascii() and (chr(octet).isalnum() or octet in b"+/="))
 )
 _LINE_ENDS = b"\r\n"
+_BASE64_LINES = bytes(set(range(256)) - set(_NOT_BASE64)) + b" \t\r\n"
 _STRAY_EQUALS = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\Z)")
 _TRAILING_SPACE = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
 _ESCAPED = re.compile(rb"[^\t -<>-~]")
@@ -37,6 +38,11 @@ def decode(octets: bytes, encoding: str, defects: list[Defect] | None = None, of
     if encoding not in IDENTITY:
         problems.append(Defect(Kind.UNKNOWN_ENCODING, offset, encoding[:60]))
     return octets
+
+
+def has_foreign_base64(octets: bytes) -> bool:
+    """Tell, without decoding, whether octets hold characters that neither base64 nor its line ends have."""
+    return bool(octets.translate(None, _BASE64_LINES))
 
 
 def decode_base64(octets: bytes, defects: list[Defect], offset: int = 0) -> bytes:
@@ -57,7 +63,7 @@ def decode_base64(octets: bytes, defects: list[Defect], offset: int = 0) -> byte
             Defect(Kind.BASE64_AFTER_END, offset)
         )  # QUIRK base64-after-end: base64 that goes on after its padding is read on
     elif stripped and (not ends or (-len(ends[0])) % 4 != len(runs) - 1 or len(ends[0]) % 4 == 1):
-        defects.append(Defect(Kind.BAD_BASE64, offset))
+        defects.append(Defect(Kind.BASE64_END, offset))
     return b"".join(map(_decode_run, ends))
 
 

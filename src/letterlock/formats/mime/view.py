@@ -28,6 +28,7 @@ from letterlock.formats.mime.external import read_external_body
 from letterlock.formats.mime.filenames import safe_name
 from letterlock.formats.mime.flowed import unflow
 from letterlock.formats.mime.html_text import html_to_text
+from letterlock.formats.mime.transfer import has_foreign_base64
 from letterlock.formats.octets import visible
 
 _SHOWN_SUBTYPES = frozenset(("plain", "html", "enriched", "richtext"))
@@ -267,6 +268,8 @@ def _check_part(part: Entity) -> list[Defect]:
         return found
     if part.encoding not in _KNOWN_ENCODINGS:
         found.append(Defect(Kind.UNKNOWN_ENCODING, at, part.encoding[:60]))
+    if part.encoding == "base64" and has_foreign_base64(part.body):
+        found.append(Defect(Kind.BAD_BASE64, part.body_start))
     if part.content_type.type == "text" and codec_name(part.content_type.charset or "us-ascii") is None:
         found.append(Defect(Kind.UNKNOWN_CHARSET, at, part.content_type.charset[:60]))
     disposition = part.disposition

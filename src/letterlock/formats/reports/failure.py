@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from letterlock.errors import Malformed
-from letterlock.formats.imf.header import Header, read_header
+from letterlock.formats.imf.addresses import parse_addresses
+from letterlock.formats.imf.header import Field, Header, read_header
 from letterlock.formats.mime.entity import parse as parse_entity
 from letterlock.formats.reports.report import find_report
 
@@ -77,9 +78,11 @@ def feedback(fields: Iterable[tuple[str, str]]) -> bytes:
 def redacted_header(header: Header) -> bytes:
     """Return a header section in which nobody is named: some fields only, local parts of addresses taken out."""
     # RFC 6590: what identifies a person is replaced, the domain stays
-    lines = [
-        f"{found.name}: {_ADDRESS.sub('redacted@', found.text)[:900]}"
-        for found in header
-        if found.name.lower() in _KEPT
-    ]
+    lines = [f"{found.name}: {_redacted(found)}" for found in header if found.name.lower() in _KEPT]
     return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def _redacted(found: Field) -> str:
+    if found.name.lower() == "from":
+        return ", ".join(f"redacted@{mailbox.domain}" for mailbox in parse_addresses(found.text).mailboxes)[:900]
+    return _ADDRESS.sub("redacted@", found.text)[:900]

@@ -36,7 +36,9 @@ class AlgorithmIdentifier:
 
     def encode(self) -> bytes:
         """Return the DER."""
-        return writer.sequence(writer.oid(self.oid), self.parameters or b"")
+        if self.parameters is None or len(self.parameters) <= 2:
+            return _encode_short(self.oid, self.parameters or b"")
+        return writer.sequence(writer.oid(self.oid), self.parameters)
 
     @property
     def label(self) -> str:
@@ -48,6 +50,12 @@ class AlgorithmIdentifier:
 def _parse_short(encoded: bytes) -> AlgorithmIdentifier:
     """Read a short identifier once: every message has the same few."""
     return AlgorithmIdentifier._read(reader.parse(encoded))
+
+
+@functools.lru_cache(maxsize=512)
+def _encode_short(oid: str, parameters: bytes) -> bytes:
+    """Write an identifier without parameters, or with NULL, once."""
+    return writer.sequence(writer.oid(oid), parameters)
 
 
 NULL = b"\x05\x00"

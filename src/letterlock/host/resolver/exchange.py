@@ -120,8 +120,13 @@ class Exchange:
         if task is None:
             task = asyncio.create_task(self._open(server))
             self._opening[server] = task
-            task.add_done_callback(lambda _: self._opening.pop(server, None))
+            task.add_done_callback(lambda done: self._opened(server, done))
         return await asyncio.shield(task)
+
+    def _opened(self, server: Server, task: asyncio.Task[_Connection]) -> None:
+        self._opening.pop(server, None)
+        if not task.cancelled():
+            task.exception()  # those who waited have it; when all gave up, nobody needs it
 
     async def _open(self, server: Server) -> _Connection:
         loop = asyncio.get_running_loop()

@@ -8,11 +8,13 @@ Standards: RFC 1035 section 7, RFC 6840 section 5.7 (asking for AD).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from letterlock.errors import Malformed, PeerFault
 from letterlock.formats.dns import message as messages
 from letterlock.formats.dns import name as names
 from letterlock.formats.dns import types
-from letterlock.formats.dns.question import Answer, Question, Security
+from letterlock.formats.dns.question import Answer, Outcome, Question, Security, Step
 from letterlock.formats.dns.types import ExtendedError
 from letterlock.host.resolver.upstream import Upstream
 from letterlock.protocols.dns import client
@@ -28,7 +30,7 @@ class ForwardingResolver:
     async def ask(self, question: Question) -> Answer:
         """Return the resolvers' answer."""
         try:
-            owner, number = names.to_wire(question.name), types.number(question.type)
+            owner, number = names.to_wire(question.name), types.lookup_number(question.type)
         except Malformed as error:
             return client.failed(question, f"{question.name} {question.type}: {error}", ExtendedError.INVALID_DATA)
         query = client.query(0, owner, number, flags=messages.RD | messages.AD, dnssec_ok=False)
@@ -38,4 +40,10 @@ class ForwardingResolver:
             reason = f"{question.name} {question.type}: {fault.problem}"
             return client.failed(question, reason, ExtendedError.NO_REACHABLE_AUTHORITY)
         secure = self._trust_ad and response.is_authentic
-        return client.read_answer(question, response, Security.SECURE if secure else Security.INSECURE)
+        answer = client.read_answer(question, response, Security.SECURE if secure else Security.INSECURE)
+        if not secure or answer.outcome is Outcome.FAILED:
+            return answer
+        step = Step(
+            f"{question.name}. {question.type}", "the resolver says that it validated this", "RFC 4035 section 3.2.3"
+        )
+        return replace(answer, evidence=(step,))

@@ -4,6 +4,7 @@ What was learned about zones is kept; equal fetches at the same time become one.
 to keep answers too.
 
 Standards: RFC 4033 section 5, RFC 4035 sections 4.3 and 5.
+Limits: 20 s a question, whatever its proof needs.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from collections.abc import Callable, Mapping
 from letterlock.errors import PeerFault
 from letterlock.formats.dns.message import Message
 from letterlock.formats.dns.question import Answer, Question
+from letterlock.formats.dns.types import ExtendedError
 from letterlock.formats.dns.zone import RecordSet
 from letterlock.host.resolver.source import Source
+from letterlock.protocols.dns import client
 from letterlock.trust.dnssec.chain import Memory
 from letterlock.trust.dnssec.fetch import Fetch, NoResponse
 from letterlock.trust.dnssec.validate import validate
@@ -30,14 +33,25 @@ class ValidatingResolver:
         source: Source,
         anchors: Mapping[bytes, tuple[RecordSet, ...]],
         clock: Callable[[], float] = time.time,
+        *,
+        total_seconds: float = 20.0,
     ) -> None:
         self._source = source
+        self._total_seconds = total_seconds
         self._clock = clock
         self.memory = Memory(anchors)
         self._fetching: dict[Fetch, asyncio.Task[Message | NoResponse]] = {}
 
     async def ask(self, question: Question) -> Answer:
-        """Return the validated answer with its evidence."""
+        """Return the validated answer with its evidence; FAILED where that takes longer than it may."""
+        try:
+            async with asyncio.timeout(self._total_seconds):
+                return await self._validate(question)
+        except TimeoutError:
+            reason = f"{question.name}. {question.type}: no verdict within {self._total_seconds:g} s"
+            return client.failed(question, reason, ExtendedError.NO_REACHABLE_AUTHORITY)
+
+    async def _validate(self, question: Question) -> Answer:
         validation = validate(question, self.memory, int(self._clock()))
         try:
             fetch = next(validation)

@@ -1,7 +1,7 @@
 """What an attempt leads to for each recipient: gone or waiting, and whether the sender is told.
 
 Promises: a final failure is always reported unless the sender wished otherwise or there is nobody to tell (the null
-reverse path); a delay is reported once; a success only on demand.
+reverse path); a delay is reported once; a success only on demand. Nothing expires before it was tried three times.
 
 Standards: RFC 3461 section 4.1 (NOTIFY), section 5.2 (what a relay reports), RFC 3464 section 2.3.3 (actions), RFC 5321
 section 4.5.5 (no report about a report), RFC 3463 section 3.5 (4.4.7: expired).
@@ -18,6 +18,8 @@ from letterlock.formats.reports.dsn import Action
 from letterlock.host.entropy import Entropy
 from letterlock.mta.queue.schedule import QueueSettings, next_attempt
 from letterlock.store.interface import Instant, QueuedRecipient, QueueEntry, Settlement
+
+_FEWEST_ATTEMPTS = 3  # a clock that jumped ahead must not return mail that was hardly tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ def conclude(
     settlements: list[Settlement] = []
     notes: list[Note] = []
     for recipient, outcome in attempted:
-        if outcome.result is Result.DEFERRED and now >= entry.expires:
+        tries = recipient.attempts + 1
+        if outcome.result is Result.DEFERRED and now >= entry.expires and tries >= _FEWEST_ATTEMPTS:
             outcome = expired(outcome)
         action = owed_note(entry, recipient, outcome, settings, now)
         if action:
@@ -56,7 +59,7 @@ def conclude(
         if outcome.result.final:
             settlements.append(Settlement(recipient.number, outcome))
             continue
-        when = next_attempt(settings, recipient.attempts + 1, now, entry.expires, entropy)
+        when = next_attempt(settings, tries, now, entry.expires, entropy)
         settlements.append(Settlement(recipient.number, outcome, when, delay_reported=action is Action.DELAYED))
     return Conclusion(tuple(settlements), tuple(notes))
 

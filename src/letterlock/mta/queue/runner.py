@@ -244,12 +244,20 @@ class Runner:
                     replace(lane.failure, recipient=one.recipient.forward_path) for one in entry.recipients
                 ]
             else:
-                outcomes = await self._transfer(errand)
+                outcomes = await self._transfer(replace(errand, entry=self._forwarded(entry, now)))
                 self._adapt(lane, outcomes)
         except Unavailable as trouble:
             await self._defer_for_us(entry, trouble)
             return
         await self._conclude(entry, list(zip(entry.recipients, outcomes, strict=True)))
+
+    def _forwarded(self, entry: QueueEntry, now: Instant) -> QueueEntry:
+        """Return an entry as it goes out: mail of others that we pass on has a reverse path that leads here."""
+        sender = entry.envelope.reverse_path
+        if sender is None or self._agent.is_ours(sender.domain):
+            return entry
+        rewritten = self._agent.resolver.rewriting.outward(sender, now)
+        return replace(entry, envelope=replace(entry.envelope, reverse_path=rewritten))
 
     def _adapt(self, lane: _Lane, outcomes: Sequence[Outcome]) -> None:
         """Let more or fewer run at once, and remember a destination that does not answer."""

@@ -37,5 +37,6 @@ def wait_seconds(settings: QueueSettings, attempts: int, entropy: Entropy) -> fl
 
 
 def next_attempt(settings: QueueSettings, attempts: int, now: Instant, expires: Instant, entropy: Entropy) -> Instant:
-    """Return when to try next: the last attempt is made when the message expires, not after."""
-    return max(min(now + wait_seconds(settings, attempts, entropy), expires), now)
+    """Return when to try next: the last regular attempt is made when the message expires."""
+    when = now + wait_seconds(settings, attempts, entropy)
+    return min(when, expires) if now < expires else when

@@ -135,6 +135,14 @@ class Namespace:
     """NAMESPACE."""
 
 
+@dataclass(frozen=True, slots=True)
+class GetQuota:
+    """GETQUOTA: of a quota root; GETQUOTAROOT when `mailbox` is set (RFC 9208 section 4.1)."""
+
+    root: str | None
+    mailbox: str | None
+
+
 class StatusItem(Enum):
     """What STATUS can tell of a mailbox."""
 
@@ -147,6 +155,8 @@ class StatusItem(Enum):
     RECENT = b"RECENT"
     HIGHESTMODSEQ = b"HIGHESTMODSEQ"
     APPENDLIMIT = b"APPENDLIMIT"
+    DELETED_STORAGE = b"DELETED-STORAGE"
+    MAILBOX_ID = b"MAILBOXID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +276,7 @@ Command = (
     | Subscribe
     | List
     | Namespace
+    | GetQuota
     | Status
     | Append
     | Idle

@@ -1,7 +1,7 @@
 """The data items of FETCH, and the names they have in its responses.
 
 Standards: RFC 9051 section 6.4.5 and section 7.5.2, RFC 3501 section 6.4.5 (RFC822, RFC822.HEADER, RFC822.TEXT),
-RFC 3516 (BINARY), RFC 7162 section 3.1.4 (MODSEQ).
+RFC 3516 (BINARY), RFC 7162 section 3.1.4 (MODSEQ), RFC 8474 section 5 (object ids), RFC 8514 (SAVEDATE).
 Limits: ITEMS_LIMIT items in a command, FIELDS_LIMIT names in a header list, part numbers PART_DEPTH_LIMIT deep.
 """
 
@@ -30,6 +30,9 @@ class Attribute(Enum):
     BODY = b"BODY"
     BODYSTRUCTURE = b"BODYSTRUCTURE"
     MODSEQ = b"MODSEQ"
+    EMAIL_ID = b"EMAILID"
+    THREAD_ID = b"THREADID"
+    SAVE_DATE = b"SAVEDATE"
 
 
 class Extract(Enum):

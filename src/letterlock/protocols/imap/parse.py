@@ -267,6 +267,11 @@ def _status(arguments: Arguments, _uid: bool) -> c.Command:
     return c.Status(mailbox, _status_items(arguments))
 
 
+def _get_quota(arguments: Arguments, _uid: bool) -> c.Command:
+    arguments.space()
+    return c.GetQuota(arguments.text(), None)
+
+
 def _append(arguments: Arguments, _uid: bool) -> c.Command:
     arguments.space()
     mailbox = arguments.mailbox()
@@ -279,9 +284,15 @@ def _append(arguments: Arguments, _uid: bool) -> c.Command:
     if arguments.peek() == b'"':
         internal_date = arguments.date_time()
         arguments.space()
+    wrapped = arguments.utf8 and not arguments.at_literal() and arguments.keyword() == b"UTF8"
+    if wrapped:  # RFC 6855 section 4
+        arguments.space()
+        arguments.expect(b"(", "the message in parentheses")
     if not arguments.at_literal():
         arguments.fail("the message as a literal", "RFC 9051 section 6.3.12")
     message, _ = arguments.literal()
+    if wrapped:
+        arguments.expect(b")", "the end of the message")
     return c.Append(mailbox, tuple(flags), internal_date, message)
 
 
@@ -410,6 +421,8 @@ COMMANDS: dict[bytes, Callable[[Arguments, bool], c.Command]] = {
     b"LSUB": _lsub,
     b"NAMESPACE": _plain(c.Namespace()),
     b"STATUS": _status,
+    b"GETQUOTA": _get_quota,
+    b"GETQUOTAROOT": _of_mailbox(lambda mailbox: c.GetQuota(None, mailbox)),
     b"APPEND": _append,
     b"IDLE": _plain(c.Idle()),
     b"CLOSE": _plain(c.Close()),

@@ -15,8 +15,6 @@ from datetime import datetime
 from letterlock.protocols.imap.scan import MONTHS
 
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
-_UNQUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
-_ESCAPED = re.compile(rb'(["\\])')
 QUOTED_LIMIT = 1000
 
 
@@ -32,12 +30,13 @@ def literal8(octets: bytes) -> bytes:
 
 def quoted(octets: bytes) -> bytes:
     """Return a quoted string; the caller knows that no CR, LF or NUL stands in `octets`."""
-    return b'"' + _ESCAPED.sub(rb"\\\1", octets) + b'"'
+    return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
 def string(octets: bytes) -> bytes:
     """Return a quoted string, or a literal where the octets are long or not printable ASCII."""
-    if len(octets) > QUOTED_LIMIT or _UNQUOTABLE.search(octets):
+    has_controls = b"\r" in octets or b"\n" in octets or b"\0" in octets
+    if has_controls or not octets.isascii() or len(octets) > QUOTED_LIMIT:
         return literal(octets.replace(b"\0", b""))
     return quoted(octets)
 

@@ -1,7 +1,7 @@
 """The criteria of SEARCH: parsed into a small tree of values, which access/ evaluates.
 
 Standards: RFC 9051 section 6.4.4, RFC 3501 section 6.4.4 (NEW, OLD, RECENT), RFC 4731 (RETURN), RFC 5182 (SAVE),
-RFC 7162 section 3.1.5 (MODSEQ).
+RFC 7162 section 3.1.5 (MODSEQ), RFC 8474 section 5 (EMAILID, THREADID), RFC 8514 (SAVED...).
 Limits: KEYS_LIMIT keys in one command, nested NESTING_LIMIT deep.
 """
 
@@ -76,6 +76,21 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """SAVEDBEFORE, SAVEDON, SAVEDSINCE: the date of storing in this mailbox, without its time (RFC 8514)."""
+
+    relation: Relation
+    date: datetime.date
+
+
+@dataclass(frozen=True, slots=True)
+class EmailId:
+    """EMAILID (RFC 8474 section 5.1)."""
+
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """SENTBEFORE, SENTON, SENTSINCE: the Date field, without its time."""
 
@@ -121,7 +136,20 @@ class And:
 
 
 SearchKey = (
-    Everything | Numbered | Flagged | HeaderContains | Contains | Arrived | Sent | Sized | ChangedSince | Not | Or | And
+    Everything
+    | Numbered
+    | Flagged
+    | HeaderContains
+    | Contains
+    | Arrived
+    | Saved
+    | EmailId
+    | Sent
+    | Sized
+    | ChangedSince
+    | Not
+    | Or
+    | And
 )
 
 _FLAGS: dict[bytes, tuple[bytes, bool]] = {
@@ -192,7 +220,7 @@ class SearchKeyReader:
         name = scanner.keyword()
         if name in _FLAGS:
             return Flagged(*_FLAGS[name])
-        if name == b"ALL":
+        if name in {b"ALL", b"SAVEDATESUPPORTED"}:
             return Everything()
         if name == b"NEW":
             return And((Flagged(b"\\Recent", present=True), Flagged(b"\\Seen", present=False)))
@@ -239,6 +267,13 @@ class SearchKeyReader:
     def _arrived(self, name: bytes) -> SearchKey:
         return Arrived(_RELATIONS[name], self._scanner.date())
 
+    def _saved(self, name: bytes) -> SearchKey:
+        return Saved(_RELATIONS[name.removeprefix(b"SAVED")], self._scanner.date())
+
+    def _object_id(self, name: bytes) -> SearchKey:
+        found = EmailId(self._scanner.astring())
+        return found if name == b"EMAILID" else Not(Everything())  # there are no threads here
+
     def _sent(self, name: bytes) -> SearchKey:
         return Sent(_RELATIONS[name.removeprefix(b"SENT")], self._scanner.date())
 
@@ -265,6 +300,9 @@ _WITH_ARGUMENT: dict[bytes, Callable[[SearchKeyReader, bytes], SearchKey]] = {
     b"TEXT": SearchKeyReader._contains,
     **dict.fromkeys(_RELATIONS, SearchKeyReader._arrived),
     **{b"SENT" + name: SearchKeyReader._sent for name in _RELATIONS},
+    **{b"SAVED" + name: SearchKeyReader._saved for name in _RELATIONS},
+    b"EMAILID": SearchKeyReader._object_id,
+    b"THREADID": SearchKeyReader._object_id,
     b"LARGER": SearchKeyReader._sized,
     b"SMALLER": SearchKeyReader._sized,
     b"MODSEQ": SearchKeyReader._modseq,

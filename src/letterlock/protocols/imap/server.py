@@ -90,6 +90,7 @@ ALLOWED_IN: dict[type[c.Command], frozenset[State]] = {
     c.Subscribe: _AUTHENTICATED,
     c.List: _AUTHENTICATED,
     c.Namespace: _AUTHENTICATED,
+    c.GetQuota: _AUTHENTICATED,
     c.Status: _AUTHENTICATED,
     c.Append: _AUTHENTICATED,
     c.Idle: _AUTHENTICATED,

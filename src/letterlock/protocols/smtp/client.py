@@ -161,13 +161,13 @@ class ClientConversation:
 
     def try_recipient(self, envelope: Envelope) -> Exchange[Reply]:
         """Ask whether the first recipient would be taken, send nothing, and return the reply that decided."""
-        (answer,) = yield Send((self._mail(envelope, 0),), 1)
+        (answer,) = yield Send((self._mail(envelope, 0, 0),), 1)
         if answer.is_positive:
             (answer,) = yield Send((self._rcpt(envelope.recipients[0]),), 1)
         yield Send((b"RSET\r\n",), 1)
         return answer
 
-    def transfer(self, envelope: Envelope, content: bytes) -> Exchange[tuple[Reply, ...]]:
+    def transfer(self, envelope: Envelope, content: bytes, *, priority: int = 0) -> Exchange[tuple[Reply, ...]]:
         """Send one message; return a reply for each recipient, in order: the server's, or ours where it cannot be sent.
 
         At most `offer.recipient_limit` recipients are to be given.
@@ -176,7 +176,7 @@ class ClientConversation:
         if hindrance is not None:
             return (hindrance,) * len(envelope.recipients)
         chunking = envelope.body is Body.BINARY
-        commands = [self._mail(envelope, len(content))]
+        commands = [self._mail(envelope, len(content), priority)]
         commands += [self._rcpt(recipient) for recipient in envelope.recipients]
         if not chunking:
             commands.append(b"DATA\r\n")
@@ -257,7 +257,7 @@ class ClientConversation:
             return reply(554, "5.6.3", "The message has 8-bit content, and the next host does not take 8BITMIME")
         return None
 
-    def _mail(self, envelope: Envelope, size: int) -> bytes:
+    def _mail(self, envelope: Envelope, size: int, priority: int) -> bytes:
         offer = self.offer
         words = [f"MAIL FROM:<{envelope.reverse_path or ''}>"]
         if "SIZE" in offer:
@@ -268,6 +268,8 @@ class ClientConversation:
             words.append("SMTPUTF8")
         if envelope.require_tls:
             words.append("REQUIRETLS")
+        if priority and "MT-PRIORITY" in offer:  # RFC 6710 section 4.3
+            words.append(f"MT-PRIORITY={priority}")
         if "DSN" in offer:
             if envelope.return_content is not None:
                 words.append(f"RET={envelope.return_content.value}")

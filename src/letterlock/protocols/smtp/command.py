@@ -5,11 +5,12 @@ what is wrong and what to send instead.
 
 Standards: RFC 5321 section 4.1.2 (syntax), RFC 1870 (SIZE), RFC 6152 and RFC 3030 (BODY, BDAT), RFC 3461 section 4
 (RET, ENVID, NOTIFY, ORCPT, xtext), RFC 6531 section 3.4 (SMTPUTF8), RFC 6533 section 3 (utf-8-addr-xtext), RFC 8689
-(REQUIRETLS), RFC 4954 section 5 (AUTH=).
+(REQUIRETLS), RFC 4954 section 5 (AUTH=), RFC 6710 (MT-PRIORITY), RFC 4865 (HOLDFOR, HOLDUNTIL).
 """
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +41,11 @@ class CommandRefused(PeerFault):
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """What MAIL said. `reverse_path` None is `<>`; `size` is declared, 0 unknown; `submitter` is AUTH=, as it came."""
+    """What MAIL said. `reverse_path` None is `<>`; `size` is declared, 0 unknown; `submitter` is AUTH=, as it came.
+
+    `priority` is MT-PRIORITY; `hold_seconds` (HOLDFOR) and `hold_until` (HOLDUNTIL, seconds since 1970) are 0 where the
+    message is not to be held.
+    """
 
     reverse_path: Address | None
     size: int = 0
@@ -50,6 +55,9 @@ class Sender(msgspec.Struct, frozen=True):
     return_content: Return | None = None
     envelope_id: str = ""
     submitter: str = ""
+    priority: int = 0
+    hold_seconds: int = 0
+    hold_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,8 @@ class Extensions:
     dsn: bool = True
     require_tls: bool = False
     auth: bool = False
+    priority: bool = False
+    future_release: bool = False
 
 
 def read_mail(rest: str, extensions: Extensions) -> Sender:
@@ -74,6 +84,8 @@ def read_mail(rest: str, extensions: Extensions) -> Sender:
         if offered is None or read is None or not getattr(extensions, offered):
             raise CommandRefused(reply(555, "5.5.4", f"MAIL parameter {name} is not offered here: leave it out"))
         given |= read(value)
+    if "HOLDFOR" in parameters and "HOLDUNTIL" in parameters:
+        raise CommandRefused(reply(501, "5.5.4", "HOLDFOR and HOLDUNTIL exclude each other"))
     reverse_path = _address(path, given.get("smtputf8", False), "5.1.7") if path else None
     return Sender(reverse_path, **given)
 
@@ -164,6 +176,9 @@ class _Given(TypedDict, total=False):
     return_content: Return
     envelope_id: str
     submitter: str
+    priority: int
+    hold_seconds: int
+    hold_until: float
 
 
 def _size(value: str) -> _Given:
@@ -215,6 +230,28 @@ def _auth(value: str) -> _Given:
         raise CommandRefused(reply(501, "5.5.4", "AUTH= is an address in xtext, or <>")) from None
 
 
+def _priority(value: str) -> _Given:
+    if not re.fullmatch(r"-?[0-9]", value):  # RFC 6710 section 3
+        raise CommandRefused(reply(501, "5.5.4", "MT-PRIORITY is a number from -9 to 9"))
+    return {"priority": int(value)}
+
+
+def _hold_for(value: str) -> _Given:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", value):
+        raise CommandRefused(reply(501, "5.5.4", "HOLDFOR is a number of seconds"))
+    return {"hold_seconds": int(value)}
+
+
+def _hold_until(value: str) -> _Given:
+    refused = CommandRefused(reply(501, "5.5.4", "HOLDUNTIL is an instant such as 2027-01-15T09:00:00Z"))
+    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", value, re.ASCII):
+        raise refused
+    try:
+        return {"hold_until": datetime.datetime.fromisoformat(value).timestamp()}
+    except ValueError:
+        raise refused from None
+
+
 _MAIL_PARAMETERS: dict[str, tuple[str, Callable[[str], _Given]]] = {
     "SIZE": ("size", _size),
     "BODY": ("eight_bit", _body),
@@ -223,6 +260,9 @@ _MAIL_PARAMETERS: dict[str, tuple[str, Callable[[str], _Given]]] = {
     "RET": ("dsn", _ret),
     "ENVID": ("dsn", _envid),
     "AUTH": ("auth", _auth),
+    "MT-PRIORITY": ("priority", _priority),
+    "HOLDFOR": ("future_release", _hold_for),
+    "HOLDUNTIL": ("future_release", _hold_until),
 }
 
 

@@ -23,7 +23,8 @@ class Dialect(enum.Enum):
 class ServerSettings:
     """What a server offers and demands. Sizes in octets; mechanisms in the order they are offered.
 
-    After more than `fault_limit` wrong commands the client is sent away.
+    After more than `fault_limit` wrong commands the client is sent away. `longest_hold` is how long messages may be held for
+    future release, in seconds and as the instant that is (RFC 4865 section 3); None does not offer it.
     """
 
     host_name: str
@@ -37,6 +38,8 @@ class ServerSettings:
     plain_mechanisms: tuple[str, ...] = ()
     tls_mechanisms: tuple[str, ...] = ()
     demands_authentication: bool = False
+    offers_priority: bool = False
+    longest_hold: tuple[int, str] | None = None
 
     def mechanisms(self, *, tls: bool) -> tuple[str, ...]:
         """Return the SASL mechanisms that may be used with or without TLS."""
@@ -61,8 +64,17 @@ class ServerSettings:
             lines.append("REQUIRETLS")
         if self.mechanisms(tls=tls) and not authenticated:
             lines.append("AUTH " + " ".join(self.mechanisms(tls=tls)))
+        if self.offers_priority:
+            lines.append("MT-PRIORITY")
+        if self.longest_hold is not None:
+            lines.append(f"FUTURERELEASE {self.longest_hold[0]} {self.longest_hold[1]}")
         return tuple(lines)
 
     def extensions(self, *, tls: bool) -> Extensions:
         """Return which extensions' parameters a client may use."""
-        return Extensions(require_tls=tls, auth=bool(self.mechanisms(tls=tls)))
+        return Extensions(
+            require_tls=tls,
+            auth=bool(self.mechanisms(tls=tls)),
+            priority=self.offers_priority,
+            future_release=self.longest_hold is not None,
+        )

@@ -86,16 +86,24 @@ class Memory:
 
 @dataclass(slots=True)
 class Chain:
-    """One validation's walk along the chain of trust at the time `now`; `steps` gathers its evidence."""
+    """One validation's walk along the chain of trust at the time `now`.
+
+    `steps` gathers its evidence, each step once; `path` what was noted on the way to the zone at hand.
+    """
 
     memory: Memory
     now: int
     budget: Budget = field(default_factory=Budget)
-    steps: list[Step] = field(default_factory=list)
+    steps: dict[Step, None] = field(default_factory=dict)
+    path: tuple[Step, ...] = ()
 
     def note(self, subject: str, finding: str, clause: str = "") -> None:
         """Add a step of evidence."""
-        self.steps.append(Step(subject, finding, clause))
+        self._take(Step(subject, finding, clause))
+
+    def _take(self, *steps: Step) -> None:
+        self.steps.update(dict.fromkeys(steps))
+        self.path += steps
 
     def fetch(self, owner: bytes, number: int) -> Validation[Message]:
         """Fetch a response; raises Failed when there is none, or none that says anything."""
@@ -137,15 +145,16 @@ class Chain:
             known = self.memory.denials.prove(above, name, number, self.now)
             if zone.security is not Security.SECURE or known is None:
                 return None
-            self.steps += zone.steps
+            self._take(*zone.steps)
             return zone, *known
         return None
 
     def _start(self, name: bytes) -> Validation[ZoneState]:
+        self.path = ()
         for above in names.ancestors(name):
             known = self.memory.zones.get(above)
             if known is not None and known.expires > self.now:
-                self.steps += known.steps
+                self._take(*known.steps)
                 return known
             if above in self.memory.anchors:
                 return (yield from self._establish_anchor(above))
@@ -174,7 +183,8 @@ class Chain:
         ds = sets.get((child, DS))
         if ds is not None:
             signature = verify_set(ds, parent.name, parent.keys, self.now, self.budget)
-            self.note(f"{text} DS", f"signed by {names.to_text(parent.name)}. key {signature.key_tag}")
+            finding = f"signed by {names.to_text(parent.name)}. key {signature.key_tag}"
+            self.note(f"{text} DS", finding, "RFC 4035 section 5.2")
             return (yield from self._enter(child, ds, trusted_ttl(ds, signature, self.now)))
         if (alias := sets.get((child, CNAME))) is not None:
             verify_set(alias, parent.name, parent.keys, self.now, self.budget)
@@ -223,9 +233,9 @@ class Chain:
         algorithm = zone_keys.NAMES[signature.algorithm]
         step = Step(f"{text} DNSKEY", f"key {signature.key_tag} ({algorithm}) fits DS and signs the keys",
                     "RFC 4035 section 5.2")  # fmt: skip
-        self.steps.append(step)
+        self._take(step)
         seconds = min(ttl, trusted_ttl(key_set, signature, self.now), _MAX_ZONE_SECONDS)
-        state = ZoneState(zone, Security.SECURE, tuple(keys), self.now + seconds, tuple(self.steps))
+        state = ZoneState(zone, Security.SECURE, tuple(keys), self.now + seconds, self.path)
         self.memory.remember(state)
         return state
 
@@ -265,14 +275,14 @@ class Chain:
 
     def _keep_insecure(self, zone: bytes, reason: str, code: int | None, expires: int) -> ZoneState:
         self.note(names.to_text(zone) + ".", reason, "RFC 4035 section 5.2")
-        state = ZoneState(zone, Security.INSECURE, (), expires, tuple(self.steps), reason, code)
+        state = ZoneState(zone, Security.INSECURE, (), expires, self.path, reason, code)
         self.memory.remember(state)
         return state
 
     def _keep_bogus(self, zone: bytes, error: Bogus) -> ZoneState:
         self.note(names.to_text(zone) + ".", error.reason, "RFC 4035 section 5.5")
         expires = self.now + _BOGUS_SECONDS
-        state = ZoneState(zone, Security.BOGUS, (), expires, tuple(self.steps), error.reason, error.code)
+        state = ZoneState(zone, Security.BOGUS, (), expires, self.path, error.reason, error.code)
         self.memory.remember(state)
         return state
 

@@ -55,7 +55,8 @@ class _State:
     def _weaken(self, security: Security, reason: str, code: int | None) -> None:
         if security is not Security.SECURE:
             self.security = security if self.security is Security.SECURE else self.security
-            self.reasons.append(reason)
+            if reason not in self.reasons:
+                self.reasons.append(reason)
             self.code = self.code if self.code is not None else code
 
 
@@ -63,7 +64,7 @@ def validate(question: Question, memory: Memory, now: int) -> Validation[Answer]
     """Return the validated answer to a question at a time in seconds since 1970."""
     chain = Chain(memory, now)
     try:
-        owner, number = names.to_wire(question.name), types.number(question.type)
+        owner, number = names.to_wire(question.name), types.lookup_number(question.type)
         answer = yield from _resolve(question, owner, _State(chain, number))
     except Malformed as error:
         answer = _failure(question, str(error), ExtendedError.INVALID_DATA)
@@ -146,7 +147,8 @@ def _check(state: _State, record_set: RecordSet, response: Message) -> Validatio
         raise Bogus(f"{describe(record_set)} is signed by {names.to_text(signer)}., which is no zone")
     signature = verify_set(record_set, zone.name, zone.keys, chain.now, chain.budget)
     state.ttl = min(state.ttl, trusted_ttl(record_set, signature, chain.now))
-    chain.note(describe(record_set), f"signed by {names.to_text(zone.name)}. key {signature.key_tag}")
+    finding = f"signed by {names.to_text(zone.name)}. key {signature.key_tag}"
+    chain.note(describe(record_set), finding, "RFC 4035 section 5.3")
     if signature.labels < names.count_labels(record_set.owner):
         _check_expansion(state, record_set, signature, zone, response)
 

@@ -130,12 +130,13 @@ def key_encryption_key(
         return wrap.oid, _derive_x942(secret, wrap.oid, tail, size)
     info = writer.sequence(algorithm.parameters, tail)  # ECC-CMS-SharedInfo, RFC 5753 section 7.2
     if algorithm.oid in _X963:
-        return wrap.oid, _derive_x963(_X963[algorithm.oid], secret, info, size)
+        return wrap.oid, derive_x963(_X963[algorithm.oid], secret, info, size)
     derived = HKDF(hash_algorithm(_HKDF[algorithm.oid]), size, None, info).derive(secret)
     return wrap.oid, derived
 
 
-def _derive_x963(digest_oid: str, secret: bytes, info: bytes, size: int) -> bytes:
+def derive_x963(digest_oid: str, secret: bytes, info: bytes, size: int) -> bytes:
+    """Derive `size` octets from a shared secret (ANS X9.63, RFC 5753 section 7.2)."""
     derived = b""
     counter = 0
     while len(derived) < size:

@@ -13,7 +13,12 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_private_key,
+)
 
 from letterlock.errors import Malformed, NotAuthentic
 
@@ -79,6 +84,15 @@ def read_pem(pem: bytes) -> tuple[bytes, ...]:
         return tuple(found.public_bytes(Encoding.DER) for found in x509.load_pem_x509_certificates(pem))
     except ValueError as error:
         raise Malformed(f"no PEM certificate: {error}", clause="RFC 7468 section 5") from None
+
+
+def public_key_of(pem: bytes) -> bytes:
+    """Return the public key (SubjectPublicKeyInfo, DER) of an unencrypted private key; raises Malformed."""
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as error:
+        raise Malformed(f"no private key: {error}", clause="RFC 7468 section 10") from None
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from letterlock.errors import Malformed
 from letterlock.formats.imf.header import Header
-from letterlock.formats.imf.write import write_field
+from letterlock.formats.mime.canonical import canonical, seven_bit
 from letterlock.formats.mime.content_type import ContentType
 from letterlock.formats.mime.entity import Entity, parse
-from letterlock.formats.mime.transfer import encode_base64, encode_quoted_printable
+from letterlock.formats.mime.transfer import encode_base64
 
 NAMES = {
     "signed-data": "smime.p7m",
@@ -33,12 +34,15 @@ class Split:
     inner: bytes
 
 
-def with_crlf(octets: bytes) -> bytes:
-    """Return text with every line end as CRLF; a message from a file has LF, one from the network has not."""
-    lines = octets.count(b"\n")
-    if lines == octets.count(b"\r") and lines == octets.count(b"\r\n"):
-        return octets
-    return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+def with_crlf(message: bytes) -> bytes:
+    """Return a message whose text has CRLF line ends: one from a file has LF, one from the network has not.
+
+    What is binary and says so stays as it is (RFC 8551 section 3.1.1).
+    """
+    lines = message.count(b"\n")
+    if lines == message.count(b"\r") and lines == message.count(b"\r\n"):
+        return message
+    return canonical(message)
 
 
 def split(message: bytes) -> Split:
@@ -57,28 +61,15 @@ def split(message: bytes) -> Split:
 def prepare(entity: bytes) -> bytes:
     """Return an entity that every transport bears: leaves in 7 bits, no overlong lines, no white space at line ends.
 
-    What bears it already stays octet for octet (RFC 8551 section 3.1.3).
+    What bears it already stays octet for octet (RFC 8551 section 3.1.3). Protected fields in UTF-8 (RFC 6532) cannot be
+    put into 7 bits; such a message needs a transport that takes 8 anyway.
     """
     if _is_safe(entity):
         return entity
-    tree = parse(entity)
-    if not tree.children:
-        return _prepare_leaf(tree)
-    if not tree.is_multipart:
-        return entity  # a message inside is not ours to change; its own leaves were made by somebody else
-    return _prepare_multipart(tree)
-
-
-def _prepare_multipart(tree: Entity) -> bytes:
-    pieces = []
-    position = tree.header_start
-    for child in tree.children:
-        pieces.append(tree.octets[position : child.header_start])
-        pieces.append(prepare(child.raw))
-        position = child.end
-    pieces.append(tree.octets[position : tree.end])
-    joined = b"".join(pieces)
-    return joined if tree.encoding == "7bit" else _with_encoding(parse(joined), "7bit")
+    try:
+        return seven_bit(entity)
+    except Malformed:
+        return canonical(entity)
 
 
 def _is_safe(octets: bytes) -> bool:
@@ -102,25 +93,6 @@ def _has_long_line(octets: bytes) -> bool:
             return True
         position = following
     return False
-
-
-def _prepare_leaf(leaf: Entity) -> bytes:
-    if leaf.encoding in ("base64", "quoted-printable"):
-        return leaf.raw
-    if leaf.content_type.type == "text":
-        body, encoding = encode_quoted_printable(leaf.body).replace(b"\r\nFrom ", b"\r\n=46rom "), "quoted-printable"
-        if body.startswith(b"From "):
-            body = b"=46rom " + body[5:]
-    else:
-        body, encoding = encode_base64(leaf.body), "base64"
-    head = _with_encoding(leaf, encoding)
-    return head[: parse(head).body_start] + body
-
-
-def _with_encoding(entity: Entity, encoding: str) -> bytes:
-    fields = [field.raw for field in entity.header if field.name.lower() != "content-transfer-encoding"]
-    fields.append(write_field("Content-Transfer-Encoding", encoding))
-    return b"".join(fields) + b"\r\n" + entity.body
 
 
 def wrap(outer: bytes, cms: bytes, smime_type: str) -> bytes:

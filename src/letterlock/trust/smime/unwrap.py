@@ -21,12 +21,13 @@ from letterlock.formats.cms.compressed import CompressedData
 from letterlock.formats.cms.digested import DigestedData
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
+from letterlock.formats.mime.canonical import canonical_lines
 from letterlock.formats.mime.entity import Entity, parse
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.primitives import digests
 from letterlock.trust.smime.compress import expand
 from letterlock.trust.smime.decrypt import KeyRing, Opened, decrypt
-from letterlock.trust.smime.entities import is_clear_signed, is_enveloping, with_crlf
+from letterlock.trust.smime.entities import is_clear_signed, is_enveloping
 from letterlock.trust.smime.verify import Check, verify
 
 MAX_LAYERS = 16
@@ -201,7 +202,7 @@ class _Unwrapping:
         checks = verify(signed, covered, self._known)
         faults = list(_signer_faults(signed))
         if checks and not any(check.good for check in checks):
-            canonical = with_crlf(covered)  # a message from a file has lost its CRLF
+            canonical = canonical_lines(covered)  # a message from a file has lost its CRLF
             if canonical != covered:
                 covered, checks = canonical, verify(signed, canonical, self._known)
             if not any(check.good for check in checks) and _differs_in_white_space(signed, covered, self._known):

@@ -10,6 +10,7 @@ Limits: those of formats/cms; 8 counter-signatures a signature.
 from __future__ import annotations
 
 import datetime
+import functools
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from letterlock.formats.asn1 import oids, reader, tags
 from letterlock.formats.asn1.reader import Fields
 from letterlock.formats.cms.attributes import Attributes
 from letterlock.formats.cms.ess import signing_certificate
+from letterlock.formats.cms.ess.signing_certificate import CertificateHash
 from letterlock.formats.cms.signed import SignedData, SignerInfo
 from letterlock.formats.x509.algorithm import NULL, AlgorithmIdentifier, PublicKeyInfo
 from letterlock.formats.x509.certificate import Certificate
@@ -183,27 +185,40 @@ def _check_content_type(attributes: Attributes, content_type: str, *, counter: b
 
 def _check_protection(attributes: Attributes, signer: SignerInfo) -> None:
     """Check that the algorithms are those that were signed (RFC 6211 section 3)."""
-    protection = attributes.first(oids.ALGORITHM_PROTECTION)
+    protection = attributes.single(oids.ALGORITHM_PROTECTION)
     if protection is None:
         return
-    fields = Fields(protection)
-    digest = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
-    algorithm = fields.optional(tags.context(1))
+    digest, algorithm = _protected_algorithms(protection)
     if digest.oid != signer.digest_algorithm.oid:
         raise NotAuthentic("the digest algorithm is not the one that was signed")
-    if algorithm is None or AlgorithmIdentifier.parse(algorithm.retagged(tags.SEQUENCE)) != signer.signature_algorithm:
+    if algorithm != signer.signature_algorithm:
         raise NotAuthentic("the signature algorithm is not the one that was signed")
+
+
+@functools.lru_cache(maxsize=128)
+def _protected_algorithms(value: bytes) -> tuple[AlgorithmIdentifier, AlgorithmIdentifier | None]:
+    """Read an algorithm protection attribute; there are few different ones, so each is read once."""
+    fields = Fields(reader.parse(value))
+    digest = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
+    algorithm = fields.optional(tags.context(1))
+    return digest, None if algorithm is None else AlgorithmIdentifier.parse(algorithm.retagged(tags.SEQUENCE))
+
+
+@functools.lru_cache(maxsize=256)
+def _named_first(value: bytes, version: int) -> CertificateHash:
+    """Return the first certificate a signing-certificate attribute names: the same in all messages of a signer."""
+    return signing_certificate.parse(reader.parse(value), version=version)[0]
 
 
 def _named(found: list[Certificate], attributes: Attributes) -> tuple[Certificate, bool]:
     """Return the certificate that the signing-certificate attributes name, and whether there are any."""
     named = False
     for oid, version in ((oids.SIGNING_CERTIFICATE_V2, 2), (oids.SIGNING_CERTIFICATE, 1)):
-        value = attributes.first(oid)
+        value = attributes.single(oid)
         if value is None:
             continue
         named = True
-        first = signing_certificate.parse(value, version=version)[0]
+        first = _named_first(value, version)
         # RFC 5035 section 5.4: the first names the certificate the signature is to be checked with
         found = [
             each

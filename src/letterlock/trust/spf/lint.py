@@ -43,7 +43,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """All findings. `ipv4_addresses` counts addresses that pass, `ipv6_networks` /64 networks, both with repeats."""
+    """All findings. `ipv4_addresses` counts addresses that pass, `ipv6_networks` /64 networks, both with repeats.
+
+    `networks` are what passes, as a record that needs no look-up would list it; `has_macros` says that more may pass.
+    """
 
     domain: str
     record: str = ""
@@ -53,6 +56,19 @@ class Report:
     ipv6_networks: int = 0
     includes: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = field(default_factory=list)
+    has_macros: bool = False
+    rest: str = "?all"
+
+    @property
+    def flattened(self) -> str:
+        """The record without look-ups that lets the same addresses send today; it grows stale as providers move."""
+        if not self.record or self.has_macros:
+            return ""
+        four = ipaddress.collapse_addresses(one for one in self.networks if isinstance(one, ipaddress.IPv4Network))
+        six = ipaddress.collapse_addresses(one for one in self.networks if isinstance(one, ipaddress.IPv6Network))
+        rest = {"-": "fail", "~": "softfail"}.get(self.rest[0], "neutral")
+        return build([str(one) for one in (*four, *six)], rest=rest)
 
     def add(self, severity: Severity, message: str) -> None:
         """Note a finding."""
@@ -126,6 +142,7 @@ def _examine(report: Report, domain: str, parsed: Record, path: tuple[str, ...])
 def _examine_mechanism(report: Report, domain: str, mechanism: Mechanism, path: tuple[str, ...]) -> Decision[None]:
     target = mechanism.domain
     if target is not None and target.letters:
+        report.has_macros = True
         report.add(Severity.ADVICE, f"{mechanism.text!r} of {domain} has macros; what it matches was not counted")
         return
     name = target.text.lower().removesuffix(".") if target is not None else domain
@@ -154,6 +171,8 @@ def _count_network(report: Report, domain: str, mechanism: Mechanism, counts: bo
     length = mechanism.prefix4
     if not counts:
         return
+    kind = ipaddress.IPv4Network if mechanism.version == 4 else ipaddress.IPv6Network
+    report.networks.append(kind((mechanism.network, length)))
     if mechanism.version == 4:
         report.ipv4_addresses += 1 << (32 - length)
         if length < 16:
@@ -179,8 +198,10 @@ def _count_hosts(
         for found in (found for one in host_answers for found in one.records):
             if counts and isinstance(found, A):
                 report.ipv4_addresses += 1 << (32 - mechanism.prefix4)
+                report.networks.append(ipaddress.ip_network(f"{found.address}/{mechanism.prefix4}", strict=False))
             elif counts and isinstance(found, Aaaa):
                 report.ipv6_networks += 1 << max(0, 64 - mechanism.prefix6)
+                report.networks.append(ipaddress.ip_network(f"{found.address}/{mechanism.prefix6}", strict=False))
 
 
 def _is_known(report: Report, answer: Answer, mechanism: Mechanism, domain: str) -> bool:
@@ -218,6 +239,8 @@ def _follow(report: Report, name: str, path: tuple[str, ...], how: str) -> Decis
 
 def _judge_top(report: Report, parsed: Record) -> None:
     last = next((one for one in parsed.mechanisms if one.name == "all"), None)
+    if last is not None:
+        report.rest = last.text if last.text[0] in "-~?+" else "+all"
     if last is None:
         if parsed.redirect is None:
             report.add(Severity.WARNING, "the record ends without all or redirect, so strangers are neutral")

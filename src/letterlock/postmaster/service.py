@@ -1,0 +1,169 @@
+"""The postmaster at work: sends the reports that are due, takes in those that came by mail, reports failures if told to.
+
+One loop for a domain, woken every few minutes. Whatever fails for now is tried at the next turn: a report's transaction
+has its report's id, so that it is queued once however often it is tried; a message that was read carries a keyword.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from letterlock.errors import Unavailable
+from letterlock.formats.envelope import Envelope
+from letterlock.formats.imf.header import Header
+from letterlock.host.clock import Clock
+from letterlock.host.drive_decisions import drive
+from letterlock.host.ledger import Ledger
+from letterlock.host.logs import Log
+from letterlock.host.resolver.interface import Resolver
+from letterlock.mta.inbound import queue_entries
+from letterlock.postmaster import failures
+from letterlock.postmaster.failures import FailureLimits, FailureSettings
+from letterlock.postmaster.receive import receive
+from letterlock.postmaster.report_store import ReportStore
+from letterlock.postmaster.send import AggregateSender, SendSettings
+from letterlock.store.interface import FlagChange, Refused, Store, Transaction
+from letterlock.trust import dkim
+from letterlock.trust.authenticate import Client, Findings
+from letterlock.trust.dmarc import destination
+from letterlock.trust.dmarc.record import ReportUri
+
+READ_KEYWORD = "$ReportRead"
+_TURN_SECONDS = 300.0
+_EXPIRE_SECONDS = 172_800.0
+_LARGEST_MESSAGE = 30_000_000
+
+# Waits so many seconds; a parameter, so that tests need not.
+Wait = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class PostmasterSettings:
+    """What is sent, and the account whose INBOX reports come to ("" for none)."""
+
+    send: SendSettings
+    sends_aggregate: bool = True
+    failures: FailureSettings | None = None
+    account: str = ""
+
+
+class Postmaster:
+    """One domain's postmaster."""
+
+    def __init__(
+        self,
+        settings: PostmasterSettings,
+        *,
+        store: Store,
+        ledger: Ledger,
+        resolver: Resolver,
+        reports: ReportStore,
+        keys: tuple[dkim.SigningKey, ...],
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._resolver = resolver
+        self._reports = reports
+        self._keys = keys
+        self._clock = clock
+        self._log = log
+        self._sender = AggregateSender(
+            settings.send, ledger=ledger, resolver=resolver, submit=self.submit, keys=keys, log=log
+        )
+        self._limits = FailureLimits(settings.failures) if settings.failures and settings.failures.is_on else None
+        self._reporting: set[asyncio.Task[None]] = set()
+
+    async def run(self, wait: Wait = asyncio.sleep) -> None:
+        """Work until cancelled."""
+        while True:
+            await self.turn()
+            await wait(_TURN_SECONDS)
+
+    async def turn(self) -> None:
+        """Do what is due now."""
+        try:
+            if self._settings.sends_aggregate and self._keys:
+                await self._sender.run(int(self._clock.now()))
+            if self._settings.account:
+                await self.read_mailbox(self._settings.account)
+        except (Unavailable, Refused) as problem:
+            self._log.warning("postmaster", problem=str(problem))
+
+    async def submit(self, envelope: Envelope, octets: bytes) -> None:
+        """Queue a report; the same octets for the same recipients are queued once."""
+        now = self._clock.now()
+        recipients = " ".join(str(one.forward_path) for one in envelope.recipients)
+        message_id = octets[: octets.find(b"\r\n\r\n")].lower().partition(b"\r\nmessage-id:")[2].partition(b"\r\n")[0]
+        name = f"report-{zlib.crc32(message_id):08x}{zlib.crc32(recipients.encode()):08x}"
+        entries = queue_entries(
+            name, envelope, list(envelope.recipients), now=now, expires=now + _EXPIRE_SECONDS, source="postmaster"
+        )
+        await self._store.commit(Transaction(name, now, (octets,), queued=entries))
+
+    async def read_mailbox(self, account: str) -> int:
+        """Keep the reports in an account's INBOX that were not read yet; return how many messages were looked at."""
+        mailbox = await self._store.mailbox(account, "INBOX")
+        if mailbox is None:
+            return 0
+        with contextlib.closing(await self._store.open(mailbox.id)) as opened:
+            snapshot = opened.snapshot()
+            read = 0
+            for uid in snapshot.where(READ_KEYWORD, set=False):
+                slot = snapshot.slot(uid)
+                if snapshot.sizes[slot] <= _LARGEST_MESSAGE:
+                    octets = await self._store.read(snapshot.contents[slot])
+                    await asyncio.to_thread(self._keep, octets, f"{account}/INBOX {uid}")
+                await self._store.store_flags(mailbox.id, ((uid, uid),), FlagChange.ADD, (READ_KEYWORD,))
+                read += 1
+        return read
+
+    def _keep(self, octets: bytes, source: str) -> None:
+        """Keep the reports in a message; ordinary mail in the same mailbox is none of ours."""
+        if b"report" not in octets.lower() and b"dmarc" not in octets.lower():
+            return
+        for received in receive(self._reports, octets, source, int(self._clock.now()), keeps_broken=False):
+            self._log.event(
+                "report", kind=received.kind, domain=received.domain, new=received.is_new, problems=received.problems
+            )
+
+    def observe(self, header: Header, findings: Findings, client: Client, disposition: str) -> None:
+        """Hear of an assessed message; where failure reports are on and wanted, one is sent in the background."""
+        if self._limits is None or not failures.is_wanted(findings.dmarc, findings):
+            return
+        incidents = self._limits.admit(findings, client, int(self._clock.now()))
+        if incidents:
+            task = asyncio.create_task(self._report_failure(header, findings, client, disposition, incidents))
+            self._reporting.add(task)
+            task.add_done_callback(self._reporting.discard)
+
+    async def _report_failure(
+        self, header: Header, findings: Findings, client: Client, disposition: str, incidents: int
+    ) -> None:
+        record = findings.dmarc.record
+        assert record is not None
+        uris: list[ReportUri] = []
+        for uri in record.ruf[:4]:
+            uris += (await drive(destination.verify(findings.dmarc.record_domain, uri, "ruf"), self._resolver)).uris
+        if not any(uri.scheme == "mailto" for uri in uris):
+            return
+        now = int(self._clock.now())
+        envelope, octets = failures.compose(
+            header,
+            findings,
+            client,
+            tuple(uris),
+            self._settings.send.reporter,
+            disposition=disposition,
+            incidents=incidents,
+            now=now,
+        )
+        try:
+            await self.submit(envelope, dkim.sign(octets, self._keys, now) + octets)
+        except Unavailable as problem:
+            self._log.warning("failure report not sent", problem=str(problem))
