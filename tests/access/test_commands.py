@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from letterlock.access.imap.sort import base_subject
 from letterlock.protocols.sasl.mechanism import client_exchange
 
 Letter = Callable[..., bytes]
@@ -331,6 +332,55 @@ async def test_search(served: Any, letter: Letter, criteria: str, found: str) ->
             octets = octets.replace(word, b"{%d+}\r\n%b" % (len(word), word))
     (line,) = await client.ok(b"SEARCH CHARSET UTF-8 " + octets)
     assert line == f"* SEARCH {found}".strip().encode()
+
+
+@pytest.mark.parametrize(
+    ("subject", "base"),
+    [
+        ("Re: [list] Re[2]: Fwd: Harbour  news (fwd) ", "Harbour news"),
+        ("[Fwd: Re: inner]", "inner"),
+        ("[only a blob]", "[only a blob]"),
+        ("RE : x", "x"),
+        ("Refrain", "Refrain"),
+        ("=?utf-8?q?Re=3A_Gr=C3=BC=C3=9Fe?=", "Gr\u00fc\u00dfe"),
+        ("Re: " * 200, ""),
+        ("", ""),
+    ],
+)
+def test_base_subjects(subject: str, base: str) -> None:
+    """RFC 5256 section 2.1."""
+    assert base_subject(subject) == base
+
+
+async def test_sort(served: Any) -> None:
+    """RFC 5256 section 3: several keys, reversed or not, and equals in the order of arrival."""
+
+    def message(author: str, subject: str, date: str, size: int = 0) -> bytes:
+        return f"From: {author}\r\nSubject: {subject}\r\nDate: {date}\r\n\r\n{'x' * size}\r\n".encode()
+
+    await served.deliver(
+        message("Zoe <bob@x.test>", "Re: beta", "Mon, 23 Nov 2026 12:00:00 +0200", 50),
+        message("anna@x.test", "Alpha", "Mon, 23 Nov 2026 10:30:00 +0000"),
+        message("Yan <carl@x.test>", "[list] Fwd: alpha", "no date", 500),
+        message("anna@x.test", "gamma", "Mon, 23 Nov 2026 09:00:00 +0000"),
+    )
+    client = await served.login("SELECT INBOX")
+    for criteria, order in {
+        "SUBJECT": "2 3 1 4",
+        "REVERSE SUBJECT": "4 1 2 3",
+        "SUBJECT REVERSE SIZE": "3 2 1 4",
+        "FROM REVERSE DATE": "2 4 1 3",
+        "DISPLAYFROM": "2 4 3 1",
+        "DATE": "3 4 1 2",
+        "SIZE": "2 4 1 3",
+        "REVERSE ARRIVAL": "1 2 3 4",
+        "TO": "1 2 3 4",
+    }.items():
+        assert await client.ok(f"SORT ({criteria}) UTF-8 ALL") == [b"* SORT " + order.encode()], criteria
+    assert await client.ok("UID SORT (SUBJECT) US-ASCII NOT 2") == [b"* SORT 3 1 4"]
+    assert await client.ok("SORT (SIZE) UTF-8 SEEN") == [b"* SORT"]
+    assert (await client("SORT (SIZE) KOI8-R ALL"))[-1].startswith(b"NO [BADCHARSET")
+    assert (await client("SORT (COLOUR) UTF-8 ALL"))[-1].startswith(b"BAD")
 
 
 async def test_search_results_are_saved_and_used(served: Any, letter: Letter) -> None:

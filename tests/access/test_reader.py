@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from letterlock.cli.root import letterlock
+from letterlock.formats.mime.partial import split
 from letterlock.host.entropy import SeededEntropy
 from letterlock.host.stream import TlsFailed
 from letterlock.host.tls import KeyPair
@@ -80,6 +81,19 @@ async def test_the_commands_list_and_show(tls_served: Any, key_pair: KeyPair, le
     assert missing.exit_code == 1
     names = await invoke(tls_served, key_pair, "list", "--mailboxes")
     assert "Drafts" in names.output
+
+
+async def test_a_split_message_is_shown_whole(tls_served: Any, key_pair: KeyPair) -> None:
+    """RFC 2046 section 5.2.2: from any fragment, in whatever order they came; alone it shows as what it is."""
+    whole = b"From: a@harbor.test\r\nSubject: Long\r\nContent-Type: text/plain\r\n\r\n" + b"a line of it\r\n" * 900
+    parts = split(whole, most_octets=5000, identifier="set@x", message_ids=["1@x", "2@x", "3@x"])
+    other = split(whole, most_octets=5000, identifier="other@x", message_ids=["4@x", "5@x", "6@x"])
+    await tls_served.deliver(parts[2], other[0], parts[0])
+    alone = json.loads((await invoke(tls_served, key_pair, "show", "1", "--json")).output)
+    assert (alone["texts"], alone["attachments"][0]["note"]) == ([], "a fragment of a larger message")
+    await tls_served.deliver(parts[1])
+    shown = json.loads((await invoke(tls_served, key_pair, "show", "1", "--json")).output)
+    assert (shown["subject"], shown["texts"][0]["text"]) == ("Long", "a line of it\n" * 900)
 
 
 async def test_the_commands_say_what_is_wrong(tls_served: Any, key_pair: KeyPair) -> None:

@@ -78,6 +78,19 @@ def test_spf_check(folder: Path) -> None:
     assert (value["result"], value["blamed"]) == ("temperror", ["rosewood.test", "dead.test"])
 
 
+def test_zone_text_with_origin_and_relative_names(tmp_path: Path) -> None:
+    """Zone files as servers have them: $ORIGIN, $TTL, @, relative names, a SOA, comments."""
+    (tmp_path / "zone").write_text(
+        '$ORIGIN rosewood.test.\n$TTL 300 ; short\n@ IN SOA ns h 1 2 3 4 5\n@ IN TXT "v=spf1 mx -all"\n'
+        '@ IN MX 10 mx\nmx IN A 192.0.2.7\n$ORIGIN sub.rosewood.test.\n@ IN TXT "v=spf1 -all"\n'
+    )
+    zone = ("--zone", tmp_path / "zone")
+    assert _json("spf", "check", "--ip", "192.0.2.7", "--mail-from", "a@rosewood.test", *zone)["result"] == "pass"
+    value = _json("spf", "check", "--ip", "192.0.2.7", "--mail-from", "a@sub.rosewood.test", *zone, expect=1)
+    assert value["result"] == "fail"
+    assert "--ip" in _json("spf", "check", "--ip", "999", "--mail-from", "a@b.test", *zone, expect=64)["error"]
+
+
 def test_dkim_sign_and_verify(folder: Path) -> None:
     """Both signatures pass; after a change of the body both fail, their header signatures still right."""
     at = ("--at", "1800000100")
@@ -136,6 +149,20 @@ def test_explain(folder: Path) -> None:
     assert {"spf", "dkim", "arc", "dmarc", "authentication_results"} <= set(value)
     assert (value["spf"]["result"], value["helo"]["result"], value["dmarc"]["result"]) == ("temperror", "fail", "pass")
     assert value["authentication_results"].startswith("mx.test;")
+
+
+def test_explain_takes_the_client_from_the_trace(folder: Path) -> None:
+    """Without --ip, the topmost Received field says who handed the message over; the answer says so."""
+    trace = "Return-Path: <r@rosewood.test>\nReceived: from mx.test (mx.test [192.0.2.7])\n\tby a.test; now\n"
+    (folder / "traced.eml").write_text(trace + (folder / "plain.eml").read_text())
+    value = _json("explain", folder / "traced.eml", "--zone", folder / "zone")
+    assert value["client"] == {
+        "address": "192.0.2.7",
+        "helo": "mx.test",
+        "mail_from": "r@rosewood.test",
+        "source": "Received",
+    }
+    assert (value["spf"]["result"], value["dmarc"]["result"]) == ("pass", "pass")
 
 
 def test_a_failure_report_is_shown_before_it_is_sent(folder: Path) -> None:

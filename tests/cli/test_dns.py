@@ -2,14 +2,22 @@
 
 import datetime
 import json
+import os
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from letterlock.admd.create import create
+from letterlock.admd.domain_facts import facts_of
 from letterlock.cli.root import letterlock
 from letterlock.formats.dns.zone import Zone
+from letterlock.host.clock import SystemClock
+from letterlock.host.entropy import SeededEntropy
+from letterlock.hostmaster.records import wanted_records
+from letterlock.trust.dnssec.sign import SigningKey
 from letterlock.trust.primitives.server_certificates import Validity, server
+from letterlock.trust.primitives.zone_keys import to_pem
 
 YEAR = Validity(datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), datetime.timedelta(days=3650))
 TABLE = """
@@ -125,3 +133,24 @@ def test_a_roll_over_is_begun_by_command(tmp_path: Path) -> None:
     parent.write_text(first.stderr + rolled.stdout)
     assert run(letterlock, confirm).exit_code == 0
     assert len(run(letterlock, ["dns", "zone", "ds", "rosewood.test", "--keys", keys]).stdout.splitlines()) == 2
+
+
+def test_the_next_tls_key_is_ready_when_every_cache_knows_it(tmp_path: Path) -> None:
+    """Not published: no. Published a moment ago: not yet. Published for two TTLs: yes. Not to be looked up: unknown."""
+    next_key = tmp_path / "next.pem"
+    next_key.write_bytes(to_pem(SigningKey.generate().private))
+    found = create(tmp_path / "a", "rosewood.test", {"tls": {"next_key": str(next_key)}}, clock=SystemClock(),
+                   entropy=SeededEntropy())  # fmt: skip
+    table = tmp_path / "table"
+    command = ["dane", "ready", "--config", str(found.file), "--zone", str(table)]
+    table.write_text("$SECURE rosewood.test\n")
+    assert CliRunner().invoke(letterlock, command).exit_code == 1
+    records = "".join(f"{record.line()}\n" for record in wanted_records(facts_of(found.settings)))
+    table.write_text("$SECURE rosewood.test\n" + records)
+    result = CliRunner().invoke(letterlock, command)
+    assert (result.exit_code, "it may be from" in result.output) == (1, True)
+    before = next_key.stat().st_mtime - 3 * 3600
+    os.utime(next_key, (before, before))
+    assert CliRunner().invoke(letterlock, command).exit_code == 0
+    table.write_text("$TIMEOUT _25._tcp.mail.rosewood.test TLSA\n")
+    assert CliRunner().invoke(letterlock, command).exit_code == 2

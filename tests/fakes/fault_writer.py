@@ -19,6 +19,7 @@ from pathlib import Path
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
+from letterlock.store.check import check_store
 from letterlock.store.engine import StoreSettings, open_store
 from letterlock.store.interface import Delivery, FlagChange, Queued, Settlement, Store, Transaction
 from letterlock.store.snapshot import SEEN
@@ -102,12 +103,13 @@ class Oracle:
                 self.done.add(tuple(words))
 
     async def faults(self, folder: Path) -> list[str]:
-        """Open the store and compare."""
+        """Open the store and compare; then examine all of it."""
         store = await open_store(StoreSettings(folder, **SETTINGS))  # type: ignore[arg-type]
         try:
-            return [*await self._message_faults(store), *await self._queue_faults(store)]
+            found = [*await self._message_faults(store), *await self._queue_faults(store)]
         finally:
             await store.close()
+        return [*found, *check_store(folder).faults]
 
     async def _message_faults(self, store: Store) -> list[str]:
         faults: list[str] = []

@@ -14,6 +14,7 @@ import pytest
 
 from fakes.script_writer import NOW, SETTINGS, models, picture
 from letterlock.host.clock import SetClock
+from letterlock.store.check import check_store
 from letterlock.store.engine import StoreSettings, open_store
 
 CALLS = ("fdatasync", "fsync", "pwritev2", "pwrite64", "ftruncate")
@@ -42,6 +43,7 @@ async def sweep(folder: Path, call: str, fault: str, stride: int) -> int:
         store = await open_store(StoreSettings(store_folder, **SETTINGS), clock=SetClock(NOW))
         found = await picture(store)
         await store.close()
+        assert check_store(store_folder).faults == ()
         assert found in pictures[acknowledged : acknowledged + 2], (call, fault, count, acknowledged)
         if through and ended.returncode == 0 and count > 40:
             break

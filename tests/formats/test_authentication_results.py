@@ -79,6 +79,15 @@ def test_written_fields_cannot_be_broken_out_of() -> None:
     assert result.properties[0].value == 'a";  X: y@b'
 
 
+@pytest.mark.parametrize("text", ["x" * 5000, '"' * 5000, "(" * 5000, "ü" * 5000, "\U0001f339" * 5000])
+def test_lines_stay_within_what_transport_bears(text: str) -> None:
+    """RFC 5322 section 2.1.1: however long and odd a reason, a comment or a value is."""
+    result = MethodResult("spf", "fail", (Property("smtp", "mailfrom", text),), text, (text,))
+    written = write(AuthenticationResults("mx.test", (result,)))
+    assert max(map(len, written.split(b"\r\n"))) <= 998
+    assert parse(written.partition(b":")[2]).results[0].result == "fail"
+
+
 _TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"), max_size=40)
 
 

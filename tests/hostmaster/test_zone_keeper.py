@@ -5,7 +5,7 @@ import pytest
 from letterlock.errors import NotAuthentic, OurFault
 from letterlock.formats.dns import name as names
 from letterlock.formats.dns.zone import DNSKEY, DS, RecordSet, Zone
-from letterlock.hostmaster.roll_over import DAY, HOUR, RollOver, Stage, dkim_waits, tlsa_waits
+from letterlock.hostmaster.roll_over import HOUR, RollOver, Stage, ksk_waits, tlsa_waits, zsk_waits
 from letterlock.hostmaster.zone_keeper import KeySet, ZoneKeeper
 from letterlock.trust.dnssec.signatures import Budget, Key, ds_digest, verify_set
 
@@ -59,7 +59,7 @@ def test_a_zone_key_rolls_without_a_gap() -> None:
     for _ in range(5):
         world.pass_hour()
     old = world.keeper.keys.zone.current
-    world.keeper.roll_zone_key(world.now)
+    world.keeper.keys = world.keeper.keys.roll_zone_key(zsk_waits(TTL, LONGEST), world.now)
     for _ in range(12):
         world.pass_hour()
     assert world.keeper.keys.zone.current != old
@@ -71,7 +71,7 @@ def test_an_entry_key_waits_for_its_parent() -> None:
     world = _World()
     world.pass_hour()
     old = world.keeper.keys.entry.current
-    world.keeper.roll_entry_key(world.now, DS_TTL)
+    world.keeper.keys = world.keeper.keys.roll_entry_key(ksk_waits(TTL, DS_TTL), world.now)
     for _ in range(10):
         world.pass_hour()
     assert world.keeper.keys.entry.current == old
@@ -105,14 +105,14 @@ def test_signatures_are_renewed_and_serials_wrap() -> None:
 def test_nothing_is_signed_anew_without_need() -> None:
     keeper = ZoneKeeper(Zone.parse(TEXT, "rosewood.test"), KeySet.generate())
     assert keeper.refresh(START) is not None
-    assert keeper.refresh(START + DAY) is None
+    assert keeper.refresh(START + 86400) is None
     keeper.change(Zone.parse(TEXT + "new IN A 127.0.0.2\n", "rosewood.test"))
-    assert keeper.refresh(START + DAY) is not None
+    assert keeper.refresh(START + 86400) is not None
 
 
-@pytest.mark.parametrize("waits", [tlsa_waits(3600), dkim_waits(3600)])
-def test_a_new_key_may_not_be_used_early(waits) -> None:  # type: ignore[no-untyped-def]
-    """The same for DKIM selectors and TLS keys: published, used, withdrawn."""
+def test_a_new_tls_key_may_not_be_used_early() -> None:
+    """RFC 7671 section 8.1: published for two TTLs, then used, then the old one withdrawn."""
+    waits = tlsa_waits(3600)
     rolling = RollOver(waits, START)
     with pytest.raises(OurFault):
         rolling.use(START + 3600)

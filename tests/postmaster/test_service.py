@@ -118,6 +118,17 @@ async def test_a_report_is_queued_once(site: Site) -> None:
     assert await site.queued() == [("d@rosewood.test",)]
 
 
+async def test_the_ledger_forgets(site: Site) -> None:
+    """After ninety days, and not before."""
+    await site.forge()
+    site.clock.move(89 * 86_400)
+    await site.postmaster.turn()
+    assert len(list(site.ledger.read(kind="assessed"))) == 1
+    site.clock.move(3 * 86_400)
+    await site.postmaster.turn()
+    assert list(site.ledger.read(kind="assessed")) == []
+
+
 @pytest.mark.parametrize("site", ["failures"], indirect=True)
 async def test_a_failure_is_reported_where_that_is_on(site: Site) -> None:
     """One report for like failures, to the address of ruf."""

@@ -15,6 +15,7 @@ from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import SetClock
+from letterlock.store.check import check_store
 from letterlock.store.engine import StoreSettings, open_store
 from letterlock.store.interface import (
     Delivery,
@@ -186,6 +187,7 @@ async def test_the_engine_does_what_the_model_does(tmp_path: Path, seed: int) ->
             if drawn.random.random() < 0.3:
                 await store.reclaim(least_dead=0.2)
             await store.close()
+            assert check_store(tmp_path).faults == ()
             if drawn.random.random() < 0.5:
                 for path in tmp_path.glob("index.sqlite*"):
                     path.unlink()

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import time
 from pathlib import Path
 
 import click
 
+from letterlock.admd.domain_facts import facts_of
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
 from letterlock.cli.resolver_options import ResolverOptions, opened, resolver_options
+from letterlock.cli.settings_option import load, settings_option
 from letterlock.errors import Malformed, PeerFault
 from letterlock.formats import domain as domains
 from letterlock.formats.address import Address
@@ -24,6 +27,9 @@ from letterlock.host.probe_tls import StartTls, probe_tls
 from letterlock.host.resolver.interface import Resolver
 from letterlock.host.stream import Endpoint, TlsFailed
 from letterlock.host.tls import TlsState, authenticated_client
+from letterlock.hostmaster.check import Finding, Standing, compare
+from letterlock.hostmaster.records import wanted_records
+from letterlock.hostmaster.roll_over import RollOver, Stage, tlsa_waits
 from letterlock.trust.dane.authenticate import ALL_USAGES, SMTP_USAGES, TlsaVerdict, authenticate
 from letterlock.trust.dane.owner_names import smimea_name
 from letterlock.trust.dane.plan import Fate, Host, Plan, Requirement, plan_delivery, plan_host
@@ -189,3 +195,44 @@ def _print_record(owner: str, kind: str, record: Tlsa, *, as_json: bool) -> None
     data = rdata_text.write(record)
     line = f"{owner}. IN {kind} {data}" if owner else f"IN {kind} {data}"
     answer({"name": owner, "type": kind, "data": data}, as_json=as_json, lines=[line])
+
+
+@dane.command()
+@settings_option
+@json_option
+@resolver_options
+def ready(settings_file: Path, as_json: bool, asking: ResolverOptions) -> None:
+    """Tell whether the next TLS key (tls.next_key) may be used: its TLSA record is known to every cache.
+
+    The time counts from when the key's file was written; publish its record then. Exit code: 0 it may, 1 not yet, 2
+    could not look up.
+    """
+    settings = load(settings_file, as_json=as_json)
+    if settings.tls.next_key is None:
+        fail("tls.next_key names no key; make one and publish its record first", Exit.SETTINGS, as_json=as_json)
+    try:
+        facts = facts_of(settings)
+        written = int(settings.path(settings.tls.next_key).stat().st_mtime)
+    except (Malformed, OSError) as error:
+        fail(str(error), Exit.SETTINGS, as_json=as_json)
+    wanted = [record for record in wanted_records(facts) if record.type == "TLSA"]
+
+    async def ask() -> tuple[Finding, ...]:
+        async with opened(asking, as_json=as_json) as resolver:
+            return await drive(compare(wanted), resolver)
+
+    (found,) = asyncio.run(ask())
+    rolling = RollOver(tlsa_waits(facts.ttl), written, confirmed=found.standing is Standing.RIGHT)
+    stage = rolling.stage(int(time.time()))
+    since = datetime.datetime.fromtimestamp(written + rolling.waits.before_use, datetime.UTC)
+    sentence = {
+        Standing.RIGHT: stage.value
+        if stage is Stage.READY
+        else f"{stage.value}; it may be from {since:%Y-%m-%d %H:%M} UTC",
+        Standing.UNKNOWN: f"could not look up: {found.reason}",
+    }.get(found.standing, f"its record is not published as it should be: {found.reason}")
+    value = {"ready": stage is Stage.READY, "reason": sentence, "diff": found.diff()}
+    answer(value, as_json=as_json, lines=[safe(sentence), *found.diff()])
+    if found.standing is Standing.UNKNOWN:
+        raise SystemExit(Exit.UNKNOWN)
+    raise SystemExit(Exit.OK if stage is Stage.READY else Exit.WRONG)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,11 +19,11 @@ from letterlock.formats.dns.question import Answer, Outcome, Question
 from letterlock.formats.dns.zone import DS, Zone
 from letterlock.host.resolver.exchange import Server
 from letterlock.hostmaster.key_folder import KeyFolder
-from letterlock.hostmaster.roll_over import RollOver, ksk_waits, zsk_waits
+from letterlock.hostmaster.roll_over import ksk_waits, zsk_waits
 from letterlock.hostmaster.zone_host import ZoneFile, ZoneHost
 from letterlock.hostmaster.zone_keeper import KeySet
 from letterlock.protocols.dns.tsig import TsigKey
-from letterlock.trust.dnssec.sign import Denial, SigningKey, sign_zone
+from letterlock.trust.dnssec.sign import Denial, sign_zone
 from letterlock.trust.primitives import zone_keys
 
 _ALGORITHMS = {name: number for number, name in zone_keys.NAMES.items()}
@@ -134,14 +133,11 @@ def roll(origin: str, folder: Path, role: str, ttl: int, longest_ttl: int) -> No
             fail(f"{origin}: a roll-over of the {role} is under way", Exit.WRONG)
         now = int(time.time())
         if role == "ksk":
-            successor = SigningKey.generate(keys.entry.current.algorithm)
-            rolling = RollOver(ksk_waits(ttl, longest_ttl), now, confirmed=False)
-            keys = replace(keys, entry=keys.entry.begin(successor, rolling))
-            click.echo(f"{origin}. {ttl} IN DS {rdata_text.write_octets(DS, successor.ds(origin))}")
+            keys = keys.roll_entry_key(ksk_waits(ttl, longest_ttl), now)
+            made = keys.entry.published()[-1]
+            click.echo(f"{origin}. {ttl} IN DS {rdata_text.write_octets(DS, made.ds(origin))}")
         else:
-            successor = SigningKey.generate(keys.zone.current.algorithm, is_entry=False)
-            rolling = RollOver(zsk_waits(ttl, longest_ttl), now)
-            keys = replace(keys, zone=keys.zone.begin(successor, rolling))
+            keys = keys.roll_zone_key(zsk_waits(ttl, longest_ttl), now)
         store.save(keys)
     except (Malformed, OSError) as error:
         fail(f"{folder}: {error}", Exit.USAGE)

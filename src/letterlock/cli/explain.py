@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,10 +24,13 @@ from letterlock.cli.verdicts import (
 )
 from letterlock.formats import authentication_results
 from letterlock.formats.imf.header import Header, read_header
+from letterlock.formats.imf.trace import received
 from letterlock.postmaster import failures
 from letterlock.postmaster.aggregate import Reporter
 from letterlock.trust import authenticate, dmarc
 from letterlock.trust.authenticate import Client, Findings
+
+_SEEN_ADDRESS = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]+)\]", re.IGNORECASE)
 
 
 @click.command()
@@ -53,18 +57,12 @@ def explain(
 ) -> None:
     """Tell who vouches for a message (FILE or standard input), and why: SPF, DKIM, ARC and DMARC.
 
-    Without --ip, SPF is left out. Exit as DMARC ends: 0 for pass, 2 where a look-up failed, 1 otherwise.
+    Without --ip, the client is the one in the topmost Received field; without that, SPF is left out. Exit as DMARC
+    ends: 0 for pass, 2 where a look-up failed, 1 otherwise.
     """
     octets = read_message(file, as_json=as_json)
     header = read_header(octets)
-    client = None
-    if address is not None:
-        try:
-            ipaddress.ip_address(address)
-        except ValueError as error:
-            fail(f"--ip: {error}", Exit.USAGE, as_json=as_json)
-        reverse_path = header.text("Return-Path") if mail_from is None else mail_from
-        client = Client(address, helo, reverse_path.strip().removeprefix("<").removesuffix(">"))
+    client, source = _client(header, address, helo, mail_from, as_json)
     checks = authenticate.Authentication(header, client, receiver=authserv_id)
     checks.feed(octets[header.body_start :])
     findings = run(checks.judge(moment(at)), zone, server, as_json=as_json)
@@ -74,6 +72,9 @@ def explain(
     results = authenticate.authentication_results(findings, authserv_id, client)
     field = authentication_results.write(results).decode()
     value = {
+        "client": {"address": client.address, "helo": client.helo, "mail_from": client.mail_from, "source": source}
+        if client
+        else None,
         "spf": spf_json(findings.spf) if findings.spf else None,
         "helo": spf_json(findings.helo) if findings.helo else None,
         "dkim": dkim_json(findings.dkim),
@@ -81,7 +82,7 @@ def explain(
         "dmarc": dmarc_json(findings.dmarc),
         "authentication_results": field.partition(":")[2].strip().replace("\r\n", "\n"),
     }
-    answer(value, as_json=as_json, lines=_lines(findings, field))
+    answer(value, as_json=as_json, lines=_lines(findings, field, client, source))
     raise SystemExit(exit_code(findings.dmarc.result.value))
 
 
@@ -101,9 +102,32 @@ def _print_failure_report(
     click.echo(octets.decode().replace("\r\n", "\n"), nl=False)
 
 
-def _lines(findings: Findings, field: str) -> Iterable[str]:
+def _client(
+    header: Header, address: str | None, helo: str, mail_from: str | None, as_json: bool
+) -> tuple[Client | None, str]:
+    """Return the client and where it is known from: the options, or the topmost Received field."""
+    source = "options"
+    if address is None:
+        trace = received(header)
+        seen = _SEEN_ADDRESS.search(trace[0].from_info) if trace else None
+        if seen is None:
+            return None, ""
+        address, helo, source = seen[1], helo or trace[0].from_name, "Received"
+    try:
+        ipaddress.ip_address(address)
+    except ValueError as error:
+        if source == "Received":
+            return None, ""
+        fail(f"--ip: {error}", Exit.USAGE, as_json=as_json)
+    reverse_path = header.text("Return-Path") if mail_from is None else mail_from
+    return Client(address, helo, reverse_path.strip().removeprefix("<").removesuffix(">")), source
+
+
+def _lines(findings: Findings, field: str, client: Client | None, source: str) -> Iterable[str]:
     yield _summary(findings)
     yield ""
+    if client is not None and source == "Received":
+        yield f"{client.address} ({safe(client.helo)}) handed it over, says the topmost Received field."
     if findings.spf is not None:
         yield from spf_lines(findings.spf)
     if findings.helo is not None:

@@ -15,10 +15,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from letterlock.cli.message import shown
 from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
 from letterlock.errors import LetterlockError, Malformed, PeerFault, SettingsFault
-from letterlock.formats.imf.encoded_words import decode
-from letterlock.formats.mime.entity import Entity, parse
+from letterlock.formats.mime.entity import parse
 from letterlock.host.clock import SystemClock
 from letterlock.host.connect import ConnectionFailed
 from letterlock.host.entropy import SystemEntropy
@@ -186,49 +186,22 @@ def _row(one: Summary) -> tuple[str, ...]:
 @click.argument("uid", type=click.IntRange(1))
 @click.option("--mailbox", default="INBOX", show_default=True, help="Where the message lies.")
 @click.option("--raw", is_flag=True, help="Write the octets as they are stored.")
+@click.option("--html", is_flag=True, help="Prefer HTML to plain text where both are there.")
 @click.option("--seen", is_flag=True, help="Mark the message as seen.")
 @_server_options
 @json_option
-def show(uid: int, mailbox: str, raw: bool, seen: bool, as_json: bool, **options: Any) -> None:
-    """Show the message with this UID: its header fields, its text, and what is attached."""
+def show(uid: int, mailbox: str, raw: bool, html: bool, seen: bool, as_json: bool, **options: Any) -> None:
+    """Show the message with this UID as it may safely be seen; the fragments of a split one are put together."""
     settings = _settings(options, as_json=as_json)
 
     async def read() -> bytes:
         async with MailReader(settings, SystemEntropy()) as reader:
-            return await reader.message(mailbox, uid, mark_seen=seen)
+            octets = await reader.message(mailbox, uid, mark_seen=seen)
+            return octets if raw else await reader.joined(mailbox, octets)
 
     octets = _run(read(), as_json=as_json)
     if raw:
         sys.stdout.buffer.write(octets)
         return
-    tree = parse(octets)
-    fields = {name: tree.header.text(name) for name in ("from", "to", "cc", "date", "subject") if name in tree.header}
-    text, attached = _text_of(tree), _attached(tree)
-    lines = [f"{name.capitalize()}: {safe(decode(value))}" for name, value in fields.items()]
-    lines += ["", *(safe(line) for line in text.splitlines())]
-    if attached:
-        lines += ["", *(f"[{one['part']}] {one['type']} {safe(one['filename'])}" for one in attached)]
-    value = {name: decode(value) for name, value in fields.items()} | {"text": text, "attachments": attached}
-    answer(value, as_json=as_json, lines=lines)
-
-
-def _text_of(tree: Entity) -> str:
-    for _, entity in tree.walk():
-        if entity.content_type.full == "text/plain" and not _is_attached(entity):
-            return entity.text()
-    return ""
-
-
-def _attached(tree: Entity) -> list[dict[str, str]]:
-    found = []
-    for number, entity in tree.walk():
-        if entity.children or not number or not (_is_attached(entity) or entity.content_type.type != "text"):
-            continue
-        disposition = entity.disposition
-        name = disposition.filename if disposition else entity.content_type.parameters.get("name", "")
-        found.append({"part": number, "type": entity.content_type.full, "filename": name})
-    return found
-
-
-def _is_attached(entity: Entity) -> bool:
-    return entity.disposition is not None and entity.disposition.is_attachment
+    document, lines = shown(parse(octets), prefer="html" if html else "plain")
+    answer(document, as_json=as_json, lines=lines)

@@ -59,8 +59,13 @@ _FILE = click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, 
 @json_option
 def show(file: Path, html: bool, as_json: bool) -> None:
     """Show a message as a person may safely see it, with every defect by name."""
-    tree = parse(_read(file, as_json=as_json))
-    seen = view(tree, prefer="html" if html else "plain")
+    document, lines = shown(parse(_read(file, as_json=as_json)), prefer="html" if html else "plain")
+    answer(document, as_json=as_json, lines=lines)
+
+
+def shown(tree: Entity, *, prefer: str = "plain") -> tuple[dict[str, Any], list[str]]:
+    """Return a message as a person may safely see it, as a document and as lines for a terminal."""
+    seen = view(tree, prefer=prefer)
     report = _report(tree)
     document = {
         "from": seen.authors,
@@ -74,7 +79,7 @@ def show(file: Path, html: bool, as_json: bool) -> None:
         "defects": [_defect(one) for one in seen.defects],
         "ambiguous": bool(seen.ambiguities),
     }
-    answer(document, as_json=as_json, lines=_shown_lines(seen, report))
+    return document, _shown_lines(seen, report)
 
 
 def _report(tree: Entity) -> list[str]:

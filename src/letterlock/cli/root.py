@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Serve the domain."),
     "smime": ("smime", "Sign, verify, encrypt and decrypt mail and files with S/MIME."),
     "spf": ("spf", "Check which addresses may send mail for a domain."),
+    "store": ("store", "Look after the message store."),
 }
 
 

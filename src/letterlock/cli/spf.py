@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 import click
@@ -41,10 +42,11 @@ def check(
     if not helo and not mail_from:
         fail("give --mail-from, --helo or both", Exit.USAGE, as_json=as_json)
     try:
-        decision = trust_spf.judge(address, helo, mail_from, receiver=receiver, now=moment(at))
-        verdict = run(decision, zone, server, as_json=as_json)
+        ipaddress.ip_address(address)
     except ValueError as error:
         fail(f"--ip: {error}", Exit.USAGE, as_json=as_json)
+    decision = trust_spf.judge(address, helo, mail_from, receiver=receiver, now=moment(at))
+    verdict = run(decision, zone, server, as_json=as_json)
     answer(spf_json(verdict), as_json=as_json, lines=spf_lines(verdict))
     raise SystemExit(exit_code(verdict.result.value))
 

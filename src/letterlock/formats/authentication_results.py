@@ -21,6 +21,8 @@ from letterlock.formats.octets import unfold
 _CLAUSE = "RFC 8601 section 2.2"
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`{|}~\u0080-\U0010ffff]*(?:@[A-Za-z0-9\-._\u0080-\U0010ffff]+)?")
 _KEYWORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ufffd]")
+_LONGEST_TEXT = 450  # octets; quoting may double them, and a line has 998 (RFC 5322 section 2.1.1)
 MOST_RESULTS = 100
 
 
@@ -196,5 +198,5 @@ def _comment(text: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """Return text that cannot end the field or a line: control characters become spaces, and it is not endless."""
-    return re.sub(r"[\x00-\x1f\x7f\ufffd]", " ", text)[:500]
+    """Return text that cannot end the field: control characters become spaces, and it fits a line even when quoted."""
+    return _CONTROL.sub(" ", text).encode("utf-8", "replace")[:_LONGEST_TEXT].decode("utf-8", "ignore")

@@ -7,11 +7,11 @@ is used; after everything made with the old one has left them, that one is withd
     ZSK         DNSKEY TTL + propagation              longest TTL of the zone + propagation
     KSK         DNSKEY TTL + propagation, and the     DS TTL + the parent's propagation
                 parent shows its DS
-    TLSA        TLSA TTL + propagation                none beyond the same, for sessions that stand
-    DKIM        TXT TTL + propagation                 as long as mail may be on its way
+    TLSA        twice the TLSA TTL + propagation      TLSA TTL
 
 Standards: RFC 6781 section 4.1.1.1 (ZSK, pre-publication), section 4.1.2 (KSK, double signature), RFC 7583 section 3
-(timing), RFC 7671 section 8.1 (TLSA), RFC 6376 section 3.1 and RFC 5863 section 3.4 (DKIM selectors).
+(timing), RFC 7671 section 8.1 (TLSA).
+See also: host/key_ring.py for the keys of DKIM.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from letterlock.errors import OurFault
 
-HOUR, DAY = 3600, 86400
+HOUR = 3600
 
 
 class Stage(enum.Enum):
@@ -54,11 +54,6 @@ def ksk_waits(dnskey_ttl: int, ds_ttl: int, propagation: int = HOUR) -> Waits:
 def tlsa_waits(tlsa_ttl: int, propagation: int = HOUR) -> Waits:
     """Return the waits of a TLS server's key."""
     return Waits(2 * tlsa_ttl + propagation, tlsa_ttl)
-
-
-def dkim_waits(txt_ttl: int, longest_transit: int = 7 * DAY, propagation: int = HOUR) -> Waits:
-    """Return the waits of a DKIM selector; mail signed with the old one may wait in queues (RFC 5321 section 4.5.4.1)."""
-    return Waits(txt_ttl + propagation, longest_transit + txt_ttl + propagation)
 
 
 @dataclass(frozen=True, slots=True)

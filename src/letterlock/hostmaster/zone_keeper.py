@@ -17,10 +17,12 @@ from dataclasses import dataclass, replace
 
 from letterlock.formats.dns.message import Record
 from letterlock.formats.dns.zone import SOA, Zone
-from letterlock.hostmaster.roll_over import DAY, HOUR, RollOver, Stage, ksk_waits, zsk_waits
+from letterlock.hostmaster.roll_over import HOUR, RollOver, Stage, Waits
 from letterlock.protocols.dns.transfer import is_newer
 from letterlock.trust.dnssec.sign import Denial, SigningKey, sign_zone
 from letterlock.trust.primitives import zone_keys
+
+_DAY = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,8 @@ class Validity:
     """How long signatures hold, and when they are renewed, in seconds."""
 
     before: int = HOUR  # for clocks that are slow
-    holds: int = 14 * DAY
-    renew_before_end: int = 7 * DAY
+    holds: int = 14 * _DAY
+    renew_before_end: int = 7 * _DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,16 @@ class KeySet:
         """Return all keys to publish."""
         return (*self.entry.published(), *self.zone.published())
 
+    def roll_zone_key(self, waits: Waits, now: int) -> KeySet:
+        """Return the key set with a successor of the ZSK published; one that rolls already is left as it is."""
+        successor = SigningKey.generate(self.zone.current.algorithm, is_entry=False)
+        return replace(self, zone=self.zone.begin(successor, RollOver(waits, now)))
+
+    def roll_entry_key(self, waits: Waits, now: int) -> KeySet:
+        """Return the key set with a successor of the KSK published; it waits until the parent shows its DS."""
+        successor = SigningKey.generate(self.entry.current.algorithm)
+        return replace(self, entry=self.entry.begin(successor, RollOver(waits, now, confirmed=False)))
+
     def confirmed(self, shown: Iterable[bytes], origin: str) -> KeySet | None:
         """Return the key set after the parent was seen to show DS data; None where the new KSK's is not among it."""
         role = self.entry
@@ -120,19 +132,6 @@ class ZoneKeeper:
         """Take new content; its serial number is counted by the keeper."""
         self.content = content
         self._is_changed = True
-
-    def roll_zone_key(self, now: int, successor: SigningKey | None = None) -> None:
-        """Begin to replace the ZSK."""
-        made = successor or SigningKey.generate(self.keys.zone.current.algorithm, is_entry=False)
-        waits = zsk_waits(self.content.soa.ttl, max(record_set.ttl for record_set in self.content))
-        self.keys = replace(self.keys, zone=self.keys.zone.begin(made, RollOver(waits, now)))
-
-    def roll_entry_key(self, now: int, ds_ttl: int, successor: SigningKey | None = None) -> None:
-        """Begin to replace the KSK. The parent must then be given its DS; `confirm_ds` says that it shows it."""
-        made = successor or SigningKey.generate(self.keys.entry.current.algorithm)
-        waits = ksk_waits(self.content.soa.ttl, ds_ttl)
-        rolling = RollOver(waits, now, confirmed=False)
-        self.keys = replace(self.keys, entry=self.keys.entry.begin(made, rolling))
 
     def confirm_ds(self, shown: Iterable[bytes], origin: str) -> bool:
         """Tell what DS data the parent shows; return whether the new KSK's is among it."""

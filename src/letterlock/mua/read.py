@@ -7,7 +7,7 @@
 Messages are read with PEEK: showing a message marks it only when asked. All that a server says is checked; what it
 refuses raises Declined.
 
-Standards: RFC 9051 section 6; RFC 4422 (the safest mechanism both know).
+Standards: RFC 9051 section 6; RFC 2046 section 5.2.2 (fragments put together); RFC 4422 (the safest mechanism both know).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from letterlock.formats.imf.addresses import parse_addresses
 from letterlock.formats.imf.dates import parse_date
 from letterlock.formats.imf.encoded_words import decode
 from letterlock.formats.imf.header import read_header
+from letterlock.formats.mime.entity import parse
+from letterlock.formats.mime.partial import join, read_fragment
 from letterlock.host.entropy import Entropy
 from letterlock.host.stream import Stream
 from letterlock.mua.connection import begin_tls, reach
@@ -33,6 +35,7 @@ from letterlock.protocols.imap.mailbox_name import from_wire
 from letterlock.protocols.sasl.mechanism import client_exchange
 
 _SUMMARY = b"(UID FLAGS RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (Date From To Subject Message-ID)])"
+_MOST_FRAGMENTS = 1_000
 _APPENDED = re.compile(rb"\d+ (\d+)")
 
 
@@ -139,6 +142,31 @@ class MailReader:
                     await self._run(b"UID STORE", b"%d" % uid, b"+FLAGS.SILENT", b"(\\Seen)")
                 return octets
         raise Declined(f"there is no message {uid} in {mailbox}")
+
+    async def joined(self, mailbox: str, octets: bytes) -> bytes:
+        """Return the message a message/partial is a fragment of, where the mailbox holds all fragments; else `octets`."""
+        fragment = read_fragment(parse(octets))
+        if fragment is None:
+            return octets
+        await self._select(mailbox)
+        found = await self._run(b"UID SEARCH", b"HEADER", b"Content-Type", b"message/partial")
+        uids = [uid for one in found if one.name == b"SEARCH" for uid in one.values if isinstance(uid, bytes)]
+        heads = await self._parts(uids[-_MOST_FRAGMENTS:], b"HEADER")
+        ours = [uid for uid, head in heads.items() if _identifier(head) == fragment.identifier]
+        bodies = await self._parts(ours, b"")
+        return join(map(parse, bodies.values())).octets or octets
+
+    async def _parts(self, uids: list[bytes], section: bytes) -> dict[bytes, bytes]:
+        """Return one section of each message by UID."""
+        if not uids:
+            return {}
+        parts: dict[bytes, bytes] = {}
+        for one in await self._run(b"UID FETCH", b",".join(uids), b"(UID BODY.PEEK[%b])" % section):
+            items = client.fetched(one.values) if one.name == b"FETCH" else {}
+            uid, octets = items.get(b"UID"), items.get(b"BODY[%b]" % section)
+            if isinstance(uid, bytes) and isinstance(octets, bytes):
+                parts[uid] = octets
+        return parts
 
     async def keep_sent(self, message: bytes) -> str | None:
         """Store a message as seen in the mailbox for sent mail; return its name, None where there is no such mailbox."""
@@ -276,6 +304,11 @@ def _summary(items: dict[bytes, client.Value]) -> Summary | None:
         size_octets=int(size),
         flags=names,
     )
+
+
+def _identifier(header: bytes) -> str:
+    fragment = read_fragment(parse(header))
+    return fragment.identifier if fragment else ""
 
 
 def _people(value: str) -> str:

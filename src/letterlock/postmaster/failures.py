@@ -94,24 +94,6 @@ def compose(
 ) -> tuple[Envelope, bytes]:
     """Return a report to send or to preview; `uris` were verified, `disposition` is delivered, junk or refused."""
     verdict = findings.dmarc
-    failed = [name for name, aligned in (("dkim", verdict.dkim_aligned), ("spf", verdict.spf_aligned)) if not aligned]
-    signature = next((one for one in findings.dkim.signatures if one.result is dkim.Result.FAIL), None)
-    fields = [
-        ("Feedback-Type", "auth-failure"),
-        ("Version", "1"),
-        ("User-Agent", reporter.generator),
-        ("Auth-Failure", "dmarc"),
-        ("Identity-Alignment", ", ".join(failed) or "none"),
-        ("Delivery-Result", {"delivered": "delivered", "junk": "spam", "refused": "reject"}.get(disposition, "other")),
-        ("Reported-Domain", verdict.author_domain),
-        ("Source-IP", client.address),
-        ("Arrival-Date", write_date(datetime.fromtimestamp(now, UTC))),
-        ("Incidents", str(incidents)),
-        ("DKIM-Domain", signature.domain if signature else ""),
-        ("DKIM-Selector", signature.selector if signature else ""),
-        ("DKIM-Identity", f"@{signature.signature.identity_domain}" if signature and signature.signature else ""),
-        ("SPF-DNS", f"txt : {findings.spf.domain}" if findings.spf and not verdict.spf_aligned else ""),
-    ]
     text = (
         f"A message that claims to be from {verdict.author_domain} failed authentication.\n\n{verdict.reason}.\n\n"
         "What could identify people was taken out (RFC 6590).\n"
@@ -132,7 +114,7 @@ def compose(
         "report",
         (
             Text(text),
-            Embedded(failure.feedback(fields), "message/feedback-report"),
+            Embedded(_feedback(findings, client, reporter, disposition, incidents, now), "message/feedback-report"),
             Embedded(failure.redacted_header(header), "text/rfc822-headers"),
         ),
         {"report-type": "feedback-report"},
@@ -140,3 +122,29 @@ def compose(
     octets = build(part, message_fields, token=f"failure{now}")
     # The null reverse path: nobody answers a report with another
     return Envelope(None, tuple(Recipient(Address.parse(one)) for one in addresses)), octets
+
+
+def _feedback(
+    findings: Findings, client: Client, reporter: Reporter, disposition: str, incidents: int, now: int
+) -> bytes:
+    """Return the machine's part (RFC 6591 section 3, RFC 9991)."""
+    verdict = findings.dmarc
+    failed = [name for name, aligned in (("dkim", verdict.dkim_aligned), ("spf", verdict.spf_aligned)) if not aligned]
+    signature = next((one for one in findings.dkim.signatures if one.result is dkim.Result.FAIL), None)
+    fields = [
+        ("Feedback-Type", "auth-failure"),
+        ("Version", "1"),
+        ("User-Agent", reporter.generator),
+        ("Auth-Failure", "dmarc"),
+        ("Identity-Alignment", ", ".join(failed) or "none"),
+        ("Delivery-Result", {"delivered": "delivered", "junk": "spam", "refused": "reject"}.get(disposition, "other")),
+        ("Reported-Domain", verdict.author_domain),
+        ("Source-IP", client.address),
+        ("Arrival-Date", write_date(datetime.fromtimestamp(now, UTC))),
+        ("Incidents", str(incidents)),
+        ("DKIM-Domain", signature.domain if signature else ""),
+        ("DKIM-Selector", signature.selector if signature else ""),
+        ("DKIM-Identity", f"@{signature.signature.identity_domain}" if signature and signature.signature else ""),
+        ("SPF-DNS", f"txt : {findings.spf.domain}" if findings.spf and not verdict.spf_aligned else ""),
+    ]
+    return failure.feedback(fields)

@@ -43,12 +43,13 @@ Wait = Callable[[float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class PostmasterSettings:
-    """What is sent, and the account whose INBOX reports come to ("" for none)."""
+    """What is sent, the account whose INBOX reports come to ("" for none), and how long the ledger remembers."""
 
     send: SendSettings
     sends_aggregate: bool = True
     failures: FailureSettings | None = None
     account: str = ""
+    ledger_days: int = 90
 
 
 class Postmaster:
@@ -68,6 +69,7 @@ class Postmaster:
     ) -> None:
         self._settings = settings
         self._store = store
+        self._ledger = ledger
         self._resolver = resolver
         self._reports = reports
         self._keys = keys
@@ -78,6 +80,7 @@ class Postmaster:
         )
         self._limits = FailureLimits(settings.failures) if settings.failures and settings.failures.is_on else None
         self._reporting: set[asyncio.Task[None]] = set()
+        self._forgotten_on = 0
 
     async def run(self, wait: Wait = asyncio.sleep) -> None:
         """Work until cancelled."""
@@ -92,8 +95,16 @@ class Postmaster:
                 await self._sender.run(int(self._clock.now()))
             if self._settings.account:
                 await self.read_mailbox(self._settings.account)
+            await self._forget()
         except (Unavailable, Refused) as problem:
             self._log.warning("postmaster", problem=str(problem))
+
+    async def _forget(self) -> None:
+        """Remove what the ledger has held long enough, once a day."""
+        today = int(self._clock.now()) // 86_400
+        if today != self._forgotten_on:
+            self._forgotten_on = today
+            await asyncio.to_thread(self._ledger.forget, (today - self._settings.ledger_days) * 86_400)
 
     async def submit(self, envelope: Envelope, octets: bytes) -> None:
         """Queue a report; the same octets for the same recipients are queued once."""

@@ -30,6 +30,7 @@ from letterlock.store.entries import unpack
 from letterlock.store.index import BACKUP_NAME, INDEX_NAME, SUSPECT_NAME, Batch, connect, prepare, value, write_batch
 from letterlock.store.interface import Placed, Receipt, Refused
 from letterlock.store.live import LiveMailbox, Row
+from letterlock.store.reclaim import nothing_lives
 from letterlock.store.segments import (
     FIRST_OFFSET,
     Found,
@@ -119,6 +120,7 @@ def _open(folder: Path, segment_octets: int, lock: int, report: Report) -> Recov
     state = _state(connection, Contents(log, reader))
     found, ends = _read_ends(folder, connection, report)
     _replay(connection, state, found, ends)
+    _forget_removed(connection, segments_in(log))
     report.replayed = len(found)
     numbers = segments_in(log)
     open_ends = [number for number in numbers if number in ends and ends[number][0] < segment_octets]
@@ -135,6 +137,14 @@ def _open(folder: Path, segment_octets: int, lock: int, report: Report) -> Recov
         lock,
         report,
     )
+
+
+def _forget_removed(connection: apsw.Connection, present: list[int]) -> None:
+    """Forget segments that were removed after the copy of the index was made from which it was made again."""
+    with connection:
+        for (number,) in connection.execute("SELECT id FROM segments").fetchall():
+            if number not in present and nothing_lives(connection, int(number)):
+                connection.execute("DELETE FROM segments WHERE id = ?", (number,))
 
 
 def _restore_index(folder: Path) -> None:

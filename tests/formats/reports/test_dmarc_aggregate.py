@@ -104,6 +104,7 @@ def test_a_report_of_rfc_7489() -> None:
         (b"<count>2</count>", b"<count>two</count>", "count is no number"),
         (b"<source_ip>72.150.241.94</source_ip>", b"", "without source_ip"),
         (b"<org_name>acme.com</org_name>", b"", "org_name is missing"),
+        (b"<dkim>fail</dkim>", b"<dkim>fail</dkim>&unknown;", "XML is broken"),
         (b"http://acme.com/dmarc/support", b"A & B <x>", "XML is broken"),
         (b"<domain>example.com</domain><adkim>", b"<adkim>", "no domain"),
     ],

@@ -346,6 +346,20 @@ async def test_our_own_trouble_never_bounces_whatever_the_age(site: Site) -> Non
     assert await site.reports() == []
 
 
+async def test_a_message_dropped_under_way_is_gone_without_a_word(site: Site) -> None:
+    async def transfer(errand: Errand) -> Sequence[Outcome]:
+        await site.store.drop(QueueFilter(queue_id=errand.entry.queue_id))
+        await site.store.queue_size()
+        await site.store.read(errand.entry.content)
+        raise AssertionError("the octets are still there")
+
+    site.runner._transfer = transfer
+    await site.queue("q", to("a@harbor.test"))
+    await site.turn()
+    assert await site.store.queue_size() == (0, 0)
+    assert await site.reports() == []
+
+
 async def test_a_fault_of_the_program_defers(site: Site) -> None:
     site.answer = lambda _errand: 1 / 0  # type: ignore[arg-type,return-value]
     await site.queue("q", to("a@harbor.test"))

@@ -1,7 +1,7 @@
 """The header fields that mail programs ask for in their lists, kept by the store so that a list needs no message read.
 
 For each message the fields of `LISTED` are kept, byte for byte and in their order. HEADER.FIELDS for names among them
-is answered from there with one regular expression, and SEARCH looks there too; any other name goes to the message.
+is answered from there with one regular expression, and SEARCH and SORT look there too; any other name goes to the message.
 
 Limits: RECORD_OCTETS are kept of a message; one whose listed fields are longer is read each time.
 """
@@ -11,8 +11,12 @@ from __future__ import annotations
 import functools
 import re
 
-from letterlock.access.imap.contents import Derivation
+from letterlock.access.imap.contents import Derivation, read_heads
+from letterlock.access.imap.view import Slots, pick
 from letterlock.formats.imf.header import read_header
+from letterlock.formats.octets import unfold
+from letterlock.store.interface import Contents
+from letterlock.store.snapshot import Snapshot
 
 # What neomutt, Thunderbird, Apple's and Google's programs, K-9 and mbsync ask for, but for what is long.
 LISTED = frozenset(
@@ -48,6 +52,22 @@ def select(kept: bytes, names: tuple[bytes, ...]) -> bytes | None:
 def fields(kept: bytes, names: tuple[bytes, ...]) -> list[bytes] | None:
     """Return the fields of these names, whole, None where the record cannot tell."""
     return None if kept == _TOO_LONG else _pattern(names).findall(kept)
+
+
+async def values(store: Contents, snapshot: Snapshot, slots: Slots, name: bytes) -> list[list[bytes]]:
+    """Return the values of the fields of this name, unfolded, for each message; none for one that is gone."""
+    contents, sizes = pick(snapshot.contents, slots), pick(snapshot.sizes, slots)
+    found: list[list[bytes] | None] = [None] * len(contents)
+    if is_listed((name,)):
+        for at, kept in enumerate(await LISTED_FIELDS.each(store, contents, sizes)):
+            raw = None if kept is None else fields(kept, (name,))
+            found[at] = None if raw is None else [unfold(field.partition(b":")[2]) for field in raw]
+    missing = [at for at, one in enumerate(found) if one is None]
+    heads = await read_heads(store, [contents[at] for at in missing])
+    for at, head in zip(missing, heads, strict=True):
+        header = read_header(head or b"")
+        found[at] = [field.unfolded for field in header.get_all(name.decode("ascii", "replace"))]
+    return [one or [] for one in found]
 
 
 @functools.lru_cache(maxsize=256)

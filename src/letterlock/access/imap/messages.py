@@ -1,4 +1,4 @@
-"""Commands on the messages of the selected mailbox: FETCH, SEARCH, STORE, COPY, MOVE, EXPUNGE, CLOSE.
+"""Commands on the messages of the selected mailbox: FETCH, SEARCH, SORT, STORE, COPY, MOVE, EXPUNGE, CLOSE.
 
 Standards: RFC 9051 section 6.4; RFC 4315 (UID EXPUNGE, COPYUID), RFC 6851 (MOVE), RFC 7162 section 3.1 (CONDSTORE)
 and section 3.2 (QRESYNC), RFC 4731 (ESEARCH), RFC 5182 (SAVE).
@@ -12,6 +12,7 @@ from letterlock.access.imap.answer import No
 from letterlock.access.imap.context import Context, Done, flag_names
 from letterlock.access.imap.fetch import Fetch, sets_seen
 from letterlock.access.imap.search import Search
+from letterlock.access.imap.sort import sort as sort_slots
 from letterlock.access.imap.view import Slots, View, flag_words, keeps_all, pick, slots_in
 from letterlock.errors import Malformed
 from letterlock.protocols.imap import command as c
@@ -83,10 +84,12 @@ async def search(context: Context, tag: bytes, command: c.Search) -> Done:
     """Find messages and tell, or save, which."""
     view = context.selected
     results = command.results
-    if command.charset not in {b"UTF-8", b"US-ASCII"}:
+    try:
+        _demand_charset(command.charset)
+    except No:
         if results is not None and c.Result.SAVE in results:
             view.saved = ()  # RFC 9051 section 6.4.4.1
-        raise No("only UTF-8 and US-ASCII are understood", b"BADCHARSET (US-ASCII UTF-8)")
+        raise
     selector = await Search(context.store, view).run(command.key)
     modseq = b""
     if mentions_modseq(command.key):  # RFC 7162 section 3.1.5 and section 3.1.10
@@ -106,6 +109,22 @@ async def search(context: Context, tag: bytes, command: c.Search) -> Done:
     numbers_found = found if command.uid else [slot + 1 for slot in slots_in(selector)]
     context.write(_esearch(tag, command.uid, numbers_found, results, modseq))
     return Done("searched")
+
+
+async def sort(context: Context, _tag: bytes, command: c.Sort) -> Done:
+    """Find messages and tell them in order (RFC 5256 section 3)."""
+    view = context.selected
+    _demand_charset(command.charset)
+    selector = await Search(context.store, view).run(command.key)
+    slots = await sort_slots(context.store, view.told, slots_in(selector), command.criteria)
+    numbers = pick(view.told.uids, slots) if command.uid else [slot + 1 for slot in slots]
+    context.write(" ".join(["* SORT", *map(str, numbers)]).encode("ascii") + b"\r\n")
+    return Done("sorted")
+
+
+def _demand_charset(charset: bytes) -> None:
+    if charset not in {b"UTF-8", b"US-ASCII"}:
+        raise No("only UTF-8 and US-ASCII are understood", b"BADCHARSET (US-ASCII UTF-8)")
 
 
 def _to_save(found: list[int], results: frozenset[c.Result]) -> list[int]:

@@ -14,11 +14,10 @@ import datetime
 from collections.abc import Callable, Iterator, Sequence
 
 from letterlock.access.imap import header_fields
-from letterlock.access.imap.contents import chunks, read_each, read_heads
-from letterlock.access.imap.view import Slots, View, pick, slots_in
+from letterlock.access.imap.contents import chunks, read_each
+from letterlock.access.imap.view import View, pick, slots_in
 from letterlock.formats.imf.dates import parse_date
 from letterlock.formats.imf.encoded_words import decode
-from letterlock.formats.imf.header import read_header
 from letterlock.formats.mime.entity import Entity, parse
 from letterlock.formats.octets import unfold
 from letterlock.protocols.imap import search_key as k
@@ -101,25 +100,11 @@ class Search:
         chosen = bytearray(len(self._snapshot))
         slots = slots_in(candidates.to_bytes(len(chosen), "little"))
         for chunk in chunks(self._snapshot, slots, by_size=False):
-            for slot, values in zip(chunk, await self._fields(name, chunk), strict=True):
+            found = await header_fields.values(self._store, self._snapshot, chunk, name)
+            for slot, values in zip(chunk, found, strict=True):
                 chosen[slot] = any(map(test, values))
             await asyncio.sleep(0)
         return int.from_bytes(chosen, "little")
-
-    async def _fields(self, name: bytes, slots: Slots) -> list[list[bytes]]:
-        """Return the values of the fields of this name, unfolded, for each message."""
-        contents, sizes = pick(self._snapshot.contents, slots), pick(self._snapshot.sizes, slots)
-        found: list[list[bytes] | None] = [None] * len(contents)
-        if header_fields.is_listed((name,)):
-            for at, kept in enumerate(await header_fields.LISTED_FIELDS.each(self._store, contents, sizes)):
-                raw = None if kept is None else header_fields.fields(kept, (name,))
-                found[at] = None if raw is None else [unfold(field.partition(b":")[2]) for field in raw]
-        missing = [at for at, values in enumerate(found) if values is None]
-        heads = await read_heads(self._store, [contents[at] for at in missing])
-        for at, head in zip(missing, heads, strict=True):
-            header = read_header(head or b"")
-            found[at] = [field.unfolded for field in header.get_all(name.decode("ascii", "replace"))]
-        return [values or [] for values in found]
 
     async def _by_text(self, key: k.Contains, candidates: int) -> int:
         wanted = key.text.casefold()

@@ -9,7 +9,7 @@ Standards: RFC 1035 section 4, RFC 6891 (EDNS), RFC 4034 section 6.2 (canonical 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -257,8 +257,3 @@ class _Writer:
                 del self.octets[set_start:]
                 return set_written, False
         return written, True
-
-
-def with_edns(message: Message, edns: Edns | None) -> Message:
-    """Return the message with other EDNS data."""
-    return replace(message, edns=edns)

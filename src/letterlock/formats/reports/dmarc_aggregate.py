@@ -251,7 +251,7 @@ def _record(element: etree._Element, tags: _Tags, defects: list[str]) -> Record:
     senders: list[dict[str, str]] = []
     reason_leaves: list[dict[str, str]] = []
     in_results = False
-    for one in element.iter():
+    for one in element.iter("*"):  # elements only: an entity that was left unresolved is a node, too
         name, branch = tags[one.tag]
         if not branch or (branch in (4, 5) and not in_results):
             if text := one.text:

@@ -5,7 +5,8 @@ Each server learns only as much of the name as it needs. Delegations are remembe
 
 Standards: RFC 1034 section 5.3.3, RFC 9156 (QNAME minimisation), RFC 2181 section 5.4.1 (whom to believe),
 RFC 4035 section 4.2 (DS is asked of the parent).
-Limits: 64 queries a fetch; 10 minimised queries; 3 name servers without glue a zone, 4 levels deep; 13 servers a zone.
+Limits: 64 queries a fetch; 10 minimised queries; 3 name servers without glue a zone, 4 levels deep; 13 servers a zone;
+delegations are kept for a day at most.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _MAX_MINIMISED = 10  # RFC 9156 section 2.3, MAX_MINIMISE_COUNT
 _MAX_SERVERS = 13
 _MAX_GLUELESS = 3
 _MAX_DEPTH = 4
+_MAX_SECONDS = 86400
 _QUERY_SECONDS = 1.5
 _REST_SECONDS = 30.0
 
@@ -168,7 +170,8 @@ class IterativeSource:
                 servers += await self._addresses(host, zone, budget, depth)
                 if servers:
                     break
-        delegation = _Delegation(zone, tuple(servers), self._clock() + min(record.ttl for record in referred))
+        seconds = min(_MAX_SECONDS, *(record.ttl for record in referred))
+        delegation = _Delegation(zone, tuple(servers), self._clock() + seconds)
         if servers:
             self._known[zone] = delegation
         if len(self._known) > 10_000:

@@ -80,7 +80,10 @@ class ZoneTable:
             case "$BOGUS":
                 self.security[name] = Security.BOGUS
             case "$SLOW":
-                self.delays[name] = float(words[2])
+                try:
+                    self.delays[name] = float(words[2])
+                except (IndexError, ValueError):
+                    raise Malformed(f"$SLOW {words[1]} needs seconds", clause="RFC 1035 section 5.1") from None
             case _:
                 self.faults[name, words[2].upper() if len(words) > 2 else ""] = verb
 

@@ -32,7 +32,15 @@ from letterlock.mta.queue.conclude import conclude
 from letterlock.mta.queue.local import LocalDelivery
 from letterlock.mta.queue.reports import Reporter
 from letterlock.mta.queue.schedule import QueueSettings
-from letterlock.store.interface import Instant, QueuedRecipient, QueueEntry, Settlement, Store, Transaction
+from letterlock.store.interface import (
+    Instant,
+    QueuedRecipient,
+    QueueEntry,
+    Refused,
+    Settlement,
+    Store,
+    Transaction,
+)
 
 _LONGEST_SLEEP_SECONDS = 60.0
 _OUR_TROUBLE_SECONDS = 60.0
@@ -188,7 +196,7 @@ class Runner:
         while lane.waiting and lane.running < int(lane.limit) and not self._stopping.is_set():
             errand = lane.waiting.popleft()
             lane.running += 1
-            task = asyncio.create_task(self._run_errand(lane, errand), name=f"errand {errand.entry.queue_id}")
+            task = asyncio.create_task(self._run(lane, errand), name=f"errand {errand.entry.queue_id}")
             self._tasks.add(task)
             task.add_done_callback(partial(self._ended, lane, errand))
 
@@ -230,6 +238,12 @@ class Runner:
         lane.is_fetching = False
         if not (lane.running or lane.waiting or lane.has_parked):
             self._lanes.pop(destination, None)
+
+    async def _run(self, lane: _Lane, errand: Errand) -> None:
+        try:
+            await self._run_errand(lane, errand)
+        except Refused as refused:  # an operator dropped the message while it was under way, and its octets are gone
+            self._log.event("dropped under way", queue_id=errand.entry.queue_id, reason=str(refused))
 
     async def _run_errand(self, lane: _Lane, errand: Errand) -> None:
         entry = errand.entry

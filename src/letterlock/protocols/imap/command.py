@@ -219,6 +219,38 @@ class Search:
     uid: bool
 
 
+class SortKey(Enum):
+    """What messages are sorted by (RFC 5256 section 3, RFC 5957 section 3)."""
+
+    ARRIVAL = b"ARRIVAL"
+    CC = b"CC"
+    DATE = b"DATE"
+    FROM = b"FROM"
+    SIZE = b"SIZE"
+    SUBJECT = b"SUBJECT"
+    TO = b"TO"
+    DISPLAY_FROM = b"DISPLAYFROM"
+    DISPLAY_TO = b"DISPLAYTO"
+
+
+@dataclass(frozen=True, slots=True)
+class SortCriterion:
+    """A sort key, perhaps from the end."""
+
+    key: SortKey
+    reverse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """SORT: a search whose result is put in order; `charset` in upper case."""
+
+    criteria: tuple[SortCriterion, ...]
+    key: SearchKey
+    charset: bytes
+    uid: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """FETCH; `changed_since` is the CHANGEDSINCE modifier, `vanished` the one beside it (RFC 7162 section 3.2.6)."""
@@ -284,6 +316,7 @@ Command = (
     | Unselect
     | Expunge
     | Search
+    | Sort
     | Fetch
     | Store
     | Copy

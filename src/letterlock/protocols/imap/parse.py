@@ -17,7 +17,7 @@ from letterlock.protocols.imap import command as c
 from letterlock.protocols.imap import mailbox_name, sequence_set
 from letterlock.protocols.imap.fetch_item import read_items
 from letterlock.protocols.imap.scan import Scanner
-from letterlock.protocols.imap.search_key import SearchKeyReader
+from letterlock.protocols.imap.search_key import SearchKey, SearchKeyReader
 from letterlock.protocols.imap.sequence_set import SequenceSet
 
 LIST_LIMIT = 200
@@ -319,10 +319,34 @@ def _search(arguments: Arguments, uid: bool) -> c.Command:
         start = arguments.position
     arguments.position = start
     arguments.space()
+    return c.Search(_search_key(arguments, charset), results, charset, uid)
+
+
+def _search_key(arguments: Arguments, charset: bytes) -> SearchKey:
     # An unknown charset is answered NO, not BAD (RFC 9051 section 6.4.4), so its strings need only be read.
     decoded_as = {b"UTF-8": "utf-8", b"US-ASCII": "ascii"}.get(charset, "latin-1")
-    key = SearchKeyReader(arguments, decoded_as).program()
-    return c.Search(key, results, charset, uid)
+    return SearchKeyReader(arguments, decoded_as).program()
+
+
+def _sort(arguments: Arguments, uid: bool) -> c.Command:
+    arguments.space()
+    criteria = tuple(arguments.listed(lambda: _sort_criterion(arguments), limit=LIST_LIMIT))
+    arguments.space()
+    charset = arguments.astring().upper()
+    arguments.space()
+    return c.Sort(criteria, _search_key(arguments, charset), charset, uid)
+
+
+def _sort_criterion(arguments: Arguments) -> c.SortCriterion:
+    word = arguments.keyword()
+    reverse = word == b"REVERSE"
+    if reverse:
+        arguments.space()
+        word = arguments.keyword()
+    try:
+        return c.SortCriterion(c.SortKey(word), reverse)
+    except ValueError:
+        arguments.fail("a sort key", "RFC 5256 section 3")
 
 
 def _results(arguments: Arguments) -> frozenset[c.Result]:
@@ -395,6 +419,7 @@ def _copy(move: bool) -> Callable[[Arguments, bool], c.Command]:
 _UID_COMMANDS: dict[bytes, Callable[[Arguments, bool], c.Command]] = {
     b"EXPUNGE": _expunge,
     b"SEARCH": _search,
+    b"SORT": _sort,
     b"FETCH": _fetch,
     b"STORE": _store,
     b"COPY": _copy(move=False),

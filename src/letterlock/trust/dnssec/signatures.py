@@ -83,12 +83,8 @@ class Signature(msgspec.Struct, frozen=True, gc=False):
         head, signature = rdata[:after], rdata[after:]
         return cls(covered, algorithm, labels, ttl, expiration, inception, tag, signer, signature, head)
 
-    def is_current(self, now: int) -> bool:
-        """Tell whether the time lies within the signature's span, in serial arithmetic (RFC 4034 section 3.1.5)."""
-        return not self.is_early(now) and not self.is_late(now)
-
     def is_early(self, now: int) -> bool:
-        """Tell whether the signature does not hold yet."""
+        """Tell whether the signature does not hold yet, in serial arithmetic (RFC 4034 section 3.1.5)."""
         return (self.inception - now) % (1 << 32) in range(1, 1 << 31)
 
     def is_late(self, now: int) -> bool:
