@@ -32,19 +32,13 @@ def header_section() -> bytes:
     octets = b"".join(received % (hop, hop, hop) for hop in range(12))
     octets += b"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=x.test; s=sel;\r\n"
     octets += b"\th=from:to:subject:date:message-id; bh=abcdefghijklmnopqrstuvwxyz;\r\n" * 6
-    names = (
-        b"From",
-        b"To",
-        b"Subject",
-        b"Date",
-        b"Message-ID",
-        b"List-Id",
-        b"List-Unsubscribe",
-        b"X-Mailer",
-        b"X-Foo",
-        b"X-Bar",
+    return octets + (
+        b"From: Ada Lovelace <ada@example.org>\r\nTo: Bob <bob@example.net>, carol@example.net\r\n"
+        b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= and some ordinary words\r\nDate: Mon, 23 Nov 2026 13:15:15 +0000\r\n"
+        b"Message-ID: <20261123131515.4711@example.org>\r\nList-Id: <gardens.example.org>\r\n"
+        b"List-Unsubscribe: <https://example.org/unsubscribe>\r\nX-Mailer: some ordinary value of the field\r\n"
+        b"X-Foo: some ordinary value of the field which is here\r\nX-Bar: some ordinary value of the field\r\n"
     )
-    return octets + b"".join(name + b": some ordinary value of the field which is here\r\n" for name in names)
 
 
 def alternative_message() -> bytes:

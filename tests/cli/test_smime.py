@@ -127,6 +127,31 @@ def test_garbage_is_answered_with_a_sentence(folder: Path, name: str) -> None:
     assert "Traceback" not in result.output
 
 
+def test_large_files_go_in_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above a size everything is done in pieces, with the same results; nothing is left of what fails."""
+    monkeypatch.setattr("letterlock.cli.smime_large.LARGE_OCTETS", 1000)
+    plain = folder / "large.bin"
+    plain.write_bytes(bytes(range(256)) * 4000)
+    message = folder / "large.eml"
+    message.write_bytes(MESSAGE.replace(b"\n", b"\r\n") + b"More.\r\n" * 9000)
+    names = ("signed", "sealed", "opened", "damaged")
+    signed, sealed, opened, damaged = (folder / f"large.{name}" for name in names)
+    for source, form in ((plain, "--cms"), (message, "--opaque")):
+        _run("smime", "sign", source, form, *_who(folder, "ada"), "--out", signed)
+        sender = ("--from", "ada@rosewood.test") if form == "--cms" else ()
+        _run("smime", "verify", signed, *_anchor(folder), *sender)
+        _run("smime", "verify", signed, *_anchor(folder), "--from", "bob@rosewood.test", code=1)
+        _run("smime", "encrypt", signed, "--to", folder / "bob.pem", *(["--cms"] if sender else []), "--out", sealed)
+        _run("smime", "decrypt", sealed, *_who(folder, "bob"), "--out", opened)
+        _run("smime", "verify", opened, *_anchor(folder), *sender)
+        octets = bytearray(sealed.read_bytes())
+        octets[-100] ^= 1
+        damaged.write_bytes(octets)
+        before = sorted(folder.iterdir())
+        _run("smime", "decrypt", damaged, *_who(folder, "bob"), "--out", folder / "never", code=1)
+        assert sorted(folder.iterdir()) == before
+
+
 def test_revocation_reaches_the_verdict(folder: Path) -> None:
     """Revoked by the authority's command, refused by the reader's."""
     signed, listed = folder / "revoked.eml", folder / "list.crl"

@@ -15,8 +15,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from letterlock.cli import smime_mail
 from letterlock.cli.message import shown
 from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
+from letterlock.cli.smime_mail import keys_options
+from letterlock.cli.smime_messages import proof_lines, proof_value
 from letterlock.errors import LetterlockError, Malformed, PeerFault, SettingsFault
 from letterlock.formats.mime.entity import parse
 from letterlock.host.clock import SystemClock
@@ -28,6 +31,7 @@ from letterlock.mua.profile import load_profile
 from letterlock.mua.read import MailReader, Summary
 from letterlock.mua.settings import UserAgentSettings
 from letterlock.mua.submit import submit
+from letterlock.trust.smime.proof import Proof
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,6 +95,9 @@ def mail() -> None:
     "--copy/--no-copy", default=True, help="Keep a copy in the mailbox for sent mail, if an IMAP server is set."
 )
 @click.option("--raw", type=click.File("rb"), help="A whole message, sent as it stands but for its line ends.")
+@click.option("--sign", is_flag=True, help="Sign it with S/MIME, with the author's key in the key store.")
+@click.option("--encrypt", is_flag=True, help="Encrypt it with S/MIME to the certificates in the key store.")
+@keys_options
 @_server_options
 @json_option
 def send(
@@ -103,10 +110,16 @@ def send(
     attach: tuple[Path, ...],
     copy: bool,
     raw: Any,
+    sign: bool,
+    encrypt: bool,
+    keys_file: Path | None,
+    keys_password_file: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Send a message to RECIPIENTS: text with attachments, or a whole message with --raw."""
+    if encrypt and bcc:
+        fail("who gets a blind copy can be read off an encrypted message: send it apart", Exit.USAGE, as_json=as_json)
     settings = _settings(options, as_json=as_json)
     try:
         if raw is not None:
@@ -117,8 +130,13 @@ def send(
             body = sys.stdin.read() if text is None else text
             draft = Draft(author or settings.user, recipients, subject, body, cc, bcc, files)
             composed = compose(draft, clock=SystemClock(), entropy=SystemEntropy())
+        if sign or encrypt:
+            store = smime_mail.open_store(keys_file, keys_password_file)
+            composed = smime_mail.protected(store, composed, author or settings.user, sign=sign, encrypt=encrypt)
     except Malformed as fault:
         fail(fault.problem, Exit.USAGE, as_json=as_json)
+    except LetterlockError as fault:
+        fail(safe(str(fault)), Exit.WRONG, as_json=as_json)
     _send(composed, settings, copy=copy and settings.imap is not None, as_json=as_json)
 
 
@@ -188,9 +206,20 @@ def _row(one: Summary) -> tuple[str, ...]:
 @click.option("--raw", is_flag=True, help="Write the octets as they are stored.")
 @click.option("--html", is_flag=True, help="Prefer HTML to plain text where both are there.")
 @click.option("--seen", is_flag=True, help="Mark the message as seen.")
+@keys_options
 @_server_options
 @json_option
-def show(uid: int, mailbox: str, raw: bool, html: bool, seen: bool, as_json: bool, **options: Any) -> None:
+def show(
+    uid: int,
+    mailbox: str,
+    raw: bool,
+    html: bool,
+    seen: bool,
+    keys_file: Path | None,
+    keys_password_file: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Show the message with this UID as it may safely be seen; the fragments of a split one are put together."""
     settings = _settings(options, as_json=as_json)
 
@@ -203,5 +232,22 @@ def show(uid: int, mailbox: str, raw: bool, html: bool, seen: bool, as_json: boo
     if raw:
         sys.stdout.buffer.write(octets)
         return
+    proof, octets = _opened(octets, keys_file, keys_password_file, as_json=as_json)
     document, lines = shown(parse(octets), prefer="html" if html else "plain")
+    if proof is not None:
+        document = {**document, "smime": proof_value(proof)}
+        lines = [*proof_lines(proof), "", *lines]
     answer(document, as_json=as_json, lines=lines)
+
+
+def _opened(
+    octets: bytes, keys_file: Path | None, password_file: Path | None, *, as_json: bool
+) -> tuple[Proof | None, bytes]:
+    """Return what S/MIME proves and what it hides, where a key store is at hand; else the message as it is."""
+    if keys_file is None:
+        return None, octets
+    try:
+        found = smime_mail.opened(smime_mail.open_store(keys_file, password_file), octets)
+    except LetterlockError as fault:
+        fail(safe(str(fault)), Exit.WRONG, as_json=as_json)
+    return (found.proof if found.protected else None), found.content

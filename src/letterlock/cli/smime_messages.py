@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from letterlock.cli import smime_files as files
+from letterlock.cli import smime_large
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
 from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids
@@ -96,6 +97,11 @@ def sign(
     more = [each for _key, found in pairs for each in found[1:]]
     for path in chain:
         more += files.certificates(path)
+    if smime_large.is_large(file):
+        if not (cms or opaque) or protect_header:
+            fail("a file of this size is signed with --cms or --opaque, without --protect-header", Exit.USAGE)
+        smime_large.write(smime_large.sign(file, signers, tuple(more), cms=cms, detached=detached), out)
+        return
     octets = files.read(file)
     if cms:
         made = signing.sign(octets, signers, files.now(), detached=detached, certificates=tuple(more))
@@ -154,10 +160,8 @@ def verify(
     as_json: bool,
 ) -> None:
     """Say what the signatures of a message prove; exit 0 only when all of it is good."""
-    octets = files.read(file)
     known = tuple(each for path in certs for each in files.certificates(path))
     ring = KeyRing(tuple(Own(files.key(path, files.password_of(password_file))) for path in keys))
-    unwrapped = _unwrap(octets, ring, known, None if content is None else files.read(content))
     trust = Trust(
         files.now() if at is None else at.replace(tzinfo=datetime.UTC),
         tuple(Anchor.of(each) for path in anchors for each in files.certificates(path)),
@@ -166,10 +170,17 @@ def verify(
         accept_legacy=legacy,
         require_revocation=require_revocation,
     )
-    header = read_header(f"From: {sender}\r\n\r\n".encode() if sender is not None else octets)
-    proof = prove(header, unwrapped, trust)
-    if out is not None and proof.good:
-        out.write_bytes(unwrapped.content)
+    if not keys and (smime_large.is_large(file) or (content is not None and smime_large.is_large(content))):
+        proof = smime_large.verify(file, trust, content, sender, len)
+        if out is not None:
+            fail("--out is for files that fit into memory", Exit.USAGE)
+    else:
+        octets = files.read(file)
+        unwrapped = _unwrap(octets, ring, known, None if content is None else files.read(content))
+        header = read_header(f"From: {sender}\r\n\r\n".encode() if sender is not None else octets)
+        proof = prove(header, unwrapped, trust)
+        if out is not None and proof.good:
+            out.write_bytes(unwrapped.content)
     answer(proof_value(proof), as_json=as_json, lines=proof_lines(proof))
     if not proof.good:
         raise SystemExit(Exit.WRONG)
@@ -258,7 +269,13 @@ def encrypt(
     password = files.password_of(to_password_file)
     if password is not None:
         to.append(ToPassword(password))
-    octets, oid = files.read(file), CIPHERS[cipher]
+    oid = CIPHERS[cipher]
+    if smime_large.is_large(file):
+        if protect_header:
+            fail("a file of this size is encrypted without --protect-header", Exit.USAGE)
+        smime_large.write(smime_large.encrypt(file, tuple(to), oid, cms=cms, legacy=legacy), out)
+        return
+    octets = files.read(file)
     if cms:
         made = encrypt_octets(octets, tuple(to), cipher=oid, legacy=legacy)
     else:
@@ -278,6 +295,9 @@ def decrypt(
 ) -> None:
     """Decrypt a message or file; protected header fields come back to their place."""
     ring = KeyRing(tuple(Own(key, found[0]) for key, found in _pairs(keys, certs, password_file)))
+    if smime_large.is_large(file):
+        smime_large.decrypt(file, ring, out)
+        return
     octets = files.read(file)
     unwrapped = _unwrap(octets, ring, ())
     opened = [layer for layer in unwrapped.layers if isinstance(layer, EncryptedLayer)]

@@ -11,7 +11,6 @@ Limits: 8 addresses a request, 64 KiB a request, a week for an answer to a chall
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from letterlock.formats.x509.name import Name
 from letterlock.formats.x509.ocsp import CertificateStatus
 from letterlock.formats.x509.request import Request
 from letterlock.registrar.registry import Registry, RequestRecord, State
+from letterlock.trust.dane.owner_names import smimea_name
 from letterlock.trust.pkix import issue
 from letterlock.trust.pkix.issue import Authority
 
@@ -220,13 +220,6 @@ class CertificationAuthority:
         for each in self.registry.certificates():
             if each.revoked is None and each.certificate.not_after > when:
                 data = Smimea(3, 0, 0, each.certificate.octets)
-                records += [SmimeaRecord(smimea_name(address), data) for address in each.certificate.addresses]
+                names = [smimea_name(Address.parse(address)) for address in each.certificate.addresses]
+                records += [SmimeaRecord(name, data) for name in names]
         return tuple(records)
-
-
-def smimea_name(address: str) -> str:
-    """Return the name under which an address's certificates stand (RFC 8162 section 3)."""
-    parsed = Address.parse(address)
-    # RFC 8162 section 3: SHA-256 of the local part in UTF-8, cut to 28 octets
-    label = hashlib.sha256(parsed.local_part.encode()).digest()[:28].hex()
-    return f"{label}._smimecert.{parsed.domain}"

@@ -120,6 +120,35 @@ def test_any_text_is_read(value: str) -> None:
         assert 0 <= defect.offset <= len(value)
 
 
+_PIECES = [
+    "a@b.test",
+    "<a@b>",
+    "Name",
+    '"Quoted, N"',
+    " (c) ",
+    "(c)",
+    ", ",
+    ",",
+    " ",
+    "a..b@c",
+    ".",
+    "@",
+    "=?utf-8?q?x?=",
+    '""',
+    "J.",
+]
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=8).map("".join))
+def test_the_shortcut_reads_as_the_full_reader(value: str) -> None:
+    """Inside a group every list takes the long way."""
+    short = parse_addresses(value)
+    full = parse_addresses(f"g:{value};").items[:1]
+    assert [Group("g", short.mailboxes)] == list(full)
+    kinds = {one.kind for one in parse_addresses(f"g:{value};").defects}
+    assert {one.kind for one in short.defects} - {Kind.EMPTY_ELEMENT} == kinds - {Kind.EMPTY_ELEMENT}
+
+
 _local = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 _name = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=40).map(
     lambda text: " ".join(text.split())

@@ -88,6 +88,15 @@ def test_a_key_that_cannot_be_looked_up_is_no_failure(dns: Dns) -> None:
     assert arc.validate_blocking(dns({}), octets, NOW).result is arc.Result.FAIL
 
 
+@pytest.mark.parametrize(("flags", "result"), [("t=s; ", "pass"), ("s=tlsrpt; ", "fail"), ("h=sha1; ", "fail")])
+def test_what_a_key_permits_binds_seals_too(dns: Dns, flags: str, result: str) -> None:
+    """RFC 6376 section 3.6.1: the keys are those of DKIM, with their restrictions."""
+    key = _keys()[0]
+    octets = _sealed(dns, MESSAGE, key)
+    zone = {"a._domainkey.lists.test": key.record().replace("v=DKIM1; ", f"v=DKIM1; {flags}")}
+    assert arc.validate_blocking(dns(zone), octets, NOW).result.value == result
+
+
 def test_a_broken_chain_is_sealed_once_as_broken(dns: Dns) -> None:
     """RFC 8617 section 5.1.2: cv=fail is recorded, and nothing is added after it."""
     octets = _sealed(dns, MESSAGE, _keys()[0]).replace(b"They grow", b"They die")

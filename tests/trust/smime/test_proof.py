@@ -358,3 +358,11 @@ def test_binary_content_is_not_touched(people) -> None:
     sealed = protect.encrypt_message(head + body, (To(bob.certificate),))
     for message, ring in ((signed, None), (sealed, bob.ring)):
         assert parse(unwrap(message, ring).content).content() == body
+
+
+def test_a_message_with_two_faces_is_not_proved(people) -> None:
+    """Two Content-Type fields inside: one reader shows one message, another another."""
+    message = b"From: ada@rosewood.test\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\nContent-Type: text/html\r\n\r\nHi\r\n"
+    proof = _prove(people, _sign(people, message, opaque=True))
+    assert not proof.good
+    assert any("two readers" in fault for fault in proof.faults)

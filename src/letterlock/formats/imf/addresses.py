@@ -21,10 +21,13 @@ from letterlock.formats.imf.encoded_words import decode, encode
 from letterlock.formats.limits import DEFAULT, Limits
 
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
-# Whole lists of the plain forms `a@b`, `<a@b>`, `Some Name <a@b>`, `"Some Name" <a@b>` need no lexer.
+# Whole lists of the plain forms `a@b`, `a@b (Name)`, `<a@b>`, `Some Name <a@b>`, `"Some Name" <a@b>` need no lexer.
+_LOCAL = rf"[{_ATEXT}]++(?:\.[{_ATEXT}]++)*+"
+_DOMAIN = r"[A-Za-z0-9\-]++(?:\.[A-Za-z0-9\-]++)*+"
+_COMMENT = r"\([^()\\\"]*+\)"
 _PLAIN = re.compile(
-    rf'[ \t]*+(?:(?:"([^"\\\r\n]*+)"|([{_ATEXT}]++(?: [{_ATEXT}]++)*+))?[ \t]*+<([{_ATEXT}.]++)@([A-Za-z0-9.\-]++)>'
-    rf"|([{_ATEXT}.]++)@([A-Za-z0-9.\-]++))[ \t]*+(?:,|$)"
+    rf'[ \t]*+(?:(?:(?:"([^"\\\r\n]*+)"|([{_ATEXT}]++(?: [{_ATEXT}]++)*+))[ \t]*+(?:{_COMMENT}[ \t]*+)?+)?+'
+    rf"<({_LOCAL})@({_DOMAIN})>|({_LOCAL})@({_DOMAIN})(?:[ \t]*+({_COMMENT}))?+)[ \t]*+(?:,|$)"
 )
 _ATOM_PHRASE = re.compile(rf"[{_ATEXT}]+(?: [{_ATEXT}]+)*")
 _DOT_ATOM = re.compile(rf"[{_ATEXT}\u0080-\U0010ffff]+(?:\.[{_ATEXT}\u0080-\U0010ffff]+)*")
@@ -112,11 +115,11 @@ def _parse_plain(value: str, limits: Limits) -> AddressList | None:
         found = _PLAIN.match(value, at)
         if found is None or (found.end() == length and value[-1] == ","):
             return None
-        quoted, phrase, local, domain, bare_local, bare_domain = found.groups()
-        if bare_local is not None:
-            items.append(Mailbox("", bare_local, bare_domain))
-        else:
+        quoted, phrase, local, domain, bare_local, bare_domain, comment = found.groups()
+        if bare_local is None:
             items.append(Mailbox(quoted or phrase or "", local, domain))
+        else:  # QUIRK comment-name: RFC 822 writers put the person's name in a comment after the address
+            items.append(Mailbox(comment[1:-1].strip() if comment else "", bare_local, bare_domain))
         at = found.end()
     return AddressList(tuple(items)) if at == length and items else None
 
@@ -244,7 +247,6 @@ class _Reader:
         if angle is not None and any(one.sort is Sort.SPECIAL and one.text != "." for one in phrase):
             self._defects.append(Defect(Kind.BAD_ADDRESS, phrase[0].start, "a name that should be quoted"))
         name = _join_phrase(phrase) if angle is not None else ""
-        # QUIRK comment-name: RFC 822 writers put the person's name in a comment after the address.
         name = name or (comments[-1].strip() if comments else "")
         mailbox = self._address(phrase if angle is None else angle, name)
         if mailbox is not None:

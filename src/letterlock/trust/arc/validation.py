@@ -132,7 +132,8 @@ class Validation:
     def _judge_seal(self, one: ArcSet, key: Key, now: int) -> tuple[Result, str]:
         seal = one.seal
         who = f"the seal of {seal.domain} (instance {one.instance})"
-        as_signature = Signature(seal.algorithm, seal.domain, seal.selector, seal.signature, b"", ())
+        identity = f"@{seal.domain}"
+        as_signature = Signature(seal.algorithm, seal.domain, seal.selector, seal.signature, b"", (), identity=identity)
         problem = self._examine(as_signature, key, now)
         if problem is not None:
             return problem[0], f"{who}: {problem[1]}"

@@ -116,6 +116,8 @@ def prove(header: Header, unwrapped: Unwrapped, trust: Trust) -> Proof:
     ]
     if unwrapped.fault:
         faults.append(unwrapped.fault)
+    if signed:
+        faults += (f"two readers may see different messages: {what}" for what in unwrapped.ambiguities)
     faults += filter(None, (missing_signatures(layer.checks) for layer in signed))
     # the innermost signature is the author's; outer ones are of those who passed the message on (RFC 2634 section 1.1)
     for layer in reversed(signed):

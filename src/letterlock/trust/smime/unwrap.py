@@ -78,7 +78,8 @@ class Unwrapped:
     """What the layers hold: `content` is the innermost entity that could be reached.
 
     `content_type` is what the innermost CMS layer calls it; `fault` tells why the last layer could not be read.
-    `parts` are S/MIME parts that stand beside others: part number and their own layers.
+    `parts` are S/MIME parts that stand beside others: part number and their own layers. `ambiguities` are defects of the
+    MIME structure, outside and inside, over which two readers may see different messages.
     """
 
     layers: tuple[Layer, ...]
@@ -86,6 +87,7 @@ class Unwrapped:
     content_type: str = oids.DATA
     fault: str = ""
     parts: tuple[tuple[str, Unwrapped], ...] = ()
+    ambiguities: tuple[str, ...] = ()
 
     @property
     def certificates(self) -> tuple[bytes, ...]:
@@ -119,8 +121,11 @@ class _Unwrapping:
         self._known = known
         self._layers: list[Layer] = []
         self._type = oids.DATA
+        self._ambiguities: dict[str, None] = {}
+        self._is_mail = False
 
     def message(self, message: bytes, detached: bytes | None = None) -> Unwrapped:
+        self._is_mail = True
         return self.run(None, message, detached)
 
     def run(self, cms: bytes | None, octets: bytes, detached: bytes | None) -> Unwrapped:
@@ -129,7 +134,7 @@ class _Unwrapping:
         try:
             while len(self._layers) < MAX_LAYERS:
                 if cms is None:
-                    entity = parse(octets)
+                    entity = self._parse(octets)
                     if is_clear_signed(entity):
                         octets = self._clear_signed(entity)
                         continue
@@ -149,7 +154,13 @@ class _Unwrapping:
         except (Malformed, NotAuthentic) as error:
             fault = str(error)
         parts = () if fault else self._parts(octets)
-        return Unwrapped(tuple(self._layers), octets, self._type, fault, parts)
+        return Unwrapped(tuple(self._layers), octets, self._type, fault, parts, tuple(self._ambiguities))
+
+    def _parse(self, octets: bytes) -> Entity:
+        entity = parse(octets)
+        if self._is_mail and len(entity.header):  # without fields it is no MIME entity, but somebody's plain text
+            self._ambiguities |= {each.kind.sentence: None for each in entity.all_defects() if each.kind.ambiguous}
+        return entity
 
     def _open(self, cms: bytes, detached: bytes | None) -> tuple[str, bytes]:
         content_info_type, element = content.parse(cms)

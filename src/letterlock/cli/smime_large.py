@@ -1,0 +1,114 @@
+"""The S/MIME commands for files that do not fit into memory: everything in pieces, nothing shown before it is checked.
+
+A message in pieces has CRLF line ends already and is signed opaque; plain text goes to a temporary file that becomes the
+result only when decryption ended well.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from letterlock.cli import smime_files as files
+from letterlock.formats.asn1 import oids
+from letterlock.formats.cms.signed import SignedData
+from letterlock.formats.imf.header import Header, read_header
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.trust.smime import stream
+from letterlock.trust.smime.decrypt import KeyRing
+from letterlock.trust.smime.encrypt import Recipient
+from letterlock.trust.smime.proof import Proof, Trust, prove
+from letterlock.trust.smime.sign import Signer
+from letterlock.trust.smime.unwrap import SignedLayer, Unwrapped
+
+LARGE_OCTETS = 64 << 20
+_PIECE_OCTETS = 1 << 18
+
+
+def is_large(path: Path) -> bool:
+    """Tell whether a file is better worked on in pieces."""
+    return str(path) != "-" and path.stat().st_size > LARGE_OCTETS
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """Yield a file's octets."""
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_OCTETS):
+            yield piece
+
+
+def write(made: Iterable[bytes], out: Path | None) -> None:
+    """Write pieces to a file or to standard output."""
+    if out is None:
+        sys.stdout.buffer.writelines(made)
+        sys.stdout.buffer.flush()
+        return
+    with out.open("wb") as file:
+        file.writelines(made)
+
+
+def _cms(path: Path) -> tuple[Header | None, Iterator[bytes]]:
+    """Return a file's CMS object in pieces, and the header if it is a message."""
+    with path.open("rb") as file:
+        if file.read(1) == b"\x30":
+            return None, pieces(path)
+    return stream.cms_of_message(pieces(path))
+
+
+def sign(
+    path: Path, signers: tuple[Signer, ...], chain: tuple[Certificate, ...], *, cms: bool, detached: bool
+) -> Iterator[bytes]:
+    """Sign a file (`cms`) or a message."""
+    if cms:
+        return stream.sign(pieces(path), signers, files.now(), detached=detached, certificates=chain)
+    return stream.sign_message(pieces(path), signers, files.now(), chain)
+
+
+def encrypt(path: Path, recipients: tuple[Recipient, ...], cipher: str, *, cms: bool, legacy: bool) -> Iterator[bytes]:
+    """Encrypt a file (`cms`) or a message."""
+    if cms:
+        return stream.encrypt(pieces(path), recipients, cipher=cipher, legacy=legacy)
+    return stream.encrypt_message(pieces(path), recipients, cipher=cipher)
+
+
+def decrypt(path: Path, ring: KeyRing, out: Path | None) -> None:
+    """Decrypt a file or message; the result appears only when all of it was checked."""
+    folder = None if out is None else out.parent
+    number, name = tempfile.mkstemp(dir=folder)
+    try:
+        with os.fdopen(number, "wb") as plain:
+            header, cms = _cms(path)
+            if header is not None:
+                plain.write(_outer(header))
+            stream.decrypt(cms, ring, plain.write)
+        if out is not None:
+            Path(name).replace(out)
+        else:
+            with Path(name).open("rb") as checked:
+                shutil.copyfileobj(checked, sys.stdout.buffer)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _outer(header: Header) -> bytes:
+    kept = [field.raw for field in header if not field.name.lower().startswith(("content-", "mime-version"))]
+    return b"".join((*kept, b"MIME-Version: 1.0\r\n"))
+
+
+def verify(
+    path: Path, trust: Trust, content: Path | None, sender: str | None, sink: Callable[[bytes], object]
+) -> Proof:
+    """Say what the signatures of a signed file or opaque message prove."""
+    header, cms = _cms(path)
+    detached = None if content is None else pieces(content)
+    verified = stream.verify(cms, sink, trust.certificates, detached)
+    signed = SignedData(verified.content_type, None, (), verified.certificates, verified.crls, (), ())
+    faults = () if verified.checks else ("nobody signed this signed message",)
+    layer = SignedLayer(verified.checks, signed, False, b"", faults)
+    if sender is not None or header is None:
+        header = read_header(f"From: {sender or ''}\r\n\r\n".encode())
+    return prove(header, Unwrapped((layer,), b"", oids.DATA), trust)

@@ -1,0 +1,98 @@
+"""What `letterlock mail` needs of S/MIME: signing and encrypting from a key store, opening and judging with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from letterlock.cli import smime_files as files
+from letterlock.errors import LetterlockError, OurFault
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.mua import protect
+from letterlock.mua.compose import Composed
+from letterlock.mua.protect import Opened
+from letterlock.registrar.key_store import KeyStore
+from letterlock.trust.pkix import smime_profile
+from letterlock.trust.pkix.path import Anchor, Pool, find
+from letterlock.trust.primitives import public_keys
+from letterlock.trust.smime.choose_cipher import Recipient
+from letterlock.trust.smime.decrypt import KeyRing, Own
+from letterlock.trust.smime.proof import Trust
+from letterlock.trust.smime.sign import Signer
+
+R = TypeVar("R")
+
+
+def keys_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--keys` and `--keys-password-file`."""
+    command = click.option("--keys-password-file", type=files.FILE, help="The first line opens the key store.")(command)
+    return click.option(
+        "--keys", "keys_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A key store."
+    )(command)
+
+
+def open_store(keys_file: Path | None, password_file: Path | None) -> KeyStore:
+    """Return the key store named on the command line; OurFault if it is not."""
+    if keys_file is None or password_file is None:
+        raise OurFault("S/MIME needs --keys and --keys-password-file (see `letterlock keys`)")
+    return KeyStore(keys_file, files.password_of(password_file) or b"")
+
+
+def protected(store: KeyStore, composed: Composed, author: str, *, sign: bool, encrypt: bool) -> Composed:
+    """Return the message signed and encrypted as asked; OurFault with what is missing."""
+    own = _own(store, author)
+    if sign:
+        key = store.key(public_keys.key_id(own.public_key).hex())
+        composed = protect.sign(composed, Signer(key, own), files.now(), files.token())
+    if encrypt:
+        addresses = [str(recipient.forward_path) for recipient in composed.envelope.recipients]
+        composed = protect.encrypt(composed, [_recipient(store, address) for address in addresses], own)
+    return composed
+
+
+def _own(store: KeyStore, author: str) -> Certificate:
+    for each in store.certificates(author):
+        if each.own and each.certificate.not_after > files.now():
+            return each.certificate
+    raise OurFault(f"the key store holds no key with a certificate for {author}")
+
+
+def _recipient(store: KeyStore, address: str) -> Recipient:
+    """Return the newest certificate for an address that leads to an anchor and may be encrypted to."""
+    trust = trust_of(store)
+    reason = f"the key store holds no certificate for {address}"
+    for each in store.certificates(address):
+        try:
+            smime_profile.check_encryption(each.certificate)
+            find(each.certificate, Pool(trust.certificates), trust.anchors, trust.when)
+        except LetterlockError as error:
+            reason = f"no usable certificate for {address}: {error}"
+            continue
+        remembered = store.remembered(address)
+        return Recipient(address, each.certificate, None if remembered is None else remembered.capabilities)
+    raise OurFault(reason)
+
+
+def trust_of(store: KeyStore) -> Trust:
+    """Return what the store's owner trusts and knows."""
+    kept = store.certificates()
+    anchors = tuple(Anchor.of(each.certificate) for each in kept if each.anchor)
+    return Trust(files.now(), anchors, tuple(each.certificate for each in kept))
+
+
+def opened(store: KeyStore, octets: bytes) -> Opened:
+    """Open a message with the store's keys, and keep the author's certificates and capabilities if it proves good."""
+    own = tuple(
+        Own(store.key(public_keys.key_id(each.certificate.public_key).hex()), each.certificate)
+        for each in store.certificates()
+        if each.own
+    )
+    found = protect.open_message(octets, KeyRing(own), trust_of(store))
+    for certificate in found.certificates:
+        store.add_certificate(certificate, "signed mail", files.now())
+    if found.announced is not None:
+        store.remember(found.announced)
+    return found

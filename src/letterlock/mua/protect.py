@@ -1,0 +1,109 @@
+"""Sign and encrypt what goes out, open and judge what came in, for one person.
+
+The subject and the other fields people read are protected too. A message is encrypted once for all its recipients and
+the author; where that would take a weaker cipher for some, nothing goes out and the reason is told.
+
+Standards: RFC 8551 sections 2.7 and 3, RFC 9788 (header protection), RFC 8551 section 2.5.2 (capabilities).
+See also: trust/smime/choose_cipher.py, trust/smime/proof.py, registrar/key_store.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from letterlock.errors import Malformed, OurFault
+from letterlock.formats.asn1 import oids, reader
+from letterlock.formats.cms import capabilities
+from letterlock.formats.imf.header import read_header
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.mua.compose import Composed
+from letterlock.trust.smime import protect
+from letterlock.trust.smime.capabilities import Remembered
+from letterlock.trust.smime.choose_cipher import Recipient, choose
+from letterlock.trust.smime.decrypt import KeyRing
+from letterlock.trust.smime.encrypt import To
+from letterlock.trust.smime.entities import split
+from letterlock.trust.smime.header_protection import restore
+from letterlock.trust.smime.proof import Proof, Trust, prove
+from letterlock.trust.smime.sign import Signer
+from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, unwrap
+
+
+def sign(composed: Composed, signer: Signer, when: datetime.datetime, token: str) -> Composed:
+    """Return the message signed in clear, its header fields included."""
+    content = protect.sign_message(composed.content, (signer,), when, protect_header=True, token=token)
+    return dataclasses.replace(composed, content=content)
+
+
+def encrypt(
+    composed: Composed, recipients: Sequence[Recipient], author: Certificate | None, *, legacy: bool = False
+) -> Composed:
+    """Return the message encrypted to all recipients (and the author, to read the copy that is kept).
+
+    Raises OurFault with the reason where one message cannot serve all.
+    """
+    choice = choose(recipients, legacy=legacy)
+    if choice.refused:
+        raise OurFault(f"nothing we may write can be read by {', '.join(choice.refused)}")
+    if choice.needs_consent:
+        weak = choice.groups[-1]
+        raise OurFault(f"{', '.join(weak.addresses)} would get a copy in {oids.label(weak.cipher)}: send it apart")
+    certificates = [each.certificate for each in recipients] + ([author] if author is not None else [])
+    to = tuple(To(each) for each in dict.fromkeys(certificates))
+    content = protect.encrypt_message(composed.content, to, cipher=choice.groups[0].cipher, protect_header=True)
+    return dataclasses.replace(composed, content=content)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A message as it can be read: its octets with protected fields in their place, and what its signatures prove.
+
+    `fault` tells why it could not be opened. `harvest` are the certificates and capabilities of an author whose
+    signature proved good, for the key store.
+    """
+
+    content: bytes
+    proof: Proof
+    protected: bool
+    fault: str = ""
+    certificates: tuple[Certificate, ...] = ()
+    announced: Remembered | None = None
+
+
+def open_message(octets: bytes, ring: KeyRing, trust: Trust) -> Opened:
+    """Open a message; one that is not S/MIME comes back as it is."""
+    unwrapped = unwrap(octets, ring, trust.certificates)
+    proof = prove(read_header(octets), unwrapped, trust)
+    if not unwrapped.layers:
+        return Opened(octets, proof, False, unwrapped.fault)
+    closed = any(isinstance(layer, EncryptedLayer) and layer.opened is None for layer in unwrapped.layers)
+    if unwrapped.fault or closed:
+        return Opened(octets, proof, True, unwrapped.fault)
+    content = restore(split(octets).outer, unwrapped.content)
+    signed = [layer for layer in unwrapped.layers if isinstance(layer, SignedLayer) and layer.checks]
+    if not proof.good or not signed:
+        return Opened(content, proof, True)
+    return Opened(content, proof, True, "", _certificates(signed[-1]), _announced(signed[-1], proof, trust.when))
+
+
+def _certificates(layer: SignedLayer) -> tuple[Certificate, ...]:
+    return tuple(check.certificate for check in layer.checks if check.good and check.certificate is not None)
+
+
+def _announced(layer: SignedLayer, proof: Proof, when: datetime.datetime) -> Remembered | None:
+    """Return what the author announced; a signing time from the future is not taken (RFC 8551 section 2.7.1)."""
+    best = next(each for each in proof.signers if each.good)
+    for check in layer.checks:
+        time = check.signing_time
+        if not check.good or time is None or time > when + datetime.timedelta(hours=1):
+            continue
+        try:
+            value = check.signer.signed.single(oids.SMIME_CAPABILITIES)
+            if value is not None:
+                return Remembered(best.address, capabilities.parse(reader.parse(value)), time)
+        except Malformed:
+            continue
+    return None
