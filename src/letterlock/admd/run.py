@@ -219,6 +219,7 @@ def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExi
         PostmasterSettings(
             SendSettings(reporter),
             wanted.send_aggregate,
+            wanted.send_tls,
             FailureSettings(reporter, is_on=wanted.send_failures),
             wanted.account,
         ),

@@ -197,6 +197,7 @@ class Reports(Section):
     """What is reported to other domains about their mail, and where their reports about ours are read."""
 
     send_aggregate: bool = Field(True, description="Send DMARC aggregate reports to the domains that ask for them.")
+    send_tls: bool = Field(True, description="Send TLS reports to the domains that ask for them (RFC 8460).")
     send_failures: bool = Field(
         False, description="Send DMARC failure reports, redacted, to domains that ask for them."
     )
