@@ -73,6 +73,14 @@ def test_reports_are_shown_in_words(tmp_path: Path, subtype: str) -> None:
     assert json.loads(_run("show", path, "--json"))["report"] == [said]
 
 
+def test_a_wish_for_a_notification_is_shown_not_fulfilled(tmp_path: Path) -> None:
+    """RFC 8098 section 2.1."""
+    path = tmp_path / "asking.eml"
+    path.write_text("Return-Path: <a@b.test>\nFrom: a@b.test\nDisposition-Notification-To: spy@c.test\n\ntext\n")
+    assert "asks for a notification: to spy@c.test (the address differs from the return path)" in _run("show", path)
+    assert json.loads(_run("show", path, "--json"))["notification"]["needs_consent"] is True
+
+
 def test_structure(file: Path) -> None:
     """Part numbers as IMAP counts them, offsets into the file."""
     assert [line.split()[0] for line in _run("structure", file).splitlines()] == ["part", "whole", "1", "2", "3"]

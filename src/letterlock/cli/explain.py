@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import click
 
+from letterlock.cli import smime_files
 from letterlock.cli.look_ups import at_option, moment, read_message, run, zone_option
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.cli.smime_messages import proof_lines, proof_value
 from letterlock.cli.verdicts import (
     arc_json,
     arc_lines,
@@ -22,6 +25,7 @@ from letterlock.cli.verdicts import (
     spf_json,
     spf_lines,
 )
+from letterlock.errors import LetterlockError
 from letterlock.formats import authentication_results
 from letterlock.formats.imf.header import Header, read_header
 from letterlock.formats.imf.trace import received
@@ -29,6 +33,9 @@ from letterlock.postmaster import failures
 from letterlock.postmaster.aggregate import Reporter
 from letterlock.trust import authenticate, dmarc
 from letterlock.trust.authenticate import Client, Findings
+from letterlock.trust.pkix.path import Anchor
+from letterlock.trust.smime.proof import Proof, Trust, prove
+from letterlock.trust.smime.unwrap import unwrap
 
 _SEEN_ADDRESS = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]+)\]", re.IGNORECASE)
 
@@ -40,6 +47,7 @@ _SEEN_ADDRESS = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]+)\]", re.IGNORECASE)
 @click.option("--mail-from", help="The reverse path; without it, Return-Path of the message.")
 @click.option("--failure-report", is_flag=True, help="Print the failure report that this message would cause.")
 @click.option("--authserv-id", default="localhost", help="The name of this verifier.")
+@click.option("--anchor", "anchors", type=smime_files.FILE, multiple=True, help="S/MIME authorities to trust.")
 @zone_option
 @at_option
 @json_option
@@ -53,6 +61,7 @@ def explain(
     zone: Path | None,
     server: str | None,
     at: int | None,
+    anchors: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Tell who vouches for a message (FILE or standard input), and why: SPF, DKIM, ARC and DMARC.
@@ -69,6 +78,7 @@ def explain(
     if failure_report:
         _print_failure_report(header, findings, client, authserv_id, moment(at), as_json)
         return
+    proof = _smime(octets, anchors, moment(at), as_json=as_json)
     results = authenticate.authentication_results(findings, authserv_id, client)
     field = authentication_results.write(results).decode()
     value = {
@@ -80,10 +90,24 @@ def explain(
         "dkim": dkim_json(findings.dkim),
         "arc": arc_json(findings.arc),
         "dmarc": dmarc_json(findings.dmarc),
+        "smime": None if proof is None else proof_value(proof),
         "authentication_results": field.partition(":")[2].strip().replace("\r\n", "\n"),
     }
-    answer(value, as_json=as_json, lines=_lines(findings, field, client, source))
+    lines = [*_lines(findings, field, client, source), *(["", *proof_lines(proof)] if proof else [])]
+    answer(value, as_json=as_json, lines=lines)
     raise SystemExit(exit_code(findings.dmarc.result.value))
+
+
+def _smime(octets: bytes, anchors: tuple[Path, ...], now: int, *, as_json: bool) -> Proof | None:
+    """Return what S/MIME signatures prove, or None for a message that has no S/MIME."""
+    unwrapped = unwrap(octets)
+    if not unwrapped.layers and not unwrapped.parts:
+        return None
+    try:
+        trusted = tuple(Anchor.of(each) for path in anchors for each in smime_files.certificates(path))
+    except LetterlockError as error:
+        fail(safe(str(error)), Exit.USAGE, as_json=as_json)
+    return prove(read_header(octets), unwrapped, Trust(datetime.datetime.fromtimestamp(now, datetime.UTC), trusted))
 
 
 def _print_failure_report(

@@ -25,7 +25,7 @@ from letterlock.formats.mime.partial import join, read_fragment
 from letterlock.formats.mime.view import Attachment, View, view
 from letterlock.formats.reports.arf import read_feedback
 from letterlock.formats.reports.dsn import read_dsn
-from letterlock.formats.reports.mdn import read_mdn
+from letterlock.formats.reports.mdn import read_mdn, read_mdn_request
 from letterlock.formats.reports.status import explain_status
 
 
@@ -66,7 +66,7 @@ def show(file: Path, html: bool, as_json: bool) -> None:
 def shown(tree: Entity, *, prefer: str = "plain") -> tuple[dict[str, Any], list[str]]:
     """Return a message as a person may safely see it, as a document and as lines for a terminal."""
     seen = view(tree, prefer=prefer)
-    report = _report(tree)
+    report, asked = _report(tree), _notification(tree)
     document = {
         "from": seen.authors,
         "to": seen.recipients,
@@ -76,10 +76,29 @@ def shown(tree: Entity, *, prefer: str = "plain") -> tuple[dict[str, Any], list[
         "texts": [{"part": one.number, "text": one.text, "html": one.html} for one in seen.texts],
         "attachments": [_attachment(one) for one in seen.attachments],
         "report": report,
+        "notification": asked,
         "defects": [_defect(one) for one in seen.defects],
         "ambiguous": bool(seen.ambiguities),
     }
-    return document, _shown_lines(seen, report)
+    lines = _shown_lines(seen, report)
+    if asked is not None:
+        lines += ["", safe(f"The sender asks for a notification: {asked['note']}")]
+    return document, lines
+
+
+def _notification(tree: Entity) -> dict[str, Any] | None:
+    """Return who asks to be told what becomes of the message, and what stands against telling (RFC 8098 section 2.1)."""
+    asked = read_mdn_request(tree)
+    if asked is None:
+        return None
+    to = [mailbox.address for mailbox in asked.to]
+    against = f"none may be sent, {asked.forbidden}" if asked.forbidden else ", ".join(asked.reasons_to_ask)
+    return {
+        "to": to,
+        "forbidden": bool(asked.forbidden),
+        "needs_consent": bool(asked.reasons_to_ask),
+        "note": f"to {', '.join(to) or 'nobody'}" + (f" ({against})" if against else ""),
+    }
 
 
 def _report(tree: Entity) -> list[str]:

@@ -13,7 +13,6 @@ from letterlock.formats.imf.trace import (
     received,
     resent_blocks,
     return_path,
-    write_received,
 )
 
 NOW = datetime(1997, 11, 21, 16, 5, 43, tzinfo=UTC)
@@ -47,18 +46,12 @@ def test_reads_received(value: str, read: Received) -> None:
     )  # fmt: skip
 
 
-def test_what_is_written_is_read_back() -> None:
-    """A name that a stranger chose adds no clause."""
-    value = write_received(
-        from_name="mx.test",
-        from_info="evil) by forged.test (x [192.0.2.1]",
-        by_name="b.test",
-        protocol="ESMTPSA",
-        identifier="q1",
-        date=NOW,
-        recipient="a@b.test",
+def test_a_comment_adds_no_clause() -> None:
+    """What a stranger calls itself stands in a comment, quoted; it names no station."""
+    read = parse_received(
+        "from mx.test (evil\\) by forged.test \\(x [192.0.2.1]) by b.test with ESMTPSA id q1 for <a@b.test>; "
+        "Fri, 21 Nov 1997 16:05:43 +0000"
     )
-    read = parse_received(value)
     assert (read.by_name, read.recipient, read.date) == ("b.test", "a@b.test", NOW)
     assert read.from_info == "evil) by forged.test (x [192.0.2.1]"
 

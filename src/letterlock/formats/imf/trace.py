@@ -7,14 +7,13 @@ Limits: linear in the value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from letterlock.formats.defect import Defect
 from letterlock.formats.grammar import Sort, Token, tokens
 from letterlock.formats.imf.addresses import Mailbox, parse_mailbox
-from letterlock.formats.imf.dates import parse_date, write_date
+from letterlock.formats.imf.dates import parse_date
 from letterlock.formats.imf.header import Field, Header
 
 _CLAUSES = ("from", "by", "via", "with", "id", "for")
@@ -96,15 +95,6 @@ def _keep(values: dict[str, str], clause: str, words: list[Token]) -> None:
         )
 
 
-def write_received(
-    *, from_name: str, from_info: str, by_name: str, protocol: str, identifier: str, date: datetime, recipient: str = ""
-) -> str:
-    """Return the value of a Received field (RFC 5321 section 4.4), unfolded. `recipient` only where it is the only one."""
-    info = from_info.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
-    target = f" for <{recipient}>" if recipient else ""
-    return f"from {from_name} ({info}) by {by_name} with {protocol} id {identifier}{target}; {write_date(date)}"
-
-
 def received(header: Header) -> list[Received]:
     """Return the way of a message, the last station first."""
     return [parse_received(field.text) for field in header.get_all("received")]
@@ -129,8 +119,3 @@ def resent_blocks(header: Header) -> list[ResentBlock]:
             current.append(field)
             seen.add(name)
     return [*blocks, ResentBlock(tuple(current))] if current else blocks
-
-
-def hop_count(fields: Sequence[Field]) -> int:
-    """Return how many Received fields there are, for the loop limit of RFC 5321 section 6.3."""
-    return sum(field.name.lower() == "received" for field in fields)
