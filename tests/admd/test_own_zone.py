@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.admd.create import create
+from letterlock.admd.create import Found, create
 from letterlock.admd.domain_facts import facts_of
 from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.settings import Listen, Settings
@@ -39,6 +39,11 @@ def _free_port() -> int:
 
 
 NO_SERVICES: dict[str, list[str]] = {service: [] for service in Listen.model_fields}
+
+
+def _created(folder: Path, publish: dict[str, object]) -> Found:
+    overrides = {"listen": NO_SERVICES, "publish": publish}
+    return create(folder / "a", "rosewood.test", overrides, clock=SystemClock(), entropy=SeededEntropy())
 
 
 def _zone_sockets(settings: Settings, stack: contextlib.AsyncExitStack) -> list[tuple[socket.socket, socket.socket]]:
