@@ -21,7 +21,7 @@ from letterlock.access.settings import AccessSettings
 from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
-from letterlock.admd.own_zone import serve_own_zones
+from letterlock.admd.own_zone import bind_own_zones, serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, split_endpoint
 from letterlock.admd.signing import Signer, load_keys
@@ -103,10 +103,11 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
     """Run the domain for the length of the context. Raises SettingsFault, Unavailable."""
     async with contextlib.AsyncExitStack() as stack:
         sockets = _bind(settings, stack)
+        zone_sockets = bind_own_zones(settings, stack)
         if settings.user:
             drop_to(settings.user)
         parts = await _open(settings, stack, clock)
-        await serve_own_zones(settings, stack, clock)
+        await serve_own_zones(settings, zone_sockets, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         _begin_reports(settings, parts, stack, clock)
         endpoints = {}
