@@ -25,6 +25,7 @@ from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, split_endpoint
 from letterlock.admd.signing import Signer, load_keys
+from letterlock.admd.smime import smime_anchors
 from letterlock.errors import SettingsFault
 from letterlock.host.backoff import Backoff
 from letterlock.host.clock import Clock
@@ -148,6 +149,7 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         settings.host_name,
         junk_mailbox=settings.assess.junk_mailbox,
         honours_reject=settings.assess.honour_reject,
+        smime_anchors=smime_anchors(settings),
     )
     return _Parts(
         store,

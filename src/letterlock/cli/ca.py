@@ -9,6 +9,7 @@ import click
 from letterlock.cli import smime_files as files
 from letterlock.cli.output import answer, json_option, table
 from letterlock.errors import OurFault, SettingsFault
+from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import Reason
 from letterlock.formats.x509.name import Name
@@ -64,7 +65,7 @@ def init(
     called = Name.make(O=domains[0], CN=name or f"{domains[0]} mail authority")
     made = issue.found(key, called, files.now(), days, issue.serial_number(SystemEntropy().octets(16)))
     _write_private(folder / _KEY, key_pairs.dump(key, files.password_of(password_file)))
-    (folder / _CERTIFICATE).write_bytes(files.pem("CERTIFICATE", made.certificate.octets))
+    (folder / _CERTIFICATE).write_bytes(pem.encode("CERTIFICATE", made.certificate.octets))
     (folder / _SETTINGS).write_text("\n".join((*(f"domain {each}" for each in domains), f"crl {crl_uri}",
                                                f"ocsp {ocsp_uri}")) + "\n")  # fmt: skip
     Registry(folder / _REGISTRY).close()
@@ -108,7 +109,7 @@ def _value(record: RequestRecord) -> dict[str, object]:
 @files.plain_errors
 def request(file: Path, folder: Path, password_file: Path, as_json: bool) -> None:
     """Take a PKCS#10 request from FILE."""
-    der = files.blocks(files.read(file), b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST")[0]
+    der = pem.decode(files.read(file), b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST")[0]
     record = _open(folder, password_file).submit(der, files.now())
     answer(_value(record), as_json=as_json, lines=[f"request {record.id} for {', '.join(record.addresses)}"])
 
@@ -190,7 +191,7 @@ def _write(certificate: Certificate, authority: CertificationAuthority, out: Pat
     if p7c:
         files.write(certs_only((certificate, authority.authority.certificate)), out)
     else:
-        files.write(files.pem("CERTIFICATE", certificate.octets), out)
+        files.write(pem.encode("CERTIFICATE", certificate.octets), out)
 
 
 @ca.command()
@@ -217,7 +218,7 @@ def crl(delta: bool, as_pem: bool, out: Path | None, folder: Path, password_file
     """Sign a revocation list."""
     authority = _open(folder, password_file)
     made = authority.delta_list(files.now()) if delta else authority.revocation_list(files.now())
-    files.write(files.pem("X509 CRL", made.octets) if as_pem else made.octets, out)
+    files.write(pem.encode("X509 CRL", made.octets) if as_pem else made.octets, out)
 
 
 @ca.command()
