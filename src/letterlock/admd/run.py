@@ -21,7 +21,7 @@ from letterlock.access.settings import AccessSettings
 from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
-from letterlock.admd.own_zone import serve_own_zones
+from letterlock.admd.own_zone import bind_own_zones, serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, split_endpoint
 from letterlock.admd.signing import Signer, load_keys
@@ -57,6 +57,7 @@ from letterlock.postmaster.service import Postmaster, PostmasterSettings
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import LogStore, open_store
+from letterlock.trust.dmarc import Policy
 
 LEDGER_NAME = "ledger.sqlite"
 _GRACE_SECONDS = 10.0
@@ -103,10 +104,11 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
     """Run the domain for the length of the context. Raises SettingsFault, Unavailable."""
     async with contextlib.AsyncExitStack() as stack:
         sockets = _bind(settings, stack)
+        zone_sockets = bind_own_zones(settings, stack)
         if settings.user:
             drop_to(settings.user)
         parts = await _open(settings, stack, clock)
-        await serve_own_zones(settings, stack, clock)
+        await serve_own_zones(settings, zone_sockets, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         _begin_reports(settings, parts, stack, clock)
         endpoints = {}
@@ -150,6 +152,9 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         junk_mailbox=settings.assess.junk_mailbox,
         honours_reject=settings.assess.honour_reject,
         smime_anchors=smime_anchors(settings),
+        spf_fail=Policy(settings.assess.spf_fail),
+        trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
+        trusted_sealers=tuple(settings.assess.trusted_sealers),
     )
     return _Parts(
         store,

@@ -174,6 +174,15 @@ class Assess(Section):
     smime_anchors: Path | None = Field(
         None, description="PEM file of authorities with which S/MIME signatures of mail from outside are judged."
     )
+    spf_fail: Literal["none", "quarantine", "reject"] = Field(
+        "quarantine", description="What happens to mail that fails SPF where its author's domain has no DMARC record."
+    )
+    trusted_forwarders: list[Network] = Field(
+        [], description="Networks that forward mail to people here; what they hand over may fail DMARC."
+    )
+    trusted_sealers: list[DomainName] = Field(
+        [], description="Domains (mailing lists, forwarders) whose ARC seals are believed where DMARC fails."
+    )
 
 
 class Filters(Section):
