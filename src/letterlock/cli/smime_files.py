@@ -170,3 +170,22 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
+out_folder_option = click.option(
+    "--out-folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where messages are put."
+)
+
+
+def put_messages(folder: Path, messages: list[tuple[bytes, tuple[str, ...]]]) -> list[str]:
+    """Write each message to NAME.eml and its recipients, one a line, to NAME.to; return the names of the messages.
+
+    That is what a server's pipe or a script hands on to submission.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = token()
+    names = []
+    for number, (message, recipients) in enumerate(messages, 1):
+        name = f"{stem}-{number}"
+        (folder / f"{name}.to").write_text("".join(f"{each}\n" for each in recipients), encoding="utf-8")
+        (folder / f"{name}.eml").write_bytes(message)
+        names.append(f"{name}.eml")
+    return names
