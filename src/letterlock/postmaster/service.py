@@ -26,6 +26,7 @@ from letterlock.postmaster.failures import FailureLimits, FailureSettings
 from letterlock.postmaster.receive import receive
 from letterlock.postmaster.report_store import ReportStore
 from letterlock.postmaster.send import AggregateSender, Keys, SendSettings
+from letterlock.postmaster.tls_reports import TlsReportSender
 from letterlock.store.interface import FlagChange, Refused, Store, Transaction
 from letterlock.trust import dkim
 from letterlock.trust.authenticate import Client, Findings
@@ -47,6 +48,7 @@ class PostmasterSettings:
 
     send: SendSettings
     sends_aggregate: bool = True
+    sends_tls: bool = True
     failures: FailureSettings | None = None
     account: str = ""
     ledger_days: int = 90
@@ -78,6 +80,15 @@ class Postmaster:
         self._sender = AggregateSender(
             settings.send, ledger=ledger, resolver=resolver, submit=self.submit, keys=keys, log=log
         )
+        self._tls_sender = TlsReportSender(
+            settings.send.reporter,
+            ledger=ledger,
+            resolver=resolver,
+            submit=self.submit,
+            keys=keys,
+            log=log,
+            spread_seconds=settings.send.spread_seconds,
+        )
         self._limits = FailureLimits(settings.failures) if settings.failures and settings.failures.is_on else None
         self._reporting: set[asyncio.Task[None]] = set()
         self._forgotten_on = 0
@@ -93,6 +104,8 @@ class Postmaster:
         try:
             if self._settings.sends_aggregate:
                 await self._sender.run(int(self._clock.now()))
+            if self._settings.sends_tls:
+                await self._tls_sender.run(int(self._clock.now()))
             if self._settings.account:
                 await self.read_mailbox(self._settings.account)
             await self._forget()
