@@ -8,7 +8,7 @@ import pytest
 
 from letterlock.admd.create import create
 from letterlock.admd.domain_facts import facts_of
-from letterlock.admd.own_zone import serve_own_zones
+from letterlock.admd.own_zone import bind_own_zones, serve_own_zones
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats.dns.question import Question, Security
 from letterlock.formats.dns.rdata import Tlsa
@@ -48,7 +48,8 @@ async def test_the_check_finds_everything_right(tmp_path: Path) -> None:
     }
     found = create(tmp_path / "a", "rosewood.test", {"publish": publish}, clock=SystemClock(), entropy=SeededEntropy())
     async with contextlib.AsyncExitStack() as stack:
-        assert await serve_own_zones(found.settings, stack, SystemClock()) is not None
+        sockets = bind_own_zones(found.settings, stack)
+        assert await serve_own_zones(found.settings, sockets, stack, SystemClock()) is not None
         keys = KeyFolder(found.settings.path(found.settings.publish.keys), "rosewood.test").load()
         assert keys is not None
         apex = b"\x08rosewood\x04test\x00"
@@ -70,7 +71,7 @@ async def test_a_zone_without_name_servers_is_a_wrong_setting(tmp_path: Path) ->
     found = create(tmp_path / "a", "rosewood.test", {"publish": publish}, clock=SystemClock(), entropy=SeededEntropy())
     async with contextlib.AsyncExitStack() as stack:
         with pytest.raises(SettingsFault, match="name servers"):
-            await serve_own_zones(found.settings, stack, SystemClock())
+            await serve_own_zones(found.settings, bind_own_zones(found.settings, stack), stack, SystemClock())
 
 
 def test_the_next_key_is_published_before_it_is_used(tmp_path: Path) -> None:
@@ -86,3 +87,16 @@ def test_the_next_key_is_published_before_it_is_used(tmp_path: Path) -> None:
     (tmp_path / "next.pem").write_text("garbage")
     with pytest.raises(Malformed):
         facts_of(found.settings)
+
+
+async def test_a_port_that_is_taken_is_a_wrong_setting(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        publish = {"listen": [f"127.0.0.1:{taken.getsockname()[1]}"], "name_servers": ["ns.rosewood.test"]}
+        found = create(
+            tmp_path / "a", "rosewood.test", {"publish": publish}, clock=SystemClock(), entropy=SeededEntropy()
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            with pytest.raises(SettingsFault, match=r"publish\.listen"):
+                bind_own_zones(found.settings, stack)

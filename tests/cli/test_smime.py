@@ -127,6 +127,25 @@ def test_garbage_is_answered_with_a_sentence(folder: Path, name: str) -> None:
     assert "Traceback" not in result.output
 
 
+def test_a_label_decides_who_reads(folder: Path) -> None:
+    """Labelled when signed, judged by a policy file."""
+    labelled, policies = folder / "labelled.eml", folder / "labels.toml"
+    policies.write_text('[policy.house]\noid = "1.2.3.4"\nclearances = { "bob@rosewood.test" = 3 }\n')
+    _run(
+        "smime",
+        "sign",
+        folder / "message.eml",
+        *_who(folder, "ada"),
+        "--label",
+        "1.2.3.4:3:eyes only",
+        "--out",
+        labelled,
+    )
+    _run("smime", "verify", labelled, *_anchor(folder))
+    _run("smime", "label", labelled, "--policies", policies, "--reader", "bob@rosewood.test")
+    _run("smime", "label", labelled, "--policies", policies, "--reader", "eve@rosewood.test", code=1)
+
+
 def test_large_files_go_in_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above a size everything is done in pieces, with the same results; nothing is left of what fails."""
     monkeypatch.setattr("letterlock.cli.smime_large.LARGE_OCTETS", 1000)

@@ -17,8 +17,8 @@ START = 1_800_000_000
 MESSAGE = b"From: a@rosewood.test\r\n\r\nHi\r\n"
 
 
-def _ring(folder: Path) -> KeyRing:
-    for kind in ("rsa", "ed25519"):
+def _ring(folder: Path, *kinds: str) -> KeyRing:
+    for kind in kinds or ("rsa", "ed25519"):
         write_key(folder / f"{kind[0]}1.pem", generate("", "", kind))
     return KeyRing.load(folder)
 
@@ -36,7 +36,7 @@ def _verifies(ring: KeyRing, signed: bytes, now: int) -> list[str]:
 
 def test_a_roll_over_day_by_day(tmp_path: Path) -> None:
     """Mail signed on any day verifies with the records of that day, of two days before and of a week after."""
-    ring = _ring(tmp_path)
+    ring = _ring(tmp_path, "ed25519")
     schedule = Schedule()
     rings: dict[int, KeyRing] = {}
     signed: dict[int, bytes] = {}
@@ -48,18 +48,18 @@ def test_a_roll_over_day_by_day(tmp_path: Path) -> None:
         signed[day] = dkim.sign(MESSAGE, ring.signing("rosewood.test"), now) + MESSAGE
         # Records as they were, with the private key kept for the comparison.
         rings[day] = ring
-        assert _verifies(ring, signed[day], now) == ["pass", "pass"]
-        if day >= 7 and signed.get(day - 7):
-            assert _verifies(ring, signed[day - 7], now) == ["pass", "pass"], day
+        assert _verifies(ring, signed[day], now) == ["pass"]
+        for earlier in range(max(0, day - 7), day):
+            assert _verifies(ring, signed[earlier], now) == ["pass"], (earlier, day)
     states = {day: sorted(entry.state.value for entry in rings[day].entries) for day in (4, 5, 7, 15, 49)}
     assert states == {
-        4: ["active"] * 2,
-        5: ["active"] * 2 + ["pending"] * 2,
-        7: ["active"] * 2 + ["retiring"] * 2,
-        15: ["active"] * 2 + ["retired"] * 2,
-        49: ["active"] * 2,
+        4: ["active"],
+        5: ["active", "pending"],
+        7: ["active", "retiring"],
+        15: ["active", "retired"],
+        49: ["active"],
     }
-    assert _verifies(rings[15], signed[0], START + 15 * DAY) == ["permerror", "permerror"]
+    assert _verifies(rings[15], signed[0], START + 15 * DAY) == ["permerror"]
 
 
 def test_retired_keys_leave_the_disk(tmp_path: Path) -> None:

@@ -51,3 +51,24 @@ def test_a_ledger_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable, match="file/ledger"):
         Ledger.open(tmp_path / "file" / "ledger.sqlite")
+
+
+def test_what_json_cannot_hold_costs_only_itself(tmp_path: Path) -> None:
+    """A lone surrogate loses its entry, not the ledger."""
+    ledger = Ledger.open(tmp_path / "ledger.sqlite")
+    ledger.append(Entry(1, "k", facts={"x": "\ud800"}))
+    ledger.append(Entry(2, "k", facts={"x": "fine"}))
+    ledger.flush()
+    assert [entry.at for entry in ledger.read()] == [2]
+    assert ledger.lost == 1
+    ledger.close()
+
+
+def test_a_ledger_that_breaks_is_unavailable(tmp_path: Path) -> None:
+    """Reading says so in the words every role understands."""
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger.open(path)
+    ledger.close()
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(Unavailable, match="ledger"):
+        list(ledger.read())

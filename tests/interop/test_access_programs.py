@@ -413,3 +413,67 @@ namespace inbox {{
     assert len(list((folder / "mail").rglob("cur/*")) + list((folder / "mail").rglob("new/*"))) == 4
     assert copied["\u00e9" if "\u00e9" in copied else "&AOk-"].replace(b"\r\n", b"\n") == MIME.replace(b"\r\n", b"\n")
     run(*dovecot, **home)
+
+
+def test_imapfilter_searches_flags_and_moves(server: Server) -> None:
+    server.fill(PLAIN, MIME)
+    script = server.folder / "filter.lua"
+    script.write_text(f"""
+options.timeout = 20
+options.certificates = true
+options.create = true
+account = IMAP {{
+  server = "localhost", port = {server.imaps}, ssl = "tls1.2",
+  username = "{ACCOUNT}", password = "{PASSWORD}",
+}}
+local plain = account.INBOX:contain_subject("letter")
+assert(#plain == 1)
+assert(#account.INBOX:match_body("octet.stream") == 1)
+assert(#(account.INBOX:is_unseen() * account.INBOX:is_smaller(1000)) == 1)
+plain:mark_flagged()
+plain:move_messages(account["Work/2026"])
+account.INBOX:contain_from("joerg"):copy_messages(account.Sent)
+local exist, unread = account.INBOX:check_status()
+assert(exist == 1, exist)
+""")
+    run(
+        "imapfilter", "-c", script, "-t", server.ca, HOME=str(server.folder), IMAPFILTER_HOME=str(server.folder),
+        SSL_CERT_FILE=str(server.ca),
+    )  # fmt: skip
+    moved = server.contents("Work/2026")
+    assert b"\\Flagged" in moved[b"<plain@harbor.test>"][0]
+    assert moved[b"<plain@harbor.test>"][1] == PLAIN
+    assert set(server.contents("Sent")) == {b"<mime@harbor.test>"}
+    assert set(server.contents()) == {b"<mime@harbor.test>"}
+
+
+def test_fdm_fetches_over_both_protocols(server: Server) -> None:
+    """Messages go to a program octet for octet, and those matched are deleted."""
+    server.fill(PLAIN, MIME)
+    for protocol, port in (("imaps", server.imaps), ("pop3s", server.pop3s)):
+        spool, configuration = server.folder / f"{protocol}.mail", server.folder / "fdm.conf"
+        configuration.write_text(f"""
+set lock-file "{server.folder}/lock"
+account "rosewood" {protocol} server "localhost" port {port} user "{ACCOUNT}" pass "{PASSWORD}" no-verify
+match all action pipe "cat >> {spool}" {"continue" if protocol == "imaps" else ""}
+match all action {"keep" if protocol == "imaps" else "drop"}
+""")
+        configuration.chmod(0o600)
+        run("fdm", "-f", configuration, *(["-k"] if protocol == "imaps" else []), "fetch", HOME=str(server.folder))
+        for message in (PLAIN, MIME):
+            body = message.partition(b"\r\n\r\n")[2].replace(b"\r\n", b"\n")
+            assert body in spool.read_bytes()
+    assert server.contents() == {}
+
+
+def test_s_nail_reads_and_deletes(server: Server) -> None:
+    server.fill(PLAIN, MIME)
+    script = "headers\nfrom harbor\nprint 1\ndelete 1\nquit\n"
+    done = subprocess.run(
+        ["s-nail", "-n", "-N", "-#", "-Sv15-compat", "-S", f"tls-ca-file={server.ca}", "-S", "tls-verify=strict",
+         "-S", "imap-auth=login", "-f", f"imaps://anna%40rosewood.test:{PASSWORD}@localhost:{server.imaps}/INBOX"],
+        input=script, capture_output=True, text=True, timeout=60, check=False, env=os.environ | {"HOME": str(server.folder)},
+    )  # fmt: skip
+    assert "Plain letter" in done.stdout, done.stdout + done.stderr
+    assert "Hello." in done.stdout
+    assert set(server.contents()) == {b"<mime@harbor.test>"}

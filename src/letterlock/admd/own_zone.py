@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from functools import partial
 
 from letterlock.admd.domain_facts import facts_of
 from letterlock.admd.settings import Settings, split_endpoint
-from letterlock.errors import Malformed, SettingsFault, Unavailable
+from letterlock.errors import Malformed, SettingsFault
 from letterlock.host.clock import Clock
 from letterlock.host.logs import Log
 from letterlock.host.resolver.exchange import Server
 from letterlock.hostmaster.domain_zone import DomainZone
+from letterlock.hostmaster.name_server import bind_pair
 from letterlock.hostmaster.zone_host import ZoneHost
 from letterlock.protocols.dns.tsig import TsigKey
 
+ZoneSockets = list[tuple[socket.socket, socket.socket]]
 
-async def serve_own_zones(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock) -> ZoneHost | None:
-    """Serve the zones of all local domains; `stack` ends it. None where that is not wished.
 
-    Raises SettingsFault, Unavailable.
+def bind_own_zones(settings: Settings, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> ZoneSockets:
+    """Bind where the zones are to be served, while ports below 1024 may still be bound; `stack` closes what is left.
+
+    Raises SettingsFault.
+    """
+    bound: ZoneSockets = []
+    for endpoint in settings.publish.listen:
+        try:
+            bound.append(bind_pair(*split_endpoint(endpoint)))
+        except OSError as error:
+            raise SettingsFault((f"publish.listen = {endpoint!r}: {error.strerror}",)) from None
+        for sock in bound[-1]:
+            stack.callback(sock.close)
+    return bound
+
+
+async def serve_own_zones(
+    settings: Settings, sockets: ZoneSockets, stack: contextlib.AsyncExitStack, clock: Clock
+) -> ZoneHost | None:
+    """Serve the zones of all local domains at sockets that were bound; `stack` ends it. None where there are none.
+
+    Raises SettingsFault.
     """
     publish = settings.publish
-    if not publish.listen:
+    if not sockets:
         return None
     more = settings.path(publish.more) if publish.more else None
     zones = [
@@ -46,12 +68,8 @@ async def serve_own_zones(settings: Settings, stack: contextlib.AsyncExitStack, 
         )
     except (Malformed, OSError, ValueError) as error:
         raise SettingsFault((f"publish: {error}",)) from None
-    for endpoint in publish.listen:
-        try:
-            await host.listen(*split_endpoint(endpoint))
-        except OSError as error:
-            await host.aclose()
-            raise Unavailable(f"publish.listen = {endpoint!r}: {error.strerror}") from None
+    for pair in sockets:
+        await host.serve(*pair)
     stack.push_async_callback(host.aclose)
     log = Log("hostmaster")
     keeping = asyncio.create_task(host.keep(partial(_say, log)))

@@ -24,7 +24,7 @@ from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
-from letterlock.admd.sockets import Sockets, bound_sockets
+from letterlock.admd.sockets import Bound, Sockets, bind_all
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
 from letterlock.host.backoff import Backoff
 from letterlock.host.clock import Clock
@@ -55,6 +55,7 @@ from letterlock.postmaster.service import Postmaster, PostmasterSettings
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import LogStore, open_store
+from letterlock.trust.dmarc import Policy
 
 LEDGER_NAME = "ledger.sqlite"
 _GRACE_SECONDS = 10.0
@@ -98,15 +99,14 @@ class Admd:
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, *, clock: Clock, entropy: Entropy, sockets: Sockets | None = None
+    settings: Settings, *, clock: Clock, entropy: Entropy, bound: Bound | None = None
 ) -> AsyncIterator[Admd]:
-    """Run the domain for the length of the context, on `sockets` or others. Raises SettingsFault, Unavailable."""
+    """Run the domain for the length of the context, on sockets bound before or now. Raises SettingsFault, Unavailable."""
     async with contextlib.AsyncExitStack() as stack:
-        sockets = dict(sockets) if sockets is not None else bound_sockets(settings)
-        for one in (one for several in sockets.values() for one in several):
-            stack.callback(one.close)
+        bound = bind_all(settings, stack) if bound is None else bound
+        sockets = bound.services
         parts = await _open(settings, stack, clock)
-        await serve_own_zones(settings, stack, clock)
+        await serve_own_zones(settings, bound.zones, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         _begin_reports(settings, parts, stack, clock)
         listeners: dict[str, Listener] = {}
@@ -183,6 +183,9 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         settings.host_name,
         junk_mailbox=settings.assess.junk_mailbox,
         honours_reject=settings.assess.honour_reject,
+        spf_fail=Policy(settings.assess.spf_fail),
+        trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
+        trusted_sealers=tuple(settings.assess.trusted_sealers),
     )
     return _Parts(
         store,

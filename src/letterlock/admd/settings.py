@@ -182,6 +182,15 @@ class Assess(Section):
 
     honour_reject: bool = Field(True, description="Refuse mail that fails DMARC where its domain asks for it.")
     junk_mailbox: str = Field("Junk", description="Where mail goes that its domain asks to be quarantined.")
+    spf_fail: Literal["none", "quarantine", "reject"] = Field(
+        "quarantine", description="What happens to mail that fails SPF where its author's domain has no DMARC record."
+    )
+    trusted_forwarders: list[Network] = Field(
+        [], description="Networks that forward mail to people here; what they hand over may fail DMARC."
+    )
+    trusted_sealers: list[DomainName] = Field(
+        [], description="Domains (mailing lists, forwarders) whose ARC seals are believed where DMARC fails."
+    )
 
 
 class Filters(Section):

@@ -6,15 +6,38 @@ again; `metrics` is a name like the others.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from letterlock.admd.own_zone import ZoneSockets, bind_own_zones
 from letterlock.admd.settings import Listen, Settings, split_endpoint
 from letterlock.errors import SettingsFault
 from letterlock.host.inherit import inherited_sockets
 from letterlock.host.listen import bind
 
 Sockets = Mapping[str, list[socket.socket]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """All that had to be bound while we might: the sockets of the services, and those of our own zones."""
+
+    services: Sockets
+    zones: ZoneSockets
+
+
+def bind_all(
+    settings: Settings,
+    stack: contextlib.ExitStack | contextlib.AsyncExitStack,
+    environment: Mapping[str, str] | None = None,
+) -> Bound:
+    """Bind everything; `stack` closes what is left of it. Raises SettingsFault."""
+    services = bound_sockets(settings, environment)
+    for one in (one for several in services.values() for one in several):
+        stack.callback(one.close)
+    return Bound(services, bind_own_zones(settings, stack))
 
 
 def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, list[socket.socket]]:

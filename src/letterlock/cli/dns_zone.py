@@ -38,7 +38,9 @@ def zone() -> None:
 def _read(file: Path, origin: str) -> Zone:
     try:
         return Zone.parse(file.read_text(encoding="utf-8"), origin.removesuffix("."))
-    except (Malformed, OSError, UnicodeDecodeError) as error:
+    except Malformed as error:
+        fail(f"{file}: {error.problem}", Exit.USAGE)
+    except (OSError, UnicodeDecodeError) as error:
         fail(f"{file}: {error}", Exit.USAGE)
 
 
@@ -205,7 +207,9 @@ def serve(
         told = tuple(Server.parse(text) for text in secondaries)
         denial = Denial(Hashing() if nsec3 else None)
         host = ZoneHost(files, key_folder=folder, denial=denial, secondaries=told, transfer_key=key)
-    except (Malformed, OSError, ValueError) as error:
+    except Malformed as error:
+        fail(error.problem, Exit.USAGE)
+    except (OSError, ValueError) as error:
         fail(str(error), Exit.USAGE)
     try:
         asyncio.run(_serve(host, address.strip("[]"), int(port)))

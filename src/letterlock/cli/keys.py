@@ -139,3 +139,44 @@ def export(address: str, p12: Path | None, file_password: Path | None, store: Pa
     key = opened.key(public_keys.key_id(own.public_key).hex())
     p12.touch(mode=0o600)
     p12.write_bytes(key_pairs.dump_pkcs12(key, (own,), password, address))
+
+
+@keys.command()
+@click.option("--on/--off", "switch", default=None, help="Switch the log on or off; what it holds stays.")
+@click.option("--address", default="", help="Only signatures of mail from this address.")
+@click.option("--message-id", default="", help="Only signatures of this message.")
+@store_option
+@password_option
+@json_option
+@files.plain_errors
+def signatures(
+    switch: bool | None, address: str, message_id: str, store: Path, password_file: Path, as_json: bool
+) -> None:
+    """Search the log of signatures of mail sent and received, kept without the mail."""
+    opened = _open(store, password_file)
+    if switch is not None:
+        opened.log_signatures(switch)
+    found = opened.logged(address=address, message_id=message_id)
+    value = {
+        "on": opened.logs_signatures,
+        "signatures": [
+            {
+                "when": each.when,
+                "sent": each.sent,
+                "address": each.address,
+                "message_id": each.message_id,
+                "verdict": each.verdict,
+                "cms": each.cms.hex(),
+            }
+            for each in found
+        ],
+    }
+    rows = [
+        [f"{each.when:%F %H:%M}", "sent" if each.sent else "received", safe(each.address), safe(each.message_id)]
+        for each in found
+    ]
+    lines = [
+        f"the log is {'on' if opened.logs_signatures else 'off'}",
+        *table(["when", "way", "from", "message"], rows),
+    ]
+    answer(value, as_json=as_json, lines=lines)

@@ -10,11 +10,13 @@ import click
 
 from letterlock.cli import smime_files as files
 from letterlock.errors import LetterlockError, OurFault
+from letterlock.formats.imf.addresses import parse_addresses
+from letterlock.formats.imf.header import read_header
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.mua import protect
 from letterlock.mua.compose import Composed
 from letterlock.mua.protect import Opened
-from letterlock.registrar.key_store import KeyStore
+from letterlock.registrar.key_store import KeyStore, LoggedSignature
 from letterlock.trust.pkix import smime_profile
 from letterlock.trust.pkix.path import Anchor, Pool, find
 from letterlock.trust.primitives import public_keys
@@ -22,6 +24,7 @@ from letterlock.trust.smime.choose_cipher import Recipient
 from letterlock.trust.smime.decrypt import KeyRing, Own
 from letterlock.trust.smime.proof import Trust
 from letterlock.trust.smime.sign import Signer
+from letterlock.trust.smime.unwrap import unwrap
 
 R = TypeVar("R")
 
@@ -47,6 +50,8 @@ def protected(store: KeyStore, composed: Composed, author: str, *, sign: bool, e
     if sign:
         key = store.key(public_keys.key_id(own.public_key).hex())
         composed = protect.sign(composed, Signer(key, own), files.now(), files.token())
+        for cms in protect.detached_signatures(unwrap(composed.content)):
+            store.log_signature(LoggedSignature(files.now(), True, author, composed.message_id, "sent", cms))
     if encrypt:
         addresses = [str(recipient.forward_path) for recipient in composed.envelope.recipients]
         composed = protect.encrypt(composed, [_recipient(store, address) for address in addresses], own)
@@ -95,4 +100,9 @@ def opened(store: KeyStore, octets: bytes) -> Opened:
         store.add_certificate(certificate, "signed mail", files.now())
     if found.announced is not None:
         store.remember(found.announced)
+    header = read_header(octets)
+    author = next((box.address for box in parse_addresses(header.text("from")).mailboxes), "")
+    for cms in found.signatures:
+        message_id = header.text("message-id").strip("<> ")
+        store.log_signature(LoggedSignature(files.now(), False, author, message_id, found.proof.sentence, cms))
     return found

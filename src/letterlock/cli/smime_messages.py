@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from letterlock.cli import smime_large
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
 from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids
+from letterlock.formats.cms.ess.labels import SecurityLabel
 from letterlock.formats.imf.header import read_header
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.pkix.path import Anchor
 from letterlock.trust.primitives.key_pairs import PrivateKey
 from letterlock.trust.primitives.key_transport import Oaep
-from letterlock.trust.smime import protect, unwrap
+from letterlock.trust.smime import labels, protect, unwrap
 from letterlock.trust.smime import sign as signing
 from letterlock.trust.smime.compress import compress as compress_octets
 from letterlock.trust.smime.decrypt import KeyRing, Own
@@ -68,6 +70,7 @@ def smime() -> None:
 @click.option("--opaque", is_flag=True, help="Put the content inside the signature.")
 @click.option("--detached", is_flag=True, help="With --cms: leave the content out.")
 @click.option("--protect-header", is_flag=True, help="Sign From, To, Subject and the other fields, too (RFC 9788).")
+@click.option("--label", default="", help="A security label: POLICY, or POLICY:CLASSIFICATION, or ...:MARK (RFC 2634).")
 @click.option("--legacy", is_flag=True, help="Allow SHA-1 and MD5.")
 @cms_option
 @password_option
@@ -83,6 +86,7 @@ def sign(
     opaque: bool,
     detached: bool,
     protect_header: bool,
+    label: str,
     legacy: bool,
     cms: bool,
     password_file: Path | None,
@@ -93,7 +97,8 @@ def sign(
         fail(f"{digest} proves too little today; --legacy signs with it all the same", Exit.USAGE)
     pairs = _pairs(keys, certs, password_file)
     oid = (DIGESTS | LEGACY_DIGESTS)[digest]
-    signers = tuple(signing.Signer(key, found[0], oid, pss) for key, found in pairs)
+    attributes = labels.attributes(_label(label)) if label else ()
+    signers = tuple(signing.Signer(key, found[0], oid, pss, attributes=attributes) for key, found in pairs)
     more = [each for _key, found in pairs for each in found[1:]]
     for path in chain:
         more += files.certificates(path)
@@ -116,6 +121,14 @@ def sign(
             token=files.token(),
         )
     files.write(made, out)
+
+
+def _label(text: str) -> SecurityLabel:
+    policy, _, rest = text.partition(":")
+    classification, _, mark = rest.partition(":")
+    if not re.fullmatch(r"[0-2](\.\d+)+", policy) or (classification and not classification.isdigit()):
+        fail("--label takes a policy's object identifier, a classification from 0 to 256 and a mark", Exit.USAGE)
+    return SecurityLabel(policy, int(classification) if classification else None, mark)
 
 
 def _pairs(

@@ -93,6 +93,9 @@ class Kind(enum.Enum):
     def __str__(self) -> str:
         return self.label
 
+    def __repr__(self) -> str:
+        return f"Kind.{self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Defect:

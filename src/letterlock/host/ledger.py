@@ -13,6 +13,7 @@ Limits: `_MOST_PENDING` entries wait for the disk; what comes beyond them is cou
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Iterator, Mapping
@@ -111,7 +112,10 @@ class Ledger:
         transaction: str = "",
         after: int = 0,
     ) -> Iterator[Entry]:
-        """Yield entries in the order they were written; `until` is exclusive, empty arguments match all."""
+        """Yield entries in the order they were written; `until` is exclusive, empty arguments match all.
+
+        Raises Unavailable.
+        """
         conditions = ["at >= ?", "at < ?", "number > ?"]
         values: list[str | float | int] = [since, until, after]
         for column, value in (("kind", kind), ("domain", domain), ("trace", transaction)):
@@ -120,20 +124,23 @@ class Ledger:
                 values.append(value)
         # The conditions are the constants above, never text from outside.
         sql = f"SELECT number, at, kind, trace, domain, facts FROM entries WHERE {' AND '.join(conditions)} ORDER BY number"  # noqa: S608
-        connection = self._connect()
-        try:
+        with self._reading() as connection:
             for number, at, name, trace, about, facts in connection.execute(sql, values):
                 yield Entry(at, name, trace, about, msgspec.json.decode(facts), number)
-        finally:
-            connection.close()
 
     def forget(self, before: float, kind: str = "") -> None:
         """Remove entries older than `before`."""
-        connection = self._connect()
-        try:
+        with self._reading() as connection:
             connection.execute("DELETE FROM entries WHERE at < ? AND (? = '' OR kind = ?)", (before, kind, kind))
-        finally:
-            connection.close()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[apsw.Connection]:
+        """A connection of its own for one question; what SQLite cannot do is Unavailable."""
+        try:
+            with contextlib.closing(self._connect()) as connection:
+                yield connection
+        except apsw.Error as error:
+            raise Unavailable(f"the ledger {self._path}: {error}") from None
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self._path))
@@ -158,10 +165,15 @@ class Ledger:
         connection.close()
 
     def _insert(self, connection: apsw.Connection, entries: list[Entry]) -> None:
-        rows = [
-            (entry.at, entry.kind, entry.transaction, entry.domain, msgspec.json.encode(entry.facts))
-            for entry in entries
-        ]
+        rows = []
+        for entry in entries:
+            try:
+                facts = msgspec.json.encode(entry.facts)
+            except (TypeError, ValueError) as error:  # what JSON cannot hold; the other entries are kept
+                self.lost += 1
+                self.problem = str(error)
+            else:
+                rows.append((entry.at, entry.kind, entry.transaction, entry.domain, facts))
         try:
             with connection:
                 connection.executemany(

@@ -23,6 +23,7 @@ from letterlock.protocols.dns.server import Access, Catalog, respond
 
 _MAX_CONNECTIONS = 200
 _SILENT_SECONDS = 30.0
+_BIND_ATTEMPTS = 8
 
 
 class NameServer:
@@ -47,24 +48,16 @@ class NameServer:
 
     async def listen(self, address: str, port: int = 0) -> int:
         """Listen at an address over UDP and TCP; return the port, which the system chooses for 0. Raises OSError."""
+        return await self.serve(*bind_pair(address, port))
+
+    async def serve(self, stream: socket.socket, datagrams: socket.socket) -> int:
+        """Answer at sockets that `bind_pair` has bound, which are ours from now on; return their port."""
         loop = asyncio.get_running_loop()
-        for attempt in range(8):
-            server = await loop.create_server(lambda: _Stream(self), address, port, reuse_address=True)
-            chosen: int = server.sockets[0].getsockname()[1]
-            try:
-                transport, _ = await loop.create_datagram_endpoint(
-                    lambda: _Datagrams(self), local_addr=(address, chosen), family=_family(address)
-                )
-            except OSError:
-                # The port the system chose for TCP may be taken for UDP.
-                server.close()
-                if port or attempt == 7:
-                    raise
-                continue
-            self._servers.append(server)
-            self._transports.append(transport)
-            return chosen
-        raise AssertionError("unreachable")
+        self._servers.append(await loop.create_server(lambda: _Stream(self), sock=stream))
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=datagrams)
+        self._transports.append(transport)
+        port: int = stream.getsockname()[1]
+        return port
 
     async def aclose(self) -> None:
         """Stop listening and close every connection."""
@@ -79,8 +72,35 @@ class NameServer:
         await asyncio.sleep(0)
 
 
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
+def bind_pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Bind a port of an address for TCP and for UDP, before privileges are given up. Raises OSError.
+
+    For port 0 the system chooses one that is free for both.
+    """
+    for attempt in range(_BIND_ATTEMPTS):
+        stream = _bind(address, port, socket.SOCK_STREAM)
+        try:
+            return stream, _bind(address, stream.getsockname()[1], socket.SOCK_DGRAM)
+        except OSError:
+            stream.close()
+            if port or attempt == _BIND_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _bind(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+    try:
+        sock.setblocking(False)
+        if kind is socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sock.family is socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class _Datagrams(asyncio.DatagramProtocol):

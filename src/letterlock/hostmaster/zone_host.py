@@ -9,6 +9,7 @@ See also: domain_zone.py (the zone of a domain made from its settings).
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -54,8 +55,10 @@ class ZoneFile:
         """Read the zone; raises Malformed, OSError."""
         try:
             return Zone.parse(self.path.read_text(encoding="utf-8"), self.origin)
-        except (Malformed, UnicodeDecodeError) as error:
-            raise Malformed(f"{self.path}: {error}") from None
+        except Malformed as error:
+            raise Malformed(f"{self.path}: {error.problem}", clause=error.clause) from None
+        except UnicodeDecodeError as error:
+            raise Malformed(f"{self.path}: not UTF-8", offset=error.start) from None
 
 
 class ZoneHost:
@@ -118,7 +121,8 @@ class ZoneHost:
             try:
                 changed = self._look_at(source)
             except (Malformed, SettingsFault, OSError) as error:
-                say(f"{source.origin}: not read again: {error}")
+                problem = error.problem if isinstance(error, Malformed) else str(error)
+                say(f"{source.origin}: not read again: {problem}")
                 continue
             if changed is not None:
                 say(f"{source.origin}: serial {changed.serial} is served")
@@ -129,6 +133,10 @@ class ZoneHost:
     async def listen(self, address: str, port: int) -> int:
         """Serve at an address from now on; return the port, chosen by the system for 0. Raises OSError."""
         return await self.server.listen(address, port)
+
+    async def serve(self, stream: socket.socket, datagrams: socket.socket) -> None:
+        """Serve at sockets that were bound before (name_server.bind_pair), which are ours from now on."""
+        await self.server.serve(stream, datagrams)
 
     async def keep(self, say: Callable[[str], object]) -> None:
         """Tell the secondaries what is served, and look again and again, for ever; run it as a task."""

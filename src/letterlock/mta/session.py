@@ -24,7 +24,8 @@ from letterlock.protocols.smtp import event as events
 from letterlock.protocols.smtp.command import Sender
 from letterlock.protocols.smtp.offer import ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
-from letterlock.protocols.smtp.server import ServerConversation, State
+from letterlock.protocols.smtp.server import ServerConversation
+from letterlock.protocols.smtp.words import State
 
 
 @dataclass(frozen=True, slots=True)

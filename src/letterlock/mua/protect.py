@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from letterlock.errors import Malformed, OurFault
 from letterlock.formats.asn1 import oids, reader
-from letterlock.formats.cms import capabilities
+from letterlock.formats.cms import capabilities, signed
 from letterlock.formats.imf.header import read_header
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.mua.compose import Composed
@@ -29,7 +29,7 @@ from letterlock.trust.smime.entities import split
 from letterlock.trust.smime.header_protection import restore
 from letterlock.trust.smime.proof import Proof, Trust, prove
 from letterlock.trust.smime.sign import Signer
-from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, unwrap
+from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, Unwrapped, unwrap
 
 
 def sign(composed: Composed, signer: Signer, when: datetime.datetime, token: str) -> Composed:
@@ -61,8 +61,8 @@ def encrypt(
 class Opened:
     """A message as it can be read: its octets with protected fields in their place, and what its signatures prove.
 
-    `fault` tells why it could not be opened. `harvest` are the certificates and capabilities of an author whose
-    signature proved good, for the key store.
+    `fault` tells why it could not be opened. `certificates` and `announced` are those of an author whose
+    signature proved good; `signatures` are all of them without the content, for the log.
     """
 
     content: bytes
@@ -71,6 +71,7 @@ class Opened:
     fault: str = ""
     certificates: tuple[Certificate, ...] = ()
     announced: Remembered | None = None
+    signatures: tuple[bytes, ...] = ()
 
 
 def open_message(octets: bytes, ring: KeyRing, trust: Trust) -> Opened:
@@ -79,14 +80,25 @@ def open_message(octets: bytes, ring: KeyRing, trust: Trust) -> Opened:
     proof = prove(read_header(octets), unwrapped, trust)
     if not unwrapped.layers:
         return Opened(octets, proof, False, unwrapped.fault)
+    signatures = detached_signatures(unwrapped)
     closed = any(isinstance(layer, EncryptedLayer) and layer.opened is None for layer in unwrapped.layers)
     if unwrapped.fault or closed:
-        return Opened(octets, proof, True, unwrapped.fault)
+        return Opened(octets, proof, True, unwrapped.fault, signatures=signatures)
     content = restore(split(octets).outer, unwrapped.content)
-    signed = [layer for layer in unwrapped.layers if isinstance(layer, SignedLayer) and layer.checks]
-    if not proof.good or not signed:
-        return Opened(content, proof, True)
-    return Opened(content, proof, True, "", _certificates(signed[-1]), _announced(signed[-1], proof, trust.when))
+    layers = [layer for layer in unwrapped.layers if isinstance(layer, SignedLayer) and layer.checks]
+    if not proof.good or not layers:
+        return Opened(content, proof, True, signatures=signatures)
+    announced = _announced(layers[-1], proof, trust.when)
+    return Opened(content, proof, True, "", _certificates(layers[-1]), announced, signatures)
+
+
+def detached_signatures(unwrapped: Unwrapped) -> tuple[bytes, ...]:
+    """Return every layer's signatures without the content they cover, with the certificates that came along."""
+    return tuple(
+        signed.encode(found.content_type, None, found.signers, found.certificates, found.crls)
+        for layer in unwrapped.layers
+        if isinstance(layer, SignedLayer) and (found := layer.signed).signers
+    )
 
 
 def _certificates(layer: SignedLayer) -> tuple[Certificate, ...]:

@@ -8,6 +8,7 @@ Standards: RFC 9990 (Handling of Duplicates).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,15 @@ class ReportStore:
         except (apsw.Error, OSError) as error:
             raise Unavailable(f"the report database {path} cannot be opened: {error}") from None
 
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One transaction, or a part of one; what SQLite cannot do is Unavailable."""
+        try:
+            with self._connection:
+                yield
+        except apsw.Error as error:
+            raise Unavailable(f"the report database: {error}", full=isinstance(error, apsw.FullError)) from None
+
     def close(self) -> None:
         """Close the database."""
         self._connection.close()
@@ -112,7 +122,7 @@ class ReportStore:
         passed = sum(record.messages for record in report.records if record.is_pass)
         shown = f"p={policy.p}" + (f" sp={policy.sp}" if policy.sp else "") + (f" np={policy.np}" if policy.np else "")
         outline = ("aggregate", report.org_name, report.report_id, policy.domain, report.begin, report.end, shown)
-        with self._connection:
+        with self._changing():
             number = self._add(outline, report.messages, passed, report.defects, source, came, content)
             if number:
                 self._connection.executemany(
@@ -150,11 +160,15 @@ class ReportStore:
         came: int,
         content: bytes,
     ) -> int:
+        with self._changing():
+            return self._insert((*outline, messages, passed, msgspec.json.encode(defects), source, came, content))
+
+    def _insert(self, values: tuple[Any, ...]) -> int:
         rows: list[tuple[Any, ...]] = self._connection.execute(
             "INSERT INTO reports (kind, organization, report_id, domain, starts, ends, policy, messages, passed, "
             "defects, source, came, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT DO NOTHING RETURNING number",
-            (*outline, messages, passed, msgspec.json.encode(defects), source, came, content),
+            values,
         ).fetchall()
         return int(rows[0][0]) if rows else 0
 

@@ -143,7 +143,7 @@ def _forget_removed(connection: apsw.Connection, present: list[int]) -> None:
     """Forget segments that were removed after the copy of the index was made from which it was made again."""
     with connection:
         for (number,) in connection.execute("SELECT id FROM segments").fetchall():
-            if number not in present and nothing_lives(connection, int(str(number))):
+            if isinstance(number, int) and number not in present and nothing_lives(connection, number):
                 connection.execute("DELETE FROM segments WHERE id = ?", (number,))
 
 

@@ -78,6 +78,22 @@ def test_no_content_can_end_a_part(content: bytes) -> None:
     assert [child.body for child in tree.children] == [inner, b"end"]
 
 
+@pytest.mark.parametrize(
+    ("parts", "encoding"),
+    [
+        ((Text("Content-Transfer-Encoding: binary"), Binary(b"\0")), "7bit"),
+        ((Text("a"), Embedded("Subject: ü\r\n\r\n".encode())), "8bit"),
+        ((Embedded(b"x" * 1000), Embedded("ü".encode())), "binary"),
+        ((Multipart("mixed", (Embedded(b"a\nb"),)),), "binary"),
+    ],
+)
+def test_a_multipart_says_the_widest_of_what_it_holds(
+    parts: tuple[Text | Binary | Embedded | Multipart, ...], encoding: str
+) -> None:
+    """RFC 2045 section 6.4."""
+    assert parse(build(Multipart("mixed", parts), token="t")).encoding == encoding
+
+
 def test_what_cannot_be_built_is_refused() -> None:
     """A line end in a field, or a multipart of nothing."""
     for call in (

@@ -188,6 +188,25 @@ def test_replies_that_are_none(octets: bytes) -> None:
             pass
 
 
+@given(st.lists(st.integers(1, 9), min_size=1))
+def test_replies_split_anywhere_are_the_same(sizes: list[int]) -> None:
+    """However a server's octets are cut, and with LF for CRLF, the replies are those of one piece."""
+    octets = b"220 host\r\n250-a\r\n250-2.0.0 b\n250 c\r\n354\r\n550 5.1.1 no\r\n"
+    whole = read(octets)
+    assert [(one.code, one.status, one.lines) for one in whole] == [
+        (220, "", ("host",)), (250, "2.0.0", ("a", "b", "c")), (354, "", ("",)), (550, "5.1.1", ("no",))]  # fmt: skip
+    reader = ReplyReader()
+    replies: list[Reply] = []
+    at = 0
+    while at < len(octets):
+        size = sizes[at % len(sizes)]
+        reader.receive(octets[at : at + size])
+        at += size
+        while (one := reader.next_reply()) is not None:
+            replies.append(one)
+    assert replies == whole
+
+
 @pytest.mark.parametrize(
     "answers",
     [

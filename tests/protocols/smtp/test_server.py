@@ -13,7 +13,8 @@ from letterlock.formats.envelope import Body, Notify, Return
 from letterlock.protocols.smtp import event as events
 from letterlock.protocols.smtp.offer import Dialect, ServerSettings
 from letterlock.protocols.smtp.reply import reply
-from letterlock.protocols.smtp.server import ServerConversation, State
+from letterlock.protocols.smtp.server import ServerConversation
+from letterlock.protocols.smtp.words import State
 
 SETTINGS = ServerSettings("mx.rosewood.test", offers_tls=True, size_limit=100_000, recipient_limit=3)
 WITH_AUTH = ServerSettings("mx.rosewood.test", plain_mechanisms=("PLAIN", "LOGIN"))
@@ -265,6 +266,32 @@ def test_wrong_commands_are_counted() -> None:
     out, seen, _ = talk([b"EHLO x\r\n" + b"FOO\r\n" * 100])
     assert codes(out) == ["250", *["500"] * 20, "421"]
     assert seen[-1] == events.Ended("too many wrong commands")
+
+
+def test_recipients_that_are_not_taken_are_counted() -> None:
+    """Who tries names until one is taken is sent away (directory harvesting)."""
+    server = ServerConversation(ServerSettings("mx.rosewood.test", refusal_limit=5))
+    server.receive(b"EHLO x\r\nMAIL FROM:<a@b.test>\r\n" + b"RCPT TO:<c@d.test>\r\n" * 20)
+    last: events.Event | None = None
+    while (event := server.next_event()) is not None:
+        last = event
+        if isinstance(event, events.SenderGiven):
+            server.accept()
+        elif isinstance(event, events.RecipientGiven):
+            server.refuse(reply(550, "5.1.1", "No such user"))
+    assert codes(server.take_output()) == ["250", "250", *["550"] * 5, "421"]
+    assert isinstance(last, events.Ended)
+
+
+def test_commands_without_mail_are_counted() -> None:
+    """NOOP for ever is not a way to stay; a message sets the count back."""
+    settings_here = ServerSettings("mx.rosewood.test", idle_command_limit=10)
+    message = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n.\r\n"
+    out, seen, _ = talk(
+        [b"EHLO x\r\n" + b"NOOP\r\n" * 6 + message + b"NOOP\r\n" * 50], ServerConversation(settings_here)
+    )
+    assert codes(out) == ["250"] * 9 + ["354", "250"] + ["250"] * 10 + ["421"]
+    assert isinstance(seen[-1], events.Ended)
 
 
 def test_refusals_by_policy() -> None:

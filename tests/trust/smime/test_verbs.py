@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import hmac
 import itertools
 
 import pytest
@@ -12,16 +14,17 @@ from hypothesis import strategies as st
 from letterlock.errors import Malformed, NotAuthentic, OurFault
 from letterlock.formats.asn1 import oids, writer
 from letterlock.formats.cms import content, signed
-from letterlock.formats.cms.attributes import Attribute
+from letterlock.formats.cms.attributes import Attribute, Attributes
 from letterlock.formats.cms.compressed import CompressedData
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
+from letterlock.formats.x509.algorithm import AlgorithmIdentifier
 from letterlock.trust.primitives.ciphers import FAILED
 from letterlock.trust.primitives.key_transport import Oaep
 from letterlock.trust.smime import decrypt as opening
 from letterlock.trust.smime.compress import compress, expand
 from letterlock.trust.smime.decrypt import KeyRing, Own
-from letterlock.trust.smime.encrypt import To, ToPassword, ToSharedKey, encrypt
+from letterlock.trust.smime.encrypt import To, ToPassword, ToSharedKey, encrypt, recipient_infos
 from letterlock.trust.smime.sign import Signer, countersign, sign
 from letterlock.trust.smime.unwrap import unwrap_cms
 from letterlock.trust.smime.verify import verify
@@ -92,7 +95,6 @@ def test_attributes_are_no_content(people) -> None:
 
 def _with_attributes(people, change) -> str:
     """Return the fault of a signature whose signed attributes `change` turned into others, signed anew."""
-    from letterlock.formats.cms.attributes import Attributes
     from letterlock.trust.primitives import signatures
 
     ada = people.named("ada")
@@ -237,3 +239,37 @@ def test_damaged_messages_raise_nothing(people, data) -> None:
 def _sources(people) -> tuple[bytes, bytes]:
     inner = sign(OCTETS, (people.named("ada").signer,), people.now)
     return inner, encrypt(inner, (To(people.named("bob").certificate),))
+
+
+def _authenticated(people, content_octets: bytes, mac_of: bytes, *, attributes: bool) -> bytes:
+    """Return AuthenticatedData with the code of `mac_of`; the project itself does not write it."""
+    key = bytes(range(32))
+    infos = recipient_infos((To(people.named("bob").certificate),), key)
+    sha256 = AlgorithmIdentifier(oids.SHA256).encode()
+    covered, more = mac_of, ()
+    if attributes:
+        named = Attributes((
+            Attribute.of(oids.CONTENT_TYPE, writer.oid(oids.DATA)),
+            Attribute.of(oids.MESSAGE_DIGEST, writer.octet_string(hashlib.sha256(mac_of).digest())),
+        ))  # fmt: skip
+        covered = named.encode()
+        more = (writer.implicit(2, covered),)
+    body = writer.sequence(
+        writer.integer(0), writer.set_of(info.encode() for info in infos), AlgorithmIdentifier(oids.HMAC_SHA256).encode(),
+        writer.implicit(1, sha256) if attributes else b"",
+        writer.sequence(writer.oid(oids.DATA), writer.explicit(0, writer.octet_string(content_octets))), *more,
+        writer.octet_string(hmac.new(key, covered, "sha256").digest()),
+    )  # fmt: skip
+    return content.encode(oids.AUTHENTICATED_DATA, body)
+
+
+@pytest.mark.parametrize("attributes", [False, True])
+def test_authenticated_data_is_read(people, attributes: bool) -> None:
+    """RFC 5652 section 9: the code over content or attributes fits, or nothing comes out."""
+    bob = people.named("bob")
+    good = unwrap_cms(_authenticated(people, OCTETS, OCTETS, attributes=attributes), bob.ring)
+    assert (good.fault, good.content, len(good.layers)) == ("", OCTETS, 1)
+    bad = unwrap_cms(_authenticated(people, OCTETS, b"other", attributes=attributes), bob.ring)
+    assert "content was changed" in bad.fault
+    stranger = unwrap_cms(_authenticated(people, OCTETS, OCTETS, attributes=attributes), people.named("eve").ring)
+    assert "none of the keys" in stranger.fault

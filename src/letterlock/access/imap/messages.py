@@ -1,4 +1,4 @@
-"""Commands on the messages of the selected mailbox: FETCH, SEARCH, SORT, STORE, COPY, MOVE, EXPUNGE, CLOSE.
+"""Commands on the messages of the selected mailbox: FETCH, SEARCH, SORT, THREAD, STORE, COPY, MOVE, EXPUNGE, CLOSE.
 
 Standards: RFC 9051 section 6.4; RFC 4315 (UID EXPUNGE, COPYUID), RFC 6851 (MOVE), RFC 7162 section 3.1 (CONDSTORE)
 and section 3.2 (QRESYNC), RFC 4731 (ESEARCH), RFC 5182 (SAVE).
@@ -13,6 +13,8 @@ from letterlock.access.imap.context import Context, Done, flag_names
 from letterlock.access.imap.fetch import Fetch, sets_seen
 from letterlock.access.imap.search import Search
 from letterlock.access.imap.sort import sort as sort_slots
+from letterlock.access.imap.thread import encode as encode_threads
+from letterlock.access.imap.thread import thread as thread_slots
 from letterlock.access.imap.view import Slots, View, flag_words, keeps_all, pick, slots_in
 from letterlock.errors import Malformed
 from letterlock.protocols.imap import command as c
@@ -120,6 +122,18 @@ async def sort(context: Context, _tag: bytes, command: c.Sort) -> Done:
     numbers = pick(view.told.uids, slots) if command.uid else [slot + 1 for slot in slots]
     context.write(" ".join(["* SORT", *map(str, numbers)]).encode("ascii") + b"\r\n")
     return Done("sorted")
+
+
+async def thread(context: Context, _tag: bytes, command: c.Thread) -> Done:
+    """Find messages and tell them in threads (RFC 5256 section 3)."""
+    view = context.selected
+    _demand_charset(command.charset)
+    selector = await Search(context.store, view).run(command.key)
+    threads = await thread_slots(context.store, view.told, slots_in(selector), command.algorithm)
+    uids = view.told.uids
+    told = encode_threads(threads, uids.__getitem__ if command.uid else lambda slot: slot + 1)
+    context.write(b"* THREAD" + (b" " + told if told else b"") + b"\r\n")
+    return Done("threaded")
 
 
 def _demand_charset(charset: bytes) -> None:

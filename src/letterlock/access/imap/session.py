@@ -50,6 +50,7 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.Expunge: messages.expunge,
     c.Search: messages.search,
     c.Sort: messages.sort,
+    c.Thread: messages.thread,
     c.Fetch: messages.fetch,
     c.Store: messages.store,
     c.Copy: messages.copy,
@@ -58,8 +59,8 @@ HANDLERS: dict[type[c.Command], Handler] = {
 _ALWAYS = b"IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE SASL-IR"
 _AUTHENTICATED = (
     b" IDLE NAMESPACE UIDPLUS UNSELECT MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE"
-    b" ESEARCH SEARCHRES SORT SORT=DISPLAY BINARY CONDSTORE QRESYNC STATUS=SIZE OBJECTID SAVEDATE"
-    b" QUOTA QUOTA=RES-STORAGE UTF8=ACCEPT"
+    b" ESEARCH SEARCHRES SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES"
+    b" BINARY CONDSTORE QRESYNC STATUS=SIZE OBJECTID SAVEDATE QUOTA QUOTA=RES-STORAGE UTF8=ACCEPT"
 )
 _ENABLED = {
     b"IMAP4REV2": b"IMAP4rev2",
@@ -203,8 +204,12 @@ class ImapSession:
         context = self._context
         if (view := context.view) is not None:
             # RFC 9051 section 7.5.1: FETCH, STORE and SEARCH by sequence numbers keep all numbers as they are.
-            numbered = isinstance(command, c.Fetch | c.Store | c.Search | c.Sort) and not command.uid
-            uid = not numbered and isinstance(command, c.Fetch | c.Store | c.Search | c.Sort | c.Copy) and command.uid
+            numbered = isinstance(command, c.Fetch | c.Store | c.Search | c.Sort | c.Thread) and not command.uid
+            uid = (
+                not numbered
+                and isinstance(command, c.Fetch | c.Store | c.Search | c.Sort | c.Thread | c.Copy)
+                and command.uid
+            )
             for line in view.updates(context.manner(with_uid=uid), may_expunge=not numbered):
                 context.write(line)
             if view.is_gone:

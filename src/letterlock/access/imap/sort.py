@@ -62,33 +62,35 @@ async def _keys(store: Contents, snapshot: Snapshot, slots: list[int], key: Sort
 def _of_fields(snapshot: Snapshot, slots: Slots, key: SortKey, found: list[list[bytes]]) -> list[Key]:
     texts = [values[0].decode("utf-8", "replace") if values else "" for values in found]
     if key is SortKey.DATE:
-        return [_sent(text, snapshot.internal_dates[slot]) for slot, text in zip(slots, texts, strict=True)]
+        return [sent_instant(text, snapshot.internal_dates[slot]) for slot, text in zip(slots, texts, strict=True)]
     return [_TEXT_KEYS[key](text) for text in texts]
 
 
-def _sent(text: str, internal_date: int) -> int:
+def sent_instant(text: str, internal_date: int) -> int:
+    """Return the sent date of a Date field in seconds since 1970, the internal date where it cannot be read."""
     moment = parse_date(text)
     if moment is None:  # RFC 5256 section 2.2
         return internal_date
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-def _collated(text: str) -> str:
+def collated(text: str) -> str:
+    """Return text in a form whose order and equality disregard case (RFC 5255's i;unicode-casemap, nearly)."""
     return unicodedata.normalize("NFKD", text).casefold()
 
 
 def _mailbox_name(text: str) -> str:
     people = parse_addresses(text).mailboxes
-    return _collated(people[0].local_part) if people else ""
+    return collated(people[0].local_part) if people else ""
 
 
 def _display_name(text: str) -> str:
     people = parse_addresses(text).mailboxes
-    return _collated(people[0].display_name or people[0].address) if people else ""
+    return collated(people[0].display_name or people[0].address) if people else ""
 
 
 def _subject(text: str) -> str:
-    return _collated(base_subject(text))
+    return collated(base_subject(text))
 
 
 _TEXT_KEYS: dict[SortKey, Callable[[str], str]] = {
@@ -103,29 +105,38 @@ _TEXT_KEYS: dict[SortKey, Callable[[str], str]] = {
 
 def base_subject(subject: str) -> str:
     """Return a subject without "Re:", "Fwd:", list names in brackets and "(fwd)" (RFC 5256 section 2.1)."""
+    return read_subject(subject)[0]
+
+
+def read_subject(subject: str) -> tuple[str, bool]:
+    """Return the base subject, and whether the subject is that of a reply or a forward (RFC 5256 section 3)."""
     text = re.sub(r"[ \t\r\n]+", " ", decode(subject[:SUBJECT_LIMIT]))
+    is_reply = False
     while True:
-        text = _without_trailers(text)
-        text = _without_leaders(text)
-        if text[:5].lower() == "[fwd:" and text.endswith("]"):
-            text = text[5:-1]
-        else:
-            return text
+        text, trailed = _without_trailers(text)
+        text, led = _without_leaders(text)
+        is_reply = is_reply or trailed or led
+        if text[:5].lower() != "[fwd:" or not text.endswith("]"):
+            return text, is_reply
+        text, is_reply = text[5:-1], True
 
 
-def _without_trailers(text: str) -> str:
+def _without_trailers(text: str) -> tuple[str, bool]:
+    found = False
     while True:
         text = text.rstrip(" ")
         if text[-5:].lower() != "(fwd)":
-            return text
-        text = text[:-5]
+            return text, found
+        text, found = text[:-5], True
 
 
-def _without_leaders(text: str) -> str:
+def _without_leaders(text: str) -> tuple[str, bool]:
+    found = False
     while True:
         if leader := _LEADER.match(text):
+            found = found or leader[0] != " "
             text = text[leader.end() :]
         elif (blob := _LEADING_BLOB.match(text)) and blob.end() < len(text):
             text = text[blob.end() :]
         else:
-            return text
+            return text, found

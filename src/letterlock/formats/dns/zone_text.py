@@ -24,7 +24,7 @@ _CLAUSE = "RFC 1035 section 5"
 
 
 def read(text: str, origin: str = "", default_ttl: int = 3600) -> list[Record]:
-    """Return the records of zone text, relative names below `origin`; raises Malformed with the line's number."""
+    """Return the records of zone text, relative names below `origin`; raises Malformed naming the line."""
     collector = _Collector(dns.name.from_text(origin.removesuffix(".") + "."))
     tokens = dns.tokenizer.Tokenizer(f"$TTL {default_ttl}\n{text}", "<zone>")
     # The reader needs of its transaction only what the collector has.
@@ -66,9 +66,9 @@ class _Collector:
 
 
 def _describe(error: Exception) -> str:
-    # dnspython counts the line that was put before the text.
+    # dnspython counts the line that was put before the text, and has often read on to the next one.
     found = re.fullmatch(r"<zone>:(\d+): (.*)", str(error), re.DOTALL)
-    return f"line {int(found[1]) - 1}: {found[2]}" if found else f"not zone text: {error}"
+    return f"near line {int(found[1]) - 1}: {found[2]}" if found else f"not zone text: {error}"
 
 
 def write(records: Iterable[Record]) -> str:

@@ -185,12 +185,8 @@ class _Builder:
 
     def _embedded(self, part: Embedded) -> bytes:
         # RFC 2046 section 5.2.1: no encoding but 7bit, 8bit or binary
-        content = part.content
-        encoding = "7bit" if content.isascii() else "8bit"
-        if b"\0" in content or longest_line(content) > 998 or _bare_ends(content):
-            encoding = "binary"
-        fields = _fields(part, part.type, part.parameters, encoding, part.disposition, "")
-        return fields + b"\r\n" + content
+        fields = _fields(part, part.type, part.parameters, _domain(part.content), part.disposition, "")
+        return fields + b"\r\n" + part.content
 
     def _multipart(self, part: Multipart) -> bytes:
         if not part.parts:
@@ -202,9 +198,9 @@ class _Builder:
         while any(boundary.encode() in body for body in bodies):
             boundary += "_"
         parameters = {**part.parameters, "boundary": boundary}
-        encoding = "7bit" if all(body.isascii() for body in bodies) else "8bit"
-        if any(b"Content-Transfer-Encoding: binary" in body for body in bodies):
-            encoding = "binary"
+        # RFC 2045 section 6.4: a multipart says the widest of what it holds
+        domains = {_domain(body) for body in bodies}
+        encoding = next(domain for domain in ("binary", "8bit", "7bit") if domain in domains)
         head = _fields(part, f"multipart/{part.subtype}", parameters, encoding, "", "")
         line = b"\r\n--" + boundary.encode()
         return head + line + line.join(b"\r\n" + body for body in bodies) + line + b"--\r\n"
@@ -229,6 +225,13 @@ def _fields(
 
 def _with_parameters(name: str, value: str, parameters: Mapping[str, str]) -> bytes:
     return write_field(name, "; ".join([value, *write_parameters(parameters.items())]))
+
+
+def _domain(octets: bytes) -> str:
+    """Return which of 7bit, 8bit and binary octets are (RFC 2045 sections 2.7 to 2.9)."""
+    if b"\0" in octets or longest_line(octets) > 998 or _bare_ends(octets):
+        return "binary"
+    return "7bit" if octets.isascii() else "8bit"
 
 
 def canonical_text(text: str) -> str:

@@ -68,5 +68,7 @@ class Upstream:
         raise PeerFault("; ".join(dict.fromkeys(problems)) or "no server is configured")
 
     def _in_order(self) -> tuple[Server, ...]:
+        if not self._failed_at:
+            return self.servers
         now = self._clock()
         return tuple(sorted(self.servers, key=lambda server: now - self._failed_at.get(server, -1e9) < _REST_SECONDS))

@@ -1,7 +1,7 @@
 """The validating resolver: every answer checked up to a trust anchor, wherever it came from.
 
-What was learned about zones is kept; equal fetches at the same time become one. Put `cache.CachingResolver` around it
-to keep answers too.
+What was learned about zones is kept; fetches of the same link of the chain at the same time become one. Put
+`cache.CachingResolver` around it to keep answers too.
 
 Standards: RFC 4033 section 5, RFC 4035 sections 4.3 and 5.
 Limits: 20 s a question, whatever its proof needs.
@@ -17,7 +17,7 @@ from letterlock.errors import PeerFault
 from letterlock.formats.dns.message import Message
 from letterlock.formats.dns.question import Answer, Question
 from letterlock.formats.dns.types import ExtendedError
-from letterlock.formats.dns.zone import RecordSet
+from letterlock.formats.dns.zone import DNSKEY, DS, RecordSet
 from letterlock.host.resolver.source import Source
 from letterlock.protocols.dns import client
 from letterlock.trust.dnssec.chain import Memory
@@ -64,6 +64,9 @@ class ValidatingResolver:
             validation.close()
 
     async def _fetch(self, fetch: Fetch) -> Message | NoResponse:
+        if fetch.type not in (DS, DNSKEY):
+            return await self._fetch_once(fetch)
+        # Many questions at once need the same links of the chain.
         task = self._fetching.get(fetch)
         if task is None:
             task = asyncio.create_task(self._fetch_once(fetch))

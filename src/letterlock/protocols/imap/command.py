@@ -251,6 +251,23 @@ class Sort:
     uid: bool
 
 
+class ThreadAlgorithm(Enum):
+    """How messages are put into threads (RFC 5256 section 3)."""
+
+    ORDERED_SUBJECT = b"ORDEREDSUBJECT"
+    REFERENCES = b"REFERENCES"
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """THREAD: a search whose result is put into threads; `charset` in upper case."""
+
+    algorithm: ThreadAlgorithm
+    key: SearchKey
+    charset: bytes
+    uid: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """FETCH; `changed_since` is the CHANGEDSINCE modifier, `vanished` the one beside it (RFC 7162 section 3.2.6)."""
@@ -317,6 +334,7 @@ Command = (
     | Expunge
     | Search
     | Sort
+    | Thread
     | Fetch
     | Store
     | Copy

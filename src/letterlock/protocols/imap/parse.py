@@ -337,6 +337,18 @@ def _sort(arguments: Arguments, uid: bool) -> c.Command:
     return c.Sort(criteria, _search_key(arguments, charset), charset, uid)
 
 
+def _thread(arguments: Arguments, uid: bool) -> c.Command:
+    arguments.space()
+    try:
+        algorithm = c.ThreadAlgorithm(arguments.keyword())
+    except ValueError:
+        arguments.fail("ORDEREDSUBJECT or REFERENCES", "RFC 5256 section 3")
+    arguments.space()
+    charset = arguments.astring().upper()
+    arguments.space()
+    return c.Thread(algorithm, _search_key(arguments, charset), charset, uid)
+
+
 def _sort_criterion(arguments: Arguments) -> c.SortCriterion:
     word = arguments.keyword()
     reverse = word == b"REVERSE"
@@ -420,6 +432,7 @@ _UID_COMMANDS: dict[bytes, Callable[[Arguments, bool], c.Command]] = {
     b"EXPUNGE": _expunge,
     b"SEARCH": _search,
     b"SORT": _sort,
+    b"THREAD": _thread,
     b"FETCH": _fetch,
     b"STORE": _store,
     b"COPY": _copy(move=False),

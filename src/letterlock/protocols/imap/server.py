@@ -99,6 +99,7 @@ ALLOWED_IN: dict[type[c.Command], frozenset[State]] = {
     c.Expunge: _SELECTED,
     c.Search: _SELECTED,
     c.Sort: _SELECTED,
+    c.Thread: _SELECTED,
     c.Fetch: _SELECTED,
     c.Store: _SELECTED,
     c.Copy: _SELECTED,

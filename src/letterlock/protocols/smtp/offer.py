@@ -23,7 +23,8 @@ class Dialect(enum.Enum):
 class ServerSettings:
     """What a server offers and demands. Sizes in octets; mechanisms in the order they are offered.
 
-    After more than `fault_limit` wrong commands the client is sent away. `longest_hold` is how long messages may be held for
+    After more than `fault_limit` wrong commands, `refusal_limit` refused recipients, or `idle_command_limit` commands
+    without a message, the client is sent away. `longest_hold` is how long messages may be held for
     future release, in seconds and as the instant that is (RFC 4865 section 3); None does not offer it.
     """
 
@@ -33,6 +34,8 @@ class ServerSettings:
     size_limit: int = 50 * 1024 * 1024
     recipient_limit: int = 1000
     fault_limit: int = 20
+    refusal_limit: int = 100
+    idle_command_limit: int = 2000
     offers_tls: bool = False
     demands_tls: bool = False
     plain_mechanisms: tuple[str, ...] = ()

@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import enum
 from collections.abc import Callable, Sequence
 
 from letterlock.errors import OurFault
 from letterlock.formats.envelope import Body
+from letterlock.protocols.smtp import words
 from letterlock.protocols.smtp.command import CommandRefused, Extensions, read_bdat, read_mail, read_rcpt
 from letterlock.protocols.smtp.event import (
     AuthenticationBegun,
@@ -46,25 +46,12 @@ from letterlock.protocols.smtp.line import BareLineFeed, Input, LineTooLong
 from letterlock.protocols.smtp.offer import Dialect, ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.protocols.smtp.transaction import Transaction, too_big
+from letterlock.protocols.smtp.words import State, out_of_order
 
 _LONGEST_COMMAND = 4096  # RFC 5321 section 4.5.3.1.4 asks for 512, and extensions add to it
 _LONGEST_RESPONSE = 12288  # RFC 4954 section 4
 _PLAIN_OCTETS = bytes((9, *range(32, 127), *range(128, 256)))
 _OTHER_PROTOCOLS = frozenset({"GET", "POST", "PUT", "CONNECT", "OPTIONS", "HEAD", "USER-AGENT:", "HOST:"})
-
-
-class State(enum.Enum):
-    """Where the conversation stands."""
-
-    CONNECTED = "before EHLO"
-    GREETED = "between transactions"
-    SENDER = "after MAIL"
-    RECIPIENTS = "after RCPT"
-    CONTENT = "within DATA"
-    CHUNK = "within a BDAT chunk"
-    CHUNKS = "between BDAT chunks"
-    AUTHENTICATING = "within AUTH"
-    ENDED = "over"
 
 
 class ServerConversation:
@@ -86,6 +73,8 @@ class ServerConversation:
         self._pending: Event | None = None
         self._next: Event | None = None
         self._faults = 0
+        self._refused_recipients = 0
+        self._commands_without_mail = 0
         self._stray_chunk: tuple[State, Transaction] | None = None
         self._transaction = Transaction(settings.size_limit)
         self._content_envelope = self._transaction.envelope
@@ -95,7 +84,7 @@ class ServerConversation:
     def greet(self) -> None:
         """Say the first word."""
         settings = self._settings
-        self._say(reply(220, "", f"{settings.host_name} {_GREETINGS[settings.dialect]} {settings.banner}"))
+        self._say(reply(220, "", f"{settings.host_name} {words.GREETINGS[settings.dialect]} {settings.banner}"))
 
     def receive(self, octets: bytes) -> None:
         """Take what came."""
@@ -145,13 +134,13 @@ class ServerConversation:
         event, self._pending = self._pending, None
         if isinstance(event, SenderGiven):
             self._transaction, self.state = Transaction(self._settings.size_limit, event.sender), State.SENDER
-            self._say(answer or _SENDER_OK)
+            self._say(answer or words.SENDER_OK)
         elif isinstance(event, RecipientGiven):
             self._transaction.recipients.append(event.recipient)
             self.state = State.RECIPIENTS
-            self._say(answer or _RECIPIENT_OK)
+            self._say(answer or words.RECIPIENT_OK)
         elif isinstance(event, ContentEnded):
-            self._say_for_content(answer or _CONTENT_OK)
+            self._say_for_content(answer or words.CONTENT_OK)
         else:
             raise OurFault("nothing that can be accepted waits for an answer")
 
@@ -165,6 +154,11 @@ class ServerConversation:
             return
         if isinstance(event, RecipientGiven):
             self._transaction.refused_recipients += 1
+            self._refused_recipients += 1
+            if self._refused_recipients > self._settings.refusal_limit:
+                self.end(words.TOO_MANY_REFUSED)
+                self._next = Ended("too many recipients that are not taken")
+                return
         elif not isinstance(event, SenderGiven):
             self.state = State.GREETED if self.name else State.CONNECTED
         self._say(answer)
@@ -218,7 +212,7 @@ class ServerConversation:
         """Say that the client has proved to be `user`."""
         self._pending = None
         self.user, self.state = user, State.GREETED
-        self._say(_AUTHENTICATED)
+        self._say(words.AUTHENTICATED)
 
     @property
     def protocol(self) -> str:
@@ -257,8 +251,7 @@ class ServerConversation:
     def _mistaken(self, answer: Reply) -> Event | None:
         self._faults += 1
         if self._faults > self._settings.fault_limit:
-            last = reply(421, "4.7.0", "Too many wrong commands. Closing")
-            return self._break_off(last, "too many wrong commands")
+            return self._break_off(words.TOO_MANY_FAULTS, "too many wrong commands")
         self._say(answer)
         if self.state is State.AUTHENTICATING:
             self.state = State.GREETED
@@ -276,24 +269,15 @@ class ServerConversation:
             if verb in _OTHER_PROTOCOLS:
                 return self._break_off(reply(421, "4.7.0", "This is not a web server. Closing"), "another protocol")
             raise CommandRefused(reply(500, "5.5.1", "That command is not known here: send HELP for those that are"))
+        self._commands_without_mail += 1
+        if self._commands_without_mail > self._settings.idle_command_limit:
+            return self._break_off(words.TOO_MANY_WITHOUT_MAIL, "too many commands without mail")
         states, obey = rule
         if self.state not in states:
-            raise CommandRefused(self._out_of_order(verb))
+            raise CommandRefused(
+                out_of_order(self.state, verb, self._settings.dialect, self._transaction.refused_recipients)
+            )
         return obey(self, rest)
-
-    def _out_of_order(self, verb: str) -> Reply:
-        if self.state is State.CONNECTED:
-            first = "LHLO" if self._settings.dialect is Dialect.LMTP else "EHLO"
-            return reply(503, "5.5.1", f"Send {first} first")
-        if self.state is State.CHUNKS:
-            return reply(503, "5.5.1", "Chunks have begun: only BDAT, RSET, NOOP and QUIT are allowed now")
-        if self.state is State.GREETED and verb in ("RCPT", "DATA"):
-            return reply(503, "5.5.1", "Send MAIL first")
-        if verb == "DATA" and self._transaction.refused_recipients:
-            return reply(554, "5.5.1", "No valid recipients")
-        if verb == "DATA":
-            return reply(503, "5.5.1", "Send RCPT first")
-        return reply(503, "5.5.1", f"{verb} is not allowed within a mail transaction: send RSET first")
 
     # Commands.
 
@@ -364,7 +348,7 @@ class ServerConversation:
         if self._transaction.sender.body is Body.BINARY:
             raise CommandRefused(reply(503, "5.5.1", "BODY=BINARYMIME is sent with BDAT"))  # RFC 3030 section 3
         self.state = State.CONTENT
-        self._say(_GO_ON)
+        self._say(words.GO_ON)
         return self._content_begun()
 
     def _bdat(self, rest: str) -> Event | None:
@@ -374,7 +358,7 @@ class ServerConversation:
             return self._break_off(answer, "a chunk without bound")
         if self.state not in (State.RECIPIENTS, State.CHUNKS):
             # Out of order; but its octets are on their way and must be read over (RFC 3030 section 2).
-            answer = self._out_of_order("DATA")
+            answer = out_of_order(self.state, "DATA", self._settings.dialect, self._transaction.refused_recipients)
             self._stray_chunk = (self.state, self._transaction)
             self._transaction = Transaction(self._settings.size_limit)
             self._transaction.verdict = answer
@@ -392,11 +376,11 @@ class ServerConversation:
         if self.state is not State.CONNECTED:
             self.state = State.GREETED
         self._forget_transaction()
-        self._say(_OK)
+        self._say(words.OK)
         return TransactionDropped("") if begun else None
 
     def _noop(self, _rest: str) -> Event | None:
-        self._say(_OK)
+        self._say(words.OK)
         return None
 
     def _vrfy(self, rest: str) -> Event | None:
@@ -506,19 +490,13 @@ class ServerConversation:
         for _ in range(times):
             self._say(answer)
         self._forget_transaction()
+        self._commands_without_mail = 0
         self.state = State.GREETED
 
     def _forget_transaction(self) -> None:
         self._transaction = Transaction(self._settings.size_limit)
 
 
-_GREETINGS = {Dialect.SMTP: "ESMTP", Dialect.LMTP: "LMTP"}
-_OK = reply(250, "2.0.0", "OK")
-_SENDER_OK = reply(250, "2.1.0", "Sender OK")
-_RECIPIENT_OK = reply(250, "2.1.5", "Recipient OK")
-_CONTENT_OK = reply(250, "2.6.0", "Message accepted")
-_GO_ON = reply(354, "", "Send the message; end it with a dot on a line of its own")
-_AUTHENTICATED = reply(235, "2.7.0", "Authenticated")
 _AWAITING_ANSWER = frozenset(
     {SenderGiven, RecipientGiven, ContentEnded, TlsRequested, AuthenticationBegun, AuthenticationContinued}
 )

@@ -116,11 +116,18 @@ def _open(enveloped: EnvelopedData, cipher: ContentCipher, key: bytes) -> bytes:
 def content_keys(
     enveloped: EnvelopedData, ring: KeyRing, cipher: ContentCipher
 ) -> list[tuple[RecipientInfo, Own | None, bytes]]:
-    """Return the content keys the ring can open, each with the recipient entry it came from; at most 64 are tried."""
+    """Return the content keys the ring can open, each with the recipient entry it came from."""
+    return recipient_keys(enveloped.recipients, ring, cipher.key_octets)
+
+
+def recipient_keys(
+    recipients: tuple[RecipientInfo, ...], ring: KeyRing, key_octets: int
+) -> list[tuple[RecipientInfo, Own | None, bytes]]:
+    """Return the keys, of about `key_octets` octets, that the ring can open; at most 64 are tried."""
     found: list[tuple[RecipientInfo, Own | None, bytes]] = []
     tried = 0
-    for info in enveloped.recipients:
-        for own, key in _keys_of(info, ring, cipher):
+    for info in recipients:
+        for own, key in _keys_of(info, ring, key_octets):
             tried += 1
             if key is not None:
                 found.append((info, own, key))
@@ -129,11 +136,11 @@ def content_keys(
     return found
 
 
-def _keys_of(info: RecipientInfo, ring: KeyRing, cipher: ContentCipher) -> list[tuple[Own | None, bytes | None]]:
+def _keys_of(info: RecipientInfo, ring: KeyRing, key_octets: int) -> list[tuple[Own | None, bytes | None]]:
     match info:
         case KeyTransport():
             named = [own for own in ring.own if own.certificate is None or info.identifier.names(own.certificate)]
-            return [(own, _transported(info, own.key, cipher)) for own in named]
+            return [(own, _transported(info, own.key, key_octets)) for own in named]
         case KeyAgreement():
             return [
                 (own, _agreed(info, own.key, wrapped))
@@ -150,9 +157,9 @@ def _keys_of(info: RecipientInfo, ring: KeyRing, cipher: ContentCipher) -> list[
             return []
 
 
-def _transported(info: KeyTransport, key: PrivateKey, cipher: ContentCipher) -> bytes | None:
+def _transported(info: KeyTransport, key: PrivateKey, key_octets: int) -> bytes | None:
     try:
-        return key_transport.decrypt(key, info.algorithm, info.encrypted_key, cipher.key_octets)
+        return key_transport.decrypt(key, info.algorithm, info.encrypted_key, key_octets)
     except NotAuthentic:
         return None
 

@@ -30,7 +30,15 @@ from letterlock.trust.policy import Standing
 from letterlock.trust.primitives import public_keys
 from letterlock.trust.smime.header_protection import protected_header
 from letterlock.trust.smime.multiple import missing_signatures
-from letterlock.trust.smime.unwrap import CompressedLayer, DigestLayer, EncryptedLayer, SignedLayer, Unwrapped
+from letterlock.trust.smime.unwrap import (
+    AuthenticatedLayer,
+    CompressedLayer,
+    DigestLayer,
+    EncryptedLayer,
+    Layer,
+    SignedLayer,
+    Unwrapped,
+)
 from letterlock.trust.smime.verify import Check
 
 
@@ -329,7 +337,7 @@ def _layer_warnings(unwrapped: Unwrapped) -> Iterable[str]:
             yield "the content was damaged: its digest does not match"
 
 
-def describe_layer(layer: SignedLayer | EncryptedLayer | CompressedLayer | DigestLayer) -> str:
+def describe_layer(layer: Layer) -> str:
     """Return a layer in a few words."""
     match layer:
         case SignedLayer():
@@ -343,6 +351,8 @@ def describe_layer(layer: SignedLayer | EncryptedLayer | CompressedLayer | Diges
             return f"compressed from {layer.expanded_octets} to {layer.compressed_octets} octets"
         case DigestLayer():
             return "with a digest, which proves nothing"
+        case AuthenticatedLayer():
+            return f"with an authentication code ({layer.algorithm}): written by its sender or one of its recipients"
 
 
 def _sentence(

@@ -18,13 +18,14 @@ from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import content
 from letterlock.formats.cms.compressed import CompressedData
-from letterlock.formats.cms.digested import DigestedData
+from letterlock.formats.cms.digested import AuthenticatedData, DigestedData
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.mime.canonical import canonical_lines
 from letterlock.formats.mime.entity import Entity, parse
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.primitives import digests
+from letterlock.trust.smime.authenticated import open_authenticated
 from letterlock.trust.smime.compress import expand
 from letterlock.trust.smime.decrypt import KeyRing, Opened, decrypt
 from letterlock.trust.smime.entities import is_clear_signed, is_enveloping
@@ -70,7 +71,14 @@ class DigestLayer:
     intact: bool
 
 
-Layer = SignedLayer | EncryptedLayer | CompressedLayer | DigestLayer
+@dataclass(frozen=True, slots=True)
+class AuthenticatedLayer:
+    """A layer with a code that sender and recipients alone can make, and that fits."""
+
+    algorithm: str
+
+
+Layer = SignedLayer | EncryptedLayer | CompressedLayer | DigestLayer | AuthenticatedLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +192,11 @@ class _Unwrapping:
                 body = b"" if digested.content is None else digested.content.octet_string()
                 self._layers.append(DigestLayer(digests.digest(digested.digest_algorithm, body) == digested.digest))
                 return digested.content_type, body
+            case oids.AUTHENTICATED_DATA:
+                authenticated = AuthenticatedData.parse(element)
+                body = open_authenticated(authenticated, self._ring)
+                self._layers.append(AuthenticatedLayer(authenticated.mac_algorithm.label))
+                return authenticated.content_type, body
             case oids.DATA:
                 return oids.DATA, element.octet_string()
             case _:
