@@ -24,7 +24,7 @@ from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
-from letterlock.admd.sockets import Bound, Sockets, bind_all
+from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
 from letterlock.host.backoff import Backoff
 from letterlock.host.clock import Clock
@@ -99,14 +99,14 @@ class Admd:
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, *, clock: Clock, entropy: Entropy, bound: Bound | None = None
+    settings: Settings, *, clock: Clock, entropy: Entropy, sockets: Sockets | None = None
 ) -> AsyncIterator[Admd]:
-    """Run the domain for the length of the context, on sockets bound before or now. Raises SettingsFault, Unavailable."""
+    """Run the domain for the length of the context, on `sockets` or others. Raises SettingsFault, Unavailable."""
     async with contextlib.AsyncExitStack() as stack:
-        bound = bind_all(settings, stack) if bound is None else bound
-        sockets = bound.services
+        sockets = sockets or bound_sockets(settings)
+        stack.callback(sockets.close)
         parts = await _open(settings, stack, clock)
-        await serve_own_zones(settings, bound.zones, stack, clock)
+        await serve_own_zones(settings, sockets.zones, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         _begin_reports(settings, parts, stack, clock)
         listeners: dict[str, Listener] = {}
@@ -121,7 +121,7 @@ async def running(
                 proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
             )
             listeners[service] = listener
-            await listener.start(sockets.get(service, ()))
+            await listener.start(sockets.services.get(service, ()))
         operations = queue_operations(parts.store, clock) | account_operations(parts.store)
         control = Control(settings.path(settings.data) / SOCKET_NAME, operations, Log("control"))
         await control.start()
@@ -156,7 +156,7 @@ async def _watch(
         clock.now(),
     )
     shown = listeners["metrics"] = Listener(watched.pages().session, log=Log("metrics"))
-    await shown.start(sockets.get("metrics", ()))
+    await shown.start(sockets.services.get("metrics", ()))
 
 
 async def _stop_together(listeners: Mapping[str, Listener]) -> None:

@@ -22,7 +22,7 @@ import uvloop
 
 from letterlock.admd.run import Admd, running
 from letterlock.admd.settings import Settings
-from letterlock.admd.sockets import Bound, bind_all
+from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.errors import SettingsFault, Unavailable
 from letterlock.host import logs
 from letterlock.host.clock import SystemClock
@@ -36,14 +36,12 @@ from letterlock.host.privileges import drop_to
 def serve_until_stopped(settings: Settings, *, until_stdin_closes: bool = False) -> None:
     """Serve until SIGTERM or SIGINT. Raises what keeps the server from starting."""
     _raise_descriptor_limit()
-    with contextlib.ExitStack() as stack:
-        bound = bind_all(settings, stack, os.environ)
-        if settings.run_as:
-            drop_to(settings.run_as)
-        give_memory_back()
-        log_file = stack.enter_context(_log_file(settings))
-        runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-        runner.run(_run(settings, bound, log_file, until_stdin_closes=until_stdin_closes))
+    sockets = bound_sockets(settings, os.environ)
+    if settings.run_as:
+        drop_to(settings.run_as)
+    give_memory_back()
+    with _log_file(settings) as log_file, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings, sockets, log_file, until_stdin_closes=until_stdin_closes))
 
 
 class _LogFile:
@@ -94,7 +92,7 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _run(settings: Settings, bound: Bound, log_file: _LogFile | None, *, until_stdin_closes: bool) -> None:
+async def _run(settings: Settings, sockets: Sockets, log_file: _LogFile | None, *, until_stdin_closes: bool) -> None:
     log = Log("admd")
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -103,7 +101,7 @@ async def _run(settings: Settings, bound: Bound, log_file: _LogFile | None, *, u
     if until_stdin_closes:
         loop.add_reader(sys.stdin.fileno(), _stop_at_end, stopped)
     notify_socket = os.environ.get("NOTIFY_SOCKET")
-    async with running(settings, clock=SystemClock(), entropy=SystemEntropy(), bound=bound) as admd:
+    async with running(settings, clock=SystemClock(), entropy=SystemEntropy(), sockets=sockets) as admd:
         loop.add_signal_handler(signal.SIGHUP, _reload, admd, log_file, notify_socket)
         endpoints = [f"{service} {endpoint}" for service, ends in admd.endpoints.items() for endpoint in ends]
         log.event("ready", domain=settings.domain, endpoints=endpoints)

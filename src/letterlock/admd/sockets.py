@@ -6,43 +6,34 @@ again; `metrics` is a name like the others.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from letterlock.admd.own_zone import ZoneSockets, bind_own_zones
 from letterlock.admd.settings import Listen, Settings, split_endpoint
 from letterlock.errors import SettingsFault
 from letterlock.host.inherit import inherited_sockets
 from letterlock.host.listen import bind
-
-Sockets = Mapping[str, list[socket.socket]]
+from letterlock.hostmaster.name_server import bind_pair
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """All that had to be bound while we might: the sockets of the services, and those of our own zones."""
+class Sockets:
+    """Bound sockets: those of `services` by name, and pairs for UDP and TCP at which the domain's `zones` are served."""
 
-    services: Sockets
-    zones: ZoneSockets
+    services: dict[str, list[socket.socket]]
+    zones: list[tuple[socket.socket, socket.socket]]
 
-
-def bind_all(
-    settings: Settings,
-    stack: contextlib.ExitStack | contextlib.AsyncExitStack,
-    environment: Mapping[str, str] | None = None,
-) -> Bound:
-    """Bind everything; `stack` closes what is left of it. Raises SettingsFault."""
-    services = bound_sockets(settings, environment)
-    for one in (one for several in services.values() for one in several):
-        stack.callback(one.close)
-    return Bound(services, bind_own_zones(settings, stack))
+    def close(self) -> None:
+        """Close them all; those that somebody serves on are closed already, and that does no harm."""
+        for one in (one for several in (*self.services.values(), *self.zones) for one in several):
+            one.close()
 
 
-def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, list[socket.socket]]:
-    """Return bound sockets by service. Raises SettingsFault naming all that could not be bound, with none left open."""
+def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = None) -> Sockets:
+    """Return bound sockets. Raises SettingsFault naming all that could not be bound, with none left open."""
     sockets = inherited_sockets(environment or {})
+    bound_all = Sockets(sockets, [])
     wanted = {service: getattr(settings.listen, service) for service in Listen.model_fields}
     wanted["metrics"] = settings.metrics.listen
     problems = [
@@ -60,8 +51,12 @@ def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = No
                 bound.append(bind(*split_endpoint(endpoint)))
             except OSError as error:
                 problems.append(f"{section} = {endpoint!r}: {error.strerror}; choose another, or free this one")
+    for endpoint in settings.publish.listen:
+        try:
+            bound_all.zones.append(bind_pair(*split_endpoint(endpoint)))
+        except OSError as error:
+            problems.append(f"publish.listen = {endpoint!r}: {error.strerror}; choose another, or free this one")
     if problems:
-        for one in (one for several in sockets.values() for one in several):
-            one.close()
+        bound_all.close()
         raise SettingsFault(tuple(problems))
-    return sockets
+    return bound_all

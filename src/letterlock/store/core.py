@@ -35,6 +35,7 @@ from letterlock.store.reclaim import (
     sealed_segments,
 )
 from letterlock.store.recover import Recovered, read_mailbox, read_rows
+from letterlock.store.vanished import forget_oldest
 
 T = TypeVar("T")
 
@@ -246,11 +247,12 @@ class Core:
         return removed
 
     async def _maintain(self) -> None:
-        """Reclaim now and then."""
+        """Reclaim now and then, and forget what is too old to be asked for."""
         while True:
             await asyncio.sleep(_MAINTENANCE_SECONDS)
             with suppress(Unavailable):
                 await self.reclaim()
+                await self._ask(forget_oldest)
 
     # mailboxes in memory
 
