@@ -98,7 +98,7 @@ async def test_an_https_uri_is_posted_to(site: Site) -> None:
         ledger=site.ledger,
         resolver=table,
         submit=site.postmaster.submit,
-        keys=(),
+        keys=lambda: (),
         log=site.postmaster._log,
         post=post,
         spread_seconds=0,

@@ -230,7 +230,7 @@ def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExi
         ledger=ledger,
         resolver=parts.resolver.resolver,
         reports=reports,
-        keys=load_keys(settings, settings.domain),
+        keys=lambda: load_keys(settings, settings.domain),
         clock=clock,
         log=Log("postmaster"),
     )

@@ -34,7 +34,7 @@ from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
 from letterlock.mta.tls_results import KIND
 from letterlock.postmaster.aggregate import Reporter
-from letterlock.postmaster.send import Post, ReportMessage, Submit, due_at
+from letterlock.postmaster.send import Keys, Post, ReportMessage, Submit, due_at
 from letterlock.trust import dkim
 
 SENT = "tls report sent"
@@ -145,7 +145,7 @@ class TlsReportSender:
         ledger: Ledger,
         resolver: Resolver,
         submit: Submit,
-        keys: tuple[dkim.SigningKey, ...],
+        keys: Keys,
         log: Log,
         post: Post | None = None,
         spread_seconds: int = 14_400,
@@ -178,9 +178,10 @@ class TlsReportSender:
             return False  # it stays due for the rest of the day
         uris = tlsrpt.report_uris(tuple(record.joined for record in answer.records if isinstance(record, Txt)))
         addresses, delivered = _addresses(uris), 0
-        if addresses and self._keys:
+        keys = self._keys()
+        if addresses and keys:
             message = compose(drafted, self._reporter, addresses, now)
-            await self._submit(message.envelope, dkim.sign(message.octets, self._keys, now) + message.octets)
+            await self._submit(message.envelope, dkim.sign(message.octets, keys, now) + message.octets)
             delivered += 1
         for uri in uris[:_MOST_DESTINATIONS]:
             if uri.lower().startswith("https:") and self._post is not None:
