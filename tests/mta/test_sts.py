@@ -76,12 +76,12 @@ async def test_a_policy_is_fetched_once_and_kept(tmp_path: Path) -> None:
     """Two messages, one request; kept over a restart; renewed for a new id; gone when its time is over."""
     clock = SetClock()
     async with web(tmp_path) as (site, fetch):
-        known = policies(site, fetch, clock, tmp_path / "sts.json")
+        known = policies(site, fetch, clock, tmp_path / "sts.sqlite")
         found = await asyncio.gather(known.policy("harbor.test"), known.policy("harbor.test"))
         assert all(policy is not None and policy.mode is Mode.ENFORCE for policy in found)
         assert len(site.requests) == 1
         assert site.requests[0].startswith(b"GET /.well-known/mta-sts.txt HTTP/1.1\r\nHost: mta-sts.harbor.test\r\n")
-        known = policies(site, fetch, clock, tmp_path / "sts.json")
+        known = policies(site, fetch, clock, tmp_path / "sts.sqlite")
         assert await known.policy("harbor.test") is not None
         assert len(site.requests) == 1
         fetch.resolver.records = ZoneTable.parse(  # type: ignore[attr-defined]
@@ -178,3 +178,13 @@ async def test_demands(tmp_path: Path, key_pair: KeyPair) -> None:
         dane = await demands("harbor.test", hop("mx.evil.test", Requirement.AUTHENTICATED))
         assert dane.label == "dane"
         assert (await demands("other.test", hop("mx.harbor.test"))).label == "may"
+
+
+async def test_a_file_that_is_no_database_is_no_hindrance(tmp_path: Path) -> None:
+    """What was learned is lost, and said so; mail goes on, and what is learned anew is kept."""
+    (tmp_path / "sts.sqlite").write_bytes(b"rubbish" * 1000)
+    async with web(tmp_path) as (site, fetch):
+        known = policies(site, fetch, SetClock(), tmp_path / "sts.sqlite")
+        assert await known.policy("harbor.test") is not None
+        assert await policies(site, fetch, SetClock(), tmp_path / "sts.sqlite").policy("harbor.test") is not None
+        assert len(site.requests) == 1

@@ -22,7 +22,7 @@ from letterlock.mta.route import Relay, RoutingSettings
 from letterlock.mta.sts_policies import StsPolicies
 from letterlock.mta.tls_results import LedgerRecord
 
-_POLICIES_NAME = "mta-sts.json"
+_POLICIES_NAME = "mta-sts.sqlite"
 
 
 def resolver_settings(settings: Settings) -> ResolverSettings:
