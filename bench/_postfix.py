@@ -57,6 +57,8 @@ tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 """
 
+_ATTEMPTS = 3
+
 
 def free_port() -> int:
     """Return a port that was free a moment ago."""
@@ -69,7 +71,6 @@ def free_port() -> int:
 @contextlib.contextmanager
 def postfix(folder: Path, more: str = "", *, address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
     """Run Postfix with its files below `folder` and `more` lines of main.cf; yield its port, a free one without `port`."""
-    port = port or free_port()
     configuration = folder / "etc"
     configuration.mkdir(parents=True)
     (folder / "data").mkdir()
@@ -79,12 +80,20 @@ def postfix(folder: Path, more: str = "", *, address: str = "127.0.0.1", port: i
             path.chmod(path.stat().st_mode | 0o755)
     shutil.chown(folder / "data", "postfix")
     (configuration / "main.cf").write_text(_MAIN.format(folder=folder, address=address, more=more))
-    (configuration / "master.cf").write_text(_MASTER.format(address=address, port=port))
     command = ["/usr/sbin/postfix", "-c", str(configuration)]
-    subprocess.run([*command, "start"], check=True, capture_output=True)
+    for attempt in range(_ATTEMPTS):
+        chosen = port or free_port()
+        (configuration / "master.cf").write_text(_MASTER.format(address=address, port=chosen))
+        try:
+            subprocess.run([*command, "start"], check=True, capture_output=True)
+            break
+        except subprocess.CalledProcessError:
+            # Somebody else may have taken the port that was free a moment ago.
+            if port or attempt == _ATTEMPTS - 1:
+                raise
     try:
-        wait_for(port, address)
-        yield port
+        wait_for(chosen, address)
+        yield chosen
     finally:
         subprocess.run([*command, "stop"], check=False, capture_output=True)
 

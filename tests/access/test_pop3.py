@@ -102,7 +102,7 @@ async def test_passwords_wait_for_tls(tls_served: Any) -> None:
     capabilities = await client.lines("CAPA")
     assert b"STLS" in capabilities
     assert b"USER" not in capabilities
-    assert b"SASL SCRAM-SHA-256" in capabilities
+    assert not any(line.startswith(b"SASL") for line in capabilities)
     assert (await client("USER anna")).startswith(b"-ERR")
     assert (await client("AUTH PLAIN AGFubmEAeA==")).startswith(b"-ERR")
 

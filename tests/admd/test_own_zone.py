@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.admd.create import create
+from letterlock.admd.create import Found, create
 from letterlock.admd.domain_facts import facts_of
-from letterlock.admd.own_zone import bind_own_zones, serve_own_zones
+from letterlock.admd.own_zone import serve_own_zones
+from letterlock.admd.settings import Listen, Settings
+from letterlock.admd.sockets import bound_sockets
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats.dns.question import Question, Security
 from letterlock.formats.dns.rdata import Tlsa
@@ -36,6 +38,20 @@ def _free_port() -> int:
         return port
 
 
+NO_SERVICES: dict[str, list[str]] = {service: [] for service in Listen.model_fields}
+
+
+def _created(folder: Path, publish: dict[str, object]) -> Found:
+    overrides = {"listen": NO_SERVICES, "publish": publish}
+    return create(folder / "a", "rosewood.test", overrides, clock=SystemClock(), entropy=SeededEntropy())
+
+
+def _zone_sockets(settings: Settings, stack: contextlib.AsyncExitStack) -> list[tuple[socket.socket, socket.socket]]:
+    sockets = bound_sockets(settings)
+    stack.callback(sockets.close)
+    return sockets.zones
+
+
 async def test_the_check_finds_everything_right(tmp_path: Path) -> None:
     """TLSA and DKIM records of the very keys in use, validated from the zone's own key."""
     port = _free_port()
@@ -46,9 +62,15 @@ async def test_the_check_finds_everything_right(tmp_path: Path) -> None:
         "addresses": ["127.0.0.1"],
         "more": str(tmp_path / "more"),
     }
-    found = create(tmp_path / "a", "rosewood.test", {"publish": publish}, clock=SystemClock(), entropy=SeededEntropy())
+    found = create(
+        tmp_path / "a",
+        "rosewood.test",
+        {"listen": NO_SERVICES, "publish": publish},
+        clock=SystemClock(),
+        entropy=SeededEntropy(),
+    )
     async with contextlib.AsyncExitStack() as stack:
-        sockets = bind_own_zones(found.settings, stack)
+        sockets = _zone_sockets(found.settings, stack)
         assert await serve_own_zones(found.settings, sockets, stack, SystemClock()) is not None
         keys = KeyFolder(found.settings.path(found.settings.publish.keys), "rosewood.test").load()
         assert keys is not None
@@ -68,10 +90,16 @@ async def test_the_check_finds_everything_right(tmp_path: Path) -> None:
 
 async def test_a_zone_without_name_servers_is_a_wrong_setting(tmp_path: Path) -> None:
     publish = {"listen": [f"127.0.0.1:{_free_port()}"]}
-    found = create(tmp_path / "a", "rosewood.test", {"publish": publish}, clock=SystemClock(), entropy=SeededEntropy())
+    found = create(
+        tmp_path / "a",
+        "rosewood.test",
+        {"listen": NO_SERVICES, "publish": publish},
+        clock=SystemClock(),
+        entropy=SeededEntropy(),
+    )
     async with contextlib.AsyncExitStack() as stack:
         with pytest.raises(SettingsFault, match="name servers"):
-            await serve_own_zones(found.settings, bind_own_zones(found.settings, stack), stack, SystemClock())
+            await serve_own_zones(found.settings, _zone_sockets(found.settings, stack), stack, SystemClock())
 
 
 def test_the_next_key_is_published_before_it_is_used(tmp_path: Path) -> None:
@@ -95,8 +123,11 @@ async def test_a_port_that_is_taken_is_a_wrong_setting(tmp_path: Path) -> None:
         taken.listen()
         publish = {"listen": [f"127.0.0.1:{taken.getsockname()[1]}"], "name_servers": ["ns.rosewood.test"]}
         found = create(
-            tmp_path / "a", "rosewood.test", {"publish": publish}, clock=SystemClock(), entropy=SeededEntropy()
+            tmp_path / "a",
+            "rosewood.test",
+            {"listen": NO_SERVICES, "publish": publish},
+            clock=SystemClock(),
+            entropy=SeededEntropy(),
         )
-        async with contextlib.AsyncExitStack() as stack:
-            with pytest.raises(SettingsFault, match=r"publish\.listen"):
-                bind_own_zones(found.settings, stack)
+        with pytest.raises(SettingsFault, match=r"publish\.listen"):
+            bound_sockets(found.settings)

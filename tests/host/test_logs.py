@@ -51,3 +51,18 @@ def test_lone_surrogates_do_not_stop_the_log(lines: list[str]) -> None:
     """A path decoded with surrogateescape is still logged."""
     logs.Log("store").event("seen", value="\udcff")
     assert json.loads(lines[0])["value"] == "\\udcff"
+
+
+def test_a_full_disk_is_no_fault_of_who_logs() -> None:
+    """What cannot be written is counted; the one who logged goes on."""
+
+    def full(_line: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = logs.send_to(full)
+    lost = logs.counts().get(("logs", "error", "line lost"), 0)
+    try:
+        logs.Log("mta").event("accepted")
+    finally:
+        logs.send_to(before)
+    assert logs.counts()["logs", "error", "line lost"] == lost + 1

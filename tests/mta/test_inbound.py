@@ -8,24 +8,27 @@ import json
 import smtplib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from letterlock.errors import Unavailable
 from letterlock.formats.address import Address
-from letterlock.formats.envelope import Recipient
+from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import SetClock
-from letterlock.host.connect import connect
+from letterlock.host.connect import connect, connect_unix
 from letterlock.host.entropy import SeededEntropy
-from letterlock.host.listen import Listener, bind
+from letterlock.host.listen import Listener, bind, bind_unix
 from letterlock.host.logs import Log, send_to
+from letterlock.host.smtp_client import ClientPatience, SmtpClient
 from letterlock.host.stream import Endpoint, Stream
 from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mta.arrival import Arrival, Assessment, Destination
 from letterlock.mta.inbound import Inbound, InboundSettings
 from letterlock.mta.session import Patience
+from letterlock.protocols.smtp.offer import Dialect
 from letterlock.protocols.smtp.reply import reply
 from letterlock.store.interface import Delivery, Receipt, Store, Transaction
 
@@ -305,3 +308,32 @@ async def _finish(stream: Stream) -> bytes:
     answer = await everything(stream)
     await stream.close()
     return answer
+
+
+async def test_lmtp_over_a_unix_socket(tmp_path: Path) -> None:
+    """The same service in the other dialect: a reply for each recipient that was taken, one transaction."""
+    before = send_to(lambda _line: None)
+    ledger = Ledger()
+    settings = replace(SETTINGS, dialect=Dialect.LMTP)
+    service = Inbound(settings, store=cast(Store, ledger), recipients=People(), clock=SetClock(), entropy=SeededEntropy(),
+                      log=Log("mta"))  # fmt: skip
+    listener = Listener(service.session, log=Log("mta"))
+    await listener.start([bind_unix(tmp_path / "lmtp")])
+    client = SmtpClient(
+        await connect_unix(tmp_path / "lmtp", within_seconds=5),
+        name="client.test",
+        patience=ClientPatience(),
+        dialect=Dialect.LMTP,
+    )
+    await client.greet()
+    await client.hello()
+    recipients = tuple(Recipient(Address(name, "rosewood.test")) for name in ("ada", "eve", "bob"))
+    answers = await client.transfer(Envelope(None, recipients), MESSAGE)
+    await client.quit()
+    await listener.stop(grace_seconds=2)
+    send_to(before)
+    assert [answer.code for answer in answers] == [250, 550, 250]
+    (transaction,) = ledger.transactions
+    assert [delivery.account for delivery in transaction.deliveries] == ["ada", "bob"]
+    assert b"with LMTP\r\n" in transaction.octets[0]
+    assert b"from client.test ([local])" in transaction.octets[0]

@@ -17,6 +17,7 @@ harbor.test.      300 IN MX 20 backup.test.
 a.harbor.test.    300 IN A 192.0.2.1
 b.harbor.test.    300 IN A 192.0.2.2
 b.harbor.test.    300 IN AAAA 2001:db8::2
+b.harbor.test.    300 IN AAAA 2001:db8::3
 c.harbor.test.    300 IN A 192.0.2.3
 backup.test.      300 IN A 192.0.2.4
 bare.test.        300 IN A 192.0.2.5
@@ -52,7 +53,7 @@ def test_exchangers_by_preference_equals_in_any_order() -> None:
     assert all(order[3] == "backup.test" and set(order[:3]) == {f"{x}.harbor.test" for x in "abc"} for order in orders)
     assert len(orders) == 6
     hop = next(hop for hop in route("harbor.test").hops if hop.host.name == "b.harbor.test")
-    assert hop.endpoints == (Endpoint("2001:db8::2", 25), Endpoint("192.0.2.2", 25))
+    assert hop.endpoints == (Endpoint("2001:db8::2", 25), Endpoint("192.0.2.2", 25), Endpoint("2001:db8::3", 25))
 
 
 def test_a_domain_without_exchangers_is_its_own() -> None:

@@ -83,7 +83,7 @@ class Outbox:
 def _sender(ledger: Ledger, outbox: Outbox, table: ZoneTable, spread: int = 0) -> AggregateSender:
     settings = SendSettings(REPORTER, spread_seconds=spread)
     return AggregateSender(
-        settings, ledger=ledger, resolver=table, submit=outbox.submit, keys=(_key(),), log=Log("postmaster")
+        settings, ledger=ledger, resolver=table, submit=outbox.submit, keys=lambda: (_key(),), log=Log("postmaster")
     )
 
 

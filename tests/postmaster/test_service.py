@@ -71,7 +71,7 @@ class Site:
             ledger=self.ledger,
             resolver=table,
             reports=self.reports,
-            keys=(_key(),),
+            keys=lambda: (_key(),),
             clock=clock,
             log=Log("postmaster"),
         )

@@ -1,6 +1,6 @@
 """The door that IMAP and POP3 share: passwords and SASL exchanges, offered only where they are safe.
 
-Nothing that gives a password away is offered or taken before TLS, unless the settings say so for tests. A client that
+Nobody logs in before TLS, not even with a proof that gives no password away, unless the settings say so for tests. A client that
 fails too often is sent away, and its network has to wait before the next try (host/backoff.py); what failed is logged
 with its reason, while the client only learns that it did.
 
@@ -36,7 +36,6 @@ from letterlock.store.interface import Mailbox, Store
 
 Respond = Callable[[bytes], Awaitable[bytes | None]]
 _MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN")
-_WITHOUT_TLS = ("SCRAM-SHA-256",)
 _NETWORKS = ConnectionLimits(ipv4_prefix=24, ipv6_prefix=64)  # who guesses rarely has one address only
 
 
@@ -97,10 +96,10 @@ class Attempts:
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        """The SASL mechanisms that are safe on this connection as it is now."""
+        """The SASL mechanisms that may be used on this connection as it is now: none before TLS (RFC 8314 section 4.1)."""
         tls = self._stream.tls
         if tls is None and not self._gate.settings.plain_text_login:
-            return _WITHOUT_TLS
+            return ()
         return offered_mechanisms(_MECHANISMS, {} if tls is None else tls.bindings)
 
     @property
@@ -123,7 +122,7 @@ class Attempts:
         """Return the account a SASL exchange proves. Raises LoginFailed."""
         if mechanism not in self.mechanisms:
             if mechanism in _MECHANISMS and self._stream.tls is None:
-                raise LoginFailed("begin TLS first; this mechanism is not safe in plain text", "PRIVACYREQUIRED")
+                raise LoginFailed("begin TLS first; nobody logs in in plain text", "PRIVACYREQUIRED")
             raise LoginFailed("this mechanism is not offered")
         tls = self._stream.tls
         exchange = server_exchange(

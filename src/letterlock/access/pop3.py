@@ -117,7 +117,7 @@ class Pop3Session:
                 lines.append(b"STLS")
             if self._door.takes_passwords:
                 lines.append(b"USER")
-            lines.append(" ".join(("SASL", *self._door.mechanisms)).encode("ascii"))
+                lines.append(" ".join(("SASL", *self._door.mechanisms)).encode("ascii"))
         lines.append(b"IMPLEMENTATION Letterlock")
         self._output += pop3.positive("capabilities follow") + pop3.listing(lines)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from letterlock.admd.settings import Settings, split_endpoint
+from letterlock.admd.settings import Settings, key_pairs, split_endpoint
 from letterlock.admd.signing import load_ring
 from letterlock.errors import Malformed
 from letterlock.hostmaster.records import SERVICES, DomainFacts
@@ -21,17 +21,18 @@ def facts_of(settings: Settings, domain: str = "", addresses: tuple[str, ...] = 
         for service in SERVICES
         if (endpoints := getattr(settings.listen, service))
     }
-    certificate = settings.path(settings.tls.certificate)
-    try:
-        certificates = (read_pem(certificate.read_bytes())[0],)
-    except OSError as error:
-        raise Malformed(f"{certificate}: {error.strerror}") from None
+    certificates = []
+    for pair in key_pairs(settings):
+        try:
+            certificates.append(read_pem(pair.chain.read_bytes())[0])
+        except OSError as error:
+            raise Malformed(f"{pair.chain}: {error.strerror}") from None
     return DomainFacts(
         domain,
         settings.host_name,
         addresses,
         dkim=tuple((selector, text.encode()) for selector, text in load_ring(settings).records(domain)),
-        certificates=certificates,
+        certificates=tuple(certificates),
         next_keys=_next_keys(settings),
         report_address=f"postmaster@{domain}",
         smtp_port=settings.transfer.port,

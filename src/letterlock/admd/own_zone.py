@@ -8,33 +8,16 @@ import socket
 from functools import partial
 
 from letterlock.admd.domain_facts import facts_of
-from letterlock.admd.settings import Settings, split_endpoint
+from letterlock.admd.settings import Settings
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.host.clock import Clock
 from letterlock.host.logs import Log
 from letterlock.host.resolver.exchange import Server
 from letterlock.hostmaster.domain_zone import DomainZone
-from letterlock.hostmaster.name_server import bind_pair
 from letterlock.hostmaster.zone_host import ZoneHost
 from letterlock.protocols.dns.tsig import TsigKey
 
 _Sockets = list[tuple[socket.socket, socket.socket]]
-
-
-def bind_own_zones(settings: Settings, stack: contextlib.AsyncExitStack) -> _Sockets:
-    """Bind where the zones are to be served, while ports below 1024 may still be bound; `stack` closes what is left.
-
-    Raises SettingsFault.
-    """
-    bound: _Sockets = []
-    for endpoint in settings.publish.listen:
-        try:
-            bound.append(bind_pair(*split_endpoint(endpoint)))
-        except OSError as error:
-            raise SettingsFault((f"publish.listen = {endpoint!r}: {error.strerror}",)) from None
-        for sock in bound[-1]:
-            stack.callback(sock.close)
-    return bound
 
 
 async def serve_own_zones(

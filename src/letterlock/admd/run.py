@@ -4,7 +4,7 @@
         ... admd.endpoints["imaps"] ...
 
 Going up: sockets are bound, the store recovers, the resolver is probed, then services begin to accept. Going down, in the
-opposite order: services let their sessions finish, the queue lets its transfers finish, the store closes last.
+opposite order: services let their sessions finish, all at once, the queue its transfers, and the store closes last.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
@@ -21,24 +20,24 @@ from letterlock.access.settings import AccessSettings
 from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
-from letterlock.admd.own_zone import bind_own_zones, serve_own_zones
+from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
-from letterlock.admd.settings import Settings, split_endpoint
+from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
 from letterlock.admd.smime import smime_anchors
-from letterlock.errors import SettingsFault
+from letterlock.admd.sockets import Sockets, bound_sockets
+from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
 from letterlock.host.backoff import Backoff
 from letterlock.host.clock import Clock
 from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy
 from letterlock.host.ledger import Ledger
-from letterlock.host.listen import ConnectionLimits, Listener, bind
+from letterlock.host.listen import ConnectionLimits, Listener
 from letterlock.host.logs import Log
 from letterlock.host.milter_client import FilterSettings
-from letterlock.host.privileges import drop_to
 from letterlock.host.resolver.system import SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
-from letterlock.host.tls import KeyPair, ServerTls
+from letterlock.host.tls import ServerTls
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
@@ -86,8 +85,8 @@ class Admd:
     transferring: asyncio.Task[None]
 
     def reload(self) -> None:
-        """Read the TLS certificates again. Raises SettingsFault; then the old ones stay in force."""
-        self.tls.reload()
+        """Read the TLS certificates again; where they are wrong, the old ones stay in force, and the log says so."""
+        reload_certificates(self.tls, Log("admd"))
 
     async def failed(self) -> str:
         """Wait until the domain cannot go on by itself, and return why."""
@@ -100,18 +99,19 @@ class Admd:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> AsyncIterator[Admd]:
-    """Run the domain for the length of the context. Raises SettingsFault, Unavailable."""
+async def running(
+    settings: Settings, *, clock: Clock, entropy: Entropy, sockets: Sockets | None = None
+) -> AsyncIterator[Admd]:
+    """Run the domain for the length of the context, on `sockets` or others. Raises SettingsFault, Unavailable."""
     async with contextlib.AsyncExitStack() as stack:
-        sockets = _bind(settings, stack)
-        zone_sockets = bind_own_zones(settings, stack)
-        if settings.user:
-            drop_to(settings.user)
+        sockets = sockets or bound_sockets(settings)
+        stack.callback(sockets.close)
         parts = await _open(settings, stack, clock)
-        await serve_own_zones(settings, zone_sockets, stack, clock)
+        await serve_own_zones(settings, sockets.zones, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         _begin_reports(settings, parts, stack, clock)
-        endpoints = {}
+        listeners: dict[str, Listener] = {}
+        stack.push_async_callback(_stop_together, listeners)
         for service, session in _services(settings, parts, clock, entropy).items():
             listener = Listener(
                 session,
@@ -121,21 +121,54 @@ async def running(settings: Settings, *, clock: Clock, entropy: Entropy) -> Asyn
                 refusal=_REFUSALS[service],
                 proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
             )
-            await listener.start(sockets.pop(service))
-            stack.push_async_callback(listener.stop, grace_seconds=_GRACE_SECONDS)
-            endpoints[service] = listener.endpoints
+            listeners[service] = listener
+            await listener.start(sockets.services.get(service, ()))
         operations = queue_operations(parts.store, clock) | account_operations(parts.store)
         control = Control(settings.path(settings.data) / SOCKET_NAME, operations, Log("control"))
         await control.start()
         stack.push_async_callback(control.stop)
+        await _watch(settings, parts, transferring, listeners, sockets, stack, clock)
+        endpoints = {service: listener.endpoints for service, listener in listeners.items()}
         yield Admd(endpoints, parts.tls, parts.store, transferring)
+
+
+async def _watch(
+    settings: Settings,
+    parts: _Parts,
+    transferring: asyncio.Task[None],
+    listeners: dict[str, Listener],
+    sockets: Sockets,
+    stack: contextlib.AsyncExitStack,
+    clock: Clock,
+) -> None:
+    """Show figures and health where that is wished, and keep the certificates current."""
+    pairs = key_pairs(settings)
+    files = tuple(path for pair in pairs for path in (pair.chain, pair.key))
+    keeping = asyncio.create_task(keep_certificates_current(parts.tls, files, Log("admd")))
+    stack.push_async_callback(_end, keeping)
+    watched = Watched(
+        parts.store,
+        parts.ledger,
+        dict(listeners),
+        transferring,
+        tuple(pair.chain for pair in pairs),
+        settings.path(settings.data),
+        clock,
+        clock.now(),
+    )
+    shown = listeners["metrics"] = Listener(watched.pages().session, log=Log("metrics"))
+    await shown.start(sockets.services.get("metrics", ()))
+
+
+async def _stop_together(listeners: Mapping[str, Listener]) -> None:
+    await asyncio.gather(*(listener.stop(grace_seconds=_GRACE_SECONDS) for listener in listeners.values()))
 
 
 async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock) -> _Parts:
     """Open what the services share; `stack` closes it."""
     log = Log("admd")
     data = settings.path(settings.data)
-    tls = ServerTls([KeyPair(settings.path(settings.tls.certificate), settings.path(settings.tls.key))])
+    tls = ServerTls(key_pairs(settings))
     store = await open_store(StoreSettings(data / STORE_NAME), clock=clock)
     stack.push_async_callback(store.close)
     report = store.report
@@ -191,6 +224,7 @@ def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExi
         PostmasterSettings(
             SendSettings(reporter),
             wanted.send_aggregate,
+            wanted.send_tls,
             FailureSettings(reporter, is_on=wanted.send_failures),
             wanted.account,
         ),
@@ -198,7 +232,7 @@ def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExi
         ledger=ledger,
         resolver=parts.resolver.resolver,
         reports=reports,
-        keys=load_keys(settings, settings.domain),
+        keys=lambda: load_keys(settings, settings.domain),
         clock=clock,
         log=Log("postmaster"),
     )
@@ -217,25 +251,6 @@ _REFUSALS = {
     "pop3": b"-ERR [SYS/TEMP] Too many connections\r\n",
     "pop3s": b"-ERR [SYS/TEMP] Too many connections\r\n",
 }
-
-
-def _bind(
-    settings: Settings, stack: contextlib.ExitStack | contextlib.AsyncExitStack
-) -> dict[str, list[socket.socket]]:
-    """Bind every endpoint; raises SettingsFault naming all that could not be."""
-    sockets: dict[str, list[socket.socket]] = {}
-    problems = []
-    for service in type(settings.listen).model_fields:
-        bound = sockets[service] = []
-        for endpoint in getattr(settings.listen, service):
-            try:
-                bound.append(bind(*split_endpoint(endpoint)))
-                stack.callback(bound[-1].close)
-            except OSError as error:
-                problems.append(f"listen.{service} = {endpoint!r}: {error.strerror}; choose another, or free this one")
-    if problems:
-        raise SettingsFault(tuple(problems))
-    return sockets
 
 
 async def _resolver(settings: Settings, log: Log) -> SystemResolver:

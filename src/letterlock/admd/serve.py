@@ -1,16 +1,28 @@
-"""Run one domain as a process: logs, signals, and the event loop."""
+"""Run one domain as a process: sockets and privileges, logs, signals, the supervisor, and the event loop.
+
+In this order: the ports are bound (or taken over from systemd), root is given up (`run_as`), the log is opened, the domain
+runs. SIGTERM and SIGINT finish what was begun and stop; SIGHUP opens the log anew and reads the certificates again.
+
+See also: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3); contrib/letterlock.service.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import sys
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
 
 import uvloop
 
-from letterlock.admd.run import running
+from letterlock.admd.run import Admd, running
 from letterlock.admd.settings import Settings
+from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.errors import SettingsFault, Unavailable
 from letterlock.host import logs
 from letterlock.host.clock import SystemClock
@@ -18,28 +30,69 @@ from letterlock.host.entropy import SystemEntropy
 from letterlock.host.logs import Log
 from letterlock.host.memory import give_memory_back
 from letterlock.host.notify import notify
+from letterlock.host.privileges import drop_to
 
 
 def serve_until_stopped(settings: Settings, *, until_stdin_closes: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP reloads TLS. Raises what keeps the server from starting."""
-    if settings.log.file is None:
-        _serve(settings, until_stdin_closes=until_stdin_closes)
-        return
-    with settings.path(settings.log.file).open("a", encoding="ascii", buffering=1) as file:
-        before = logs.send_to(lambda line: print(line, file=file))
-        try:
-            _serve(settings, until_stdin_closes=until_stdin_closes)
-        finally:
-            logs.send_to(before)
-
-
-def _serve(settings: Settings, *, until_stdin_closes: bool) -> None:
+    """Serve until SIGTERM or SIGINT. Raises what keeps the server from starting."""
+    _raise_descriptor_limit()
+    sockets = bound_sockets(settings, os.environ)
+    if settings.run_as:
+        drop_to(settings.run_as)
     give_memory_back()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings, until_stdin_closes=until_stdin_closes))
+    with _log_file(settings) as log_file, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings, sockets, log_file, until_stdin_closes=until_stdin_closes))
 
 
-async def _run(settings: Settings, *, until_stdin_closes: bool) -> None:
+class _LogFile:
+    """The log's file; opened anew on demand, for those who rename it to begin another."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = self._opened()
+
+    def _opened(self) -> FileIO:
+        try:
+            return self._path.open("ab", buffering=0)
+        except OSError as error:
+            raise SettingsFault((f"log.file = '{self._path}': {error.strerror}",)) from None
+
+    def write(self, line: str) -> None:
+        """Write one line. Raises OSError."""
+        self._file.write(line.encode("ascii") + b"\n")
+
+    def open_anew(self) -> None:
+        """Go on in the file that has the name now. Raises SettingsFault; then the old one is kept."""
+        before, self._file = self._file, self._opened()
+        before.close()
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
+
+
+@contextlib.contextmanager
+def _log_file(settings: Settings) -> Iterator[_LogFile | None]:
+    if settings.log.file is None:
+        yield None
+        return
+    file = _LogFile(settings.path(settings.log.file))
+    before = logs.send_to(file.write)
+    try:
+        yield file
+    finally:
+        logs.send_to(before)
+        file.close()
+
+
+def _raise_descriptor_limit() -> None:
+    # A connection takes a descriptor, and the soft limit of a login shell is far below what we may have.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _run(settings: Settings, sockets: Sockets, log_file: _LogFile | None, *, until_stdin_closes: bool) -> None:
     log = Log("admd")
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -48,26 +101,19 @@ async def _run(settings: Settings, *, until_stdin_closes: bool) -> None:
     if until_stdin_closes:
         loop.add_reader(sys.stdin.fileno(), _stop_at_end, stopped)
     notify_socket = os.environ.get("NOTIFY_SOCKET")
-    async with running(settings, clock=SystemClock(), entropy=SystemEntropy()) as admd:
-
-        def reload() -> None:
-            try:
-                admd.reload()
-                log.event("certificates reloaded")
-            except SettingsFault as fault:
-                log.error("certificates not reloaded", problems=list(fault.problems))
-
-        loop.add_signal_handler(signal.SIGHUP, reload)
+    async with running(settings, clock=SystemClock(), entropy=SystemEntropy(), sockets=sockets) as admd:
+        loop.add_signal_handler(signal.SIGHUP, _reload, admd, log_file, notify_socket)
         endpoints = [f"{service} {endpoint}" for service, ends in admd.endpoints.items() for endpoint in ends]
         log.event("ready", domain=settings.domain, endpoints=endpoints)
         notify(notify_socket, "READY=1")
+        beating = asyncio.create_task(_beat(notify_socket))
         failed = asyncio.create_task(admd.failed())
         asked = asyncio.create_task(stopped.wait())
         await asyncio.wait({failed, asked}, return_when=asyncio.FIRST_COMPLETED)
         notify(notify_socket, "STOPPING=1")
         reason = "asked to" if stopped.is_set() else failed.result()
         log.event("stopping", reason=reason)
-        for task in (failed, asked):
+        for task in (failed, asked, beating):
             task.cancel()
         if until_stdin_closes:
             loop.remove_reader(sys.stdin.fileno())
@@ -75,6 +121,30 @@ async def _run(settings: Settings, *, until_stdin_closes: bool) -> None:
     if reason != "asked to":
         # A supervisor starts us anew, and the start recovers.
         raise Unavailable(f"stopped because {reason}")
+
+
+def _reload(admd: Admd, log_file: _LogFile | None, notify_socket: str | None) -> None:
+    if log_file is not None:
+        try:
+            log_file.open_anew()
+        except SettingsFault as fault:
+            Log("admd").error("log not opened anew", problems=list(fault.problems))
+    admd.reload()
+    notify(notify_socket, "READY=1")
+
+
+async def _beat(notify_socket: str | None) -> None:
+    """Tell the supervisor twice in each of its intervals that the event loop turns."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    if (
+        not notify_socket
+        or not microseconds.isdigit()
+        or os.environ.get("WATCHDOG_PID", "") not in ("", f"{os.getpid()}")
+    ):
+        return
+    while True:
+        notify(notify_socket, "WATCHDOG=1")
+        await asyncio.sleep(int(microseconds) / 2_000_000)
 
 
 def _stop_at_end(stopped: asyncio.Event) -> None:

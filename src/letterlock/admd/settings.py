@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats import domain as domains
+from letterlock.host.tls import KeyPair
 
 FILE_NAME = "letterlock.toml"
 
@@ -82,6 +83,13 @@ class Listen(Section):
     pop3: Endpoints = Field(["0.0.0.0:110", "[::]:110"], description="POP3 with STLS.")
 
 
+class MoreTls(Section):
+    """One more certificate, of another algorithm than the first: RSA beside ECDSA."""
+
+    certificate: Path = Field(description="The certificate chain, PEM, the server's first.")
+    key: Path = Field(description="The private key of that certificate, PEM.")
+
+
 class Tls(Section):
     """The certificate all services show; a new file is taken up without a restart."""
 
@@ -89,6 +97,9 @@ class Tls(Section):
         Path("tls/certificate.pem"), description="The certificate chain, PEM, the server's first."
     )
     key: Path = Field(Path("tls/key.pem"), description="The private key of that certificate, PEM.")
+    more: list[MoreTls] = Field(
+        [], description="More certificates, as tables with `certificate` and `key`; each client gets one it can verify."
+    )
     next_key: Path | None = Field(
         None,
         description="The private key of the next certificate, PEM: its TLSA record is published beside the current one, so "
@@ -198,6 +209,7 @@ class Reports(Section):
     """What is reported to other domains about their mail, and where their reports about ours are read."""
 
     send_aggregate: bool = Field(True, description="Send DMARC aggregate reports to the domains that ask for them.")
+    send_tls: bool = Field(True, description="Send TLS reports to the domains that ask for them (RFC 8460).")
     send_failures: bool = Field(
         False, description="Send DMARC failure reports, redacted, to domains that ask for them."
     )
@@ -211,6 +223,14 @@ class Log(Section):
     file: Path | None = Field(None, description="The file; without it, standard error.")
 
 
+class Metrics(Section):
+    """Figures for a monitoring system, and whether all is well, over HTTP: `/metrics` and `/health`."""
+
+    listen: Endpoints = Field(
+        [], description="Where; none: nowhere. Whoever gets there may read: take 127.0.0.1 or an inner network."
+    )
+
+
 class Settings(Section):
     """The whole file."""
 
@@ -219,8 +239,10 @@ class Settings(Section):
     host_name: DomainName = Field(
         "", validate_default=False, description="This server's name; mail.DOMAIN if left out."
     )
-    user: str = Field("", description="The user to become, for good, once the ports are bound; empty: nobody else.")
     data: Path = Field(Path("data"), description="The folder of the message store.")
+    run_as: str = Field(
+        "", description="The user to become, for good, when the ports are bound, if started as root; empty: stay."
+    )
     listen: Listen = Listen()
     tls: Tls = Tls()
     dns: Dns = Dns()
@@ -233,6 +255,7 @@ class Settings(Section):
     filters: Filters = Filters()
     reports: Reports = Reports()
     log: Log = Log()
+    metrics: Metrics = Metrics()
     folder: Annotated[Path, Field(exclude=True)] = Path()
 
     def model_post_init(self, _context: object) -> None:
@@ -248,6 +271,13 @@ class Settings(Section):
     def path(self, path: Path) -> Path:
         """Return a path of the file as one that can be opened."""
         return self.folder / path
+
+
+def key_pairs(settings: Settings) -> tuple[KeyPair, ...]:
+    """Return the certificates and keys of all services, the first preferred."""
+    first = MoreTls(certificate=settings.tls.certificate, key=settings.tls.key)
+    pairs = (first, *settings.tls.more)
+    return tuple(KeyPair(settings.path(pair.certificate), settings.path(pair.key)) for pair in pairs)
 
 
 def load(file: Path) -> Settings:

@@ -10,10 +10,11 @@ import asyncio
 import datetime
 
 from letterlock.admd.settings import Settings
-from letterlock.errors import Malformed, SettingsFault
+from letterlock.errors import Malformed, SettingsFault, Unavailable
 from letterlock.host import signing_keys
 from letterlock.host.clock import Clock
-from letterlock.host.key_ring import KeyRing
+from letterlock.host.key_ring import KeyRing, Schedule
+from letterlock.host.logs import Log
 from letterlock.trust.dkim.signing import SigningKey, sign
 
 _LARGE_OCTETS = 256 * 1024  # hashing this much takes longer than other sessions should wait
@@ -43,14 +44,42 @@ def load_keys(settings: Settings, domain: str) -> tuple[SigningKey, ...]:
 
 
 class Signer:
-    """Signs what the domain's people submit."""
+    """Signs what the domain's people submit.
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._keys = {domain: load_keys(settings, domain) for domain in settings.local_domains}
+    Keys whose time has come are moved on once a day, and whatever changes in their folder is taken up with the next
+    message. A folder that cannot be read leaves the keys of before in force.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, log: Log | None = None) -> None:
+        self._settings = settings
         self._clock = clock
+        self._log = log or Log("msa")
+        self._folder = settings.path(settings.dkim.folder)
+        self._seen = (0, 0)
+        self._keys: dict[str, tuple[SigningKey, ...]] = {}
+        self._take_up(load_ring(settings))
+
+    def _take_up(self, ring: KeyRing) -> None:
+        ring = ring.advance(int(self._clock.now()), Schedule())
+        self._keys = {domain: ring.signing(domain) for domain in self._settings.local_domains}
+        self._seen = self._state()
+
+    def _state(self) -> tuple[int, int]:
+        """What changes when the keys may have: the day, and the folder."""
+        changed = self._folder.stat().st_mtime_ns if self._folder.is_dir() else 0
+        return int(self._clock.now()) // 86_400, changed
+
+    def _follow(self) -> None:
+        if self._state() != self._seen:
+            try:
+                self._take_up(load_ring(self._settings))
+            except (SettingsFault, Unavailable) as fault:
+                self._seen = self._state()
+                self._log.warning("DKIM keys not taken up", problem=str(fault))
 
     async def __call__(self, author_domain: str, content: tuple[bytes, ...]) -> bytes:
         """Return the DKIM-Signature fields for a message of one of our domains, nothing for others'."""
+        self._follow()
         keys = self._keys.get(author_domain, ())
         if not keys:
             return b""

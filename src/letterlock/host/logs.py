@@ -7,6 +7,11 @@ A line holds the time (UTC, milliseconds), the severity, the role, the event, an
 text with everything outside printable ASCII escaped by JSON itself, so no value can begin a new line or reach a
 terminal as a control sequence. Lines go to one sink for the whole process (`send_to`), by default standard error.
 
+`follow` gives all that a task logs from then on, in whatever role, the same `trace`: a message can be followed from the
+first line of its session to its last delivery. `counts` says how often each event was recorded; the metrics show it.
+
+A line that cannot be written is counted and lost; nobody who logs ever hears of it.
+
 Limits: a text of more than 2,000 characters is cut and says so.
 See also: RELIABILITY promise 10 in docs/architecture.md.
 """
@@ -18,7 +23,9 @@ import enum
 import functools
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextvars import ContextVar
 
 import msgspec
 
@@ -41,6 +48,8 @@ def _to_standard_error(line: str) -> None:
 
 
 _sink: Sink = _to_standard_error
+_trace: ContextVar[str] = ContextVar("trace", default="")
+_counts: Counter[tuple[str, str, str]] = Counter()
 
 
 def send_to(sink: Sink) -> Sink:
@@ -48,6 +57,16 @@ def send_to(sink: Sink) -> Sink:
     global _sink  # one process has one log
     before, _sink = _sink, sink
     return before
+
+
+def follow(trace: str) -> None:
+    """Mark what this task, and the tasks it starts, log from now on."""
+    _trace.set(trace)
+
+
+def counts() -> dict[tuple[str, str, str], int]:
+    """Return how often each event was recorded in this process, by role, severity and name."""
+    return dict(_counts)
 
 
 class Log:
@@ -77,17 +96,23 @@ class Log:
 
     def _write(self, severity: Severity, name: str, fields: dict[str, Field]) -> None:
         now = time.time()
+        _counts[self.role, severity.name.lower(), name] += 1
         line: dict[str, object] = {
             "time": f"{_second(int(now))}.{int(now % 1 * 1000):03d}Z",
             "severity": severity.name.lower(),
             "role": self.role,
             "event": name,
         }
+        if trace := _trace.get():
+            line["trace"] = trace
         for key, value in self._bound.items():
             line[key] = _plain(value)
         for key, value in fields.items():
             line[key] = _plain(value)
-        _sink(_one_line(line))
+        try:
+            _sink(_one_line(line))
+        except OSError:  # a full disk: what was done is done, and must still be said to whom it was done for
+            _counts["logs", "error", "line lost"] += 1
 
 
 @functools.lru_cache(maxsize=4)

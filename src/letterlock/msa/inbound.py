@@ -27,12 +27,12 @@ from letterlock.host.backoff import Backoff, BackoffSettings
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.listen import ConnectionLimits
-from letterlock.host.logs import Log
+from letterlock.host.logs import Log, follow
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.msa.prepare import Prepared, prepare
 from letterlock.mta.arrival import Destination, Recipients
-from letterlock.mta.identifier import transaction_id
+from letterlock.mta.identifier import SessionName
 from letterlock.mta.inbound import once, queue_entries
 from letterlock.mta.session import ContentBudget, Patience, Session
 from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
@@ -159,16 +159,19 @@ class Submission:
             offers_priority=True,
             longest_hold=(_LONGEST_HOLD_SECONDS, _instant(self.clock.now() + _LONGEST_HOLD_SECONDS)),
         )
+        name = SessionName(self.clock, self.entropy)
+        follow(name.trace)
         log = self._log.bind(peer=str(stream.peer))
-        policy = SubmissionPolicy(self, offer.tls_mechanisms, log)
+        policy = SubmissionPolicy(self, name, offer.tls_mechanisms, log)
         await Session(stream, offer, policy, log, self._tls, self._budget, settings.patience).run()
 
 
 class SubmissionPolicy:
     """The decisions in one session."""
 
-    def __init__(self, service: Submission, offered: tuple[str, ...], log: Log) -> None:
+    def __init__(self, service: Submission, name: SessionName, offered: tuple[str, ...], log: Log) -> None:
         self._service = service
+        self._name = name
         self._offered = offered
         self._log = log
         self._destinations: list[Destination] = []
@@ -217,7 +220,7 @@ class SubmissionPolicy:
         """Prepare, sign and store the message."""
         service, user = self._service, session.conversation.user
         now = service.clock.now()
-        identifier = transaction_id(now, service.entropy)
+        identifier = self._name.next_transaction()
         prepared = prepare(
             content,
             may_send_as=lambda address: service.accounts.may_send_as(user, address),

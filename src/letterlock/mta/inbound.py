@@ -20,7 +20,7 @@ from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
-from letterlock.host.logs import Log
+from letterlock.host.logs import Log, follow
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.mta.arrival import (
@@ -33,7 +33,7 @@ from letterlock.mta.arrival import (
     take_any_sender,
     take_as_it_is,
 )
-from letterlock.mta.identifier import transaction_id
+from letterlock.mta.identifier import SessionName
 from letterlock.mta.session import ContentBudget, Patience, Session
 from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
 from letterlock.protocols.smtp.command import Sender
@@ -91,16 +91,19 @@ class Inbound:
 
     async def session(self, stream: Stream) -> None:
         """Hold one session."""
+        name = SessionName(self.clock, self.entropy)
+        follow(name.trace)
         log = self._log.bind(peer=str(stream.peer))
-        policy = InboundPolicy(self, log)
+        policy = InboundPolicy(self, name, log)
         await Session(stream, self._offer, policy, log, self._tls, self._budget, self.settings.patience).run()
 
 
 class InboundPolicy:
     """The decisions in one session."""
 
-    def __init__(self, service: Inbound, log: Log) -> None:
+    def __init__(self, service: Inbound, name: SessionName, log: Log) -> None:
         self._service = service
+        self._name = name
         self._log = log
         self._destinations: list[Destination] = []
 
@@ -134,7 +137,7 @@ class InboundPolicy:
         service = self._service
         now = service.clock.now()
         arrival = Arrival(
-            id=transaction_id(now, service.entropy),
+            id=self._name.next_transaction(),
             received_at=now,
             client=session.stream.peer,
             client_name=session.conversation.name,

@@ -6,8 +6,8 @@ The exchangers of a domain come by preference, those of equal preference in an o
 of them, only those preferred to us are left, so that mail does not go in circles. What each host's TLS must show comes
 from trust/dane. Address literals are not routed.
 
-Standards: RFC 5321 section 5.1 (MX, implicit MX, order, loops), RFC 7505 (null MX), RFC 7672 (DANE), RFC 3463 (status
-codes).
+Standards: RFC 5321 section 5.1 (MX, implicit MX, order, loops), RFC 7505 (null MX), RFC 7672 (DANE), RFC 8305
+section 4 (both families in turn), RFC 3463 (status codes).
 See also: trust/dane/plan.py (the look-ups), mta/outbound.py (what is done with a route).
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 from letterlock.formats.dns.question import Security
 from letterlock.formats.outcome import Result
@@ -108,7 +108,7 @@ def _route(domain: str, plan: Plan, hosts: tuple[Host, ...], settings: RoutingSe
             hops = []
             for host in hosts:
                 port = relay.port if relay is not None else settings.ports.get(host.name, settings.port)
-                endpoints = tuple(Endpoint(address, port) for address in host.addresses)
+                endpoints = tuple(Endpoint(address, port) for address in _alternating(host.addresses))
                 hops.append(Hop(host, endpoints, relay, plan.mx_security is Security.SECURE))
             return Route(domain, tuple(hops), mx_security=plan.mx_security)
         case Fate.DEFER:
@@ -131,6 +131,12 @@ def _in_order(hosts: tuple[Host, ...], entropy: Entropy) -> tuple[Host, ...]:
     for _, equals in groupby(sorted(hosts, key=lambda host: host.preference), key=lambda host: host.preference):
         ordered += entropy.shuffled(tuple(equals))
     return tuple(ordered)
+
+
+def _alternating(addresses: tuple[str, ...]) -> list[str]:
+    # RFC 8305 section 4: one family that does not work here must not use up all the tries.
+    kinds = ([one for one in addresses if ":" in one], [one for one in addresses if ":" not in one])
+    return [one for pair in zip_longest(*kinds) for one in pair if one is not None]
 
 
 def _named(text: str) -> Relay:

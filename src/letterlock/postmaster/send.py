@@ -38,6 +38,8 @@ _MOST_DESTINATIONS = 8
 Submit = Callable[[Envelope, bytes], Awaitable[None]]
 # Posts octets of a media type to an https URI and tells whether they were taken.
 Post = Callable[[str, bytes, str], Awaitable[bool]]
+# Returns the keys that sign now; they change in the life of a domain.
+Keys = Callable[[], tuple[dkim.SigningKey, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class AggregateSender:
         ledger: Ledger,
         resolver: Resolver,
         submit: Submit,
-        keys: tuple[dkim.SigningKey, ...],
+        keys: Keys,
         log: Log,
         post: Post | None = None,
     ) -> None:
@@ -132,15 +134,18 @@ class AggregateSender:
         # A day of mail takes longer to read than sessions should wait.
         drafts = await asyncio.to_thread(drafts_of, self._ledger, self.settings.reporter, begin, end)
         sent = {entry.transaction for entry in self._ledger.read(kind=KIND, since=now - 3 * 86_400)}
-        left = 0
-        for drafted in drafts:
-            report = drafted.report
-            is_due = due_at(report.report_id, report.end, self.settings.spread_seconds) <= now
-            if is_due and report.report_id not in sent and left < self.settings.most_reports:
-                left += await self._send(drafted, now)
-        return left
+        due = [
+            drafted
+            for drafted in drafts
+            if drafted.report.report_id not in sent
+            and due_at(drafted.report.report_id, end, self.settings.spread_seconds) <= now
+        ]
+        keys = self._keys() if due else ()
+        if not keys:
+            return 0  # a report that nobody signs would not pass DMARC itself
+        return sum([await self._send(drafted, keys, now) for drafted in due[: self.settings.most_reports]])
 
-    async def _send(self, drafted: Drafted, now: int) -> bool:
+    async def _send(self, drafted: Drafted, keys: tuple[dkim.SigningKey, ...], now: int) -> bool:
         report = drafted.report
         uris, problems, is_known = await self._destinations(drafted)
         addresses = tuple(dict.fromkeys(uri.address for uri in uris if uri.scheme == "mailto"))
@@ -150,7 +155,7 @@ class AggregateSender:
             if len(message.octets) > self.settings.most_octets:
                 problems.append(f"the report has {len(message.octets)} octets")
             else:
-                signed = dkim.sign(message.octets, self._keys, now) + message.octets
+                signed = dkim.sign(message.octets, keys, now) + message.octets
                 await self._submit(message.envelope, signed)
                 delivered += 1
         for uri in uris:

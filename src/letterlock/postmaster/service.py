@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from letterlock.errors import Unavailable
+from letterlock.errors import SettingsFault, Unavailable
 from letterlock.formats.envelope import Envelope
 from letterlock.formats.imf.header import Header
 from letterlock.host.clock import Clock
@@ -25,7 +25,8 @@ from letterlock.postmaster import failures
 from letterlock.postmaster.failures import FailureLimits, FailureSettings
 from letterlock.postmaster.receive import receive
 from letterlock.postmaster.report_store import ReportStore
-from letterlock.postmaster.send import AggregateSender, SendSettings
+from letterlock.postmaster.send import AggregateSender, Keys, SendSettings
+from letterlock.postmaster.tls_reports import TlsReportSender
 from letterlock.store.interface import FlagChange, Refused, Store, Transaction
 from letterlock.trust import dkim
 from letterlock.trust.authenticate import Client, Findings
@@ -47,6 +48,7 @@ class PostmasterSettings:
 
     send: SendSettings
     sends_aggregate: bool = True
+    sends_tls: bool = True
     failures: FailureSettings | None = None
     account: str = ""
     ledger_days: int = 90
@@ -63,7 +65,7 @@ class Postmaster:
         ledger: Ledger,
         resolver: Resolver,
         reports: ReportStore,
-        keys: tuple[dkim.SigningKey, ...],
+        keys: Keys,
         clock: Clock,
         log: Log,
     ) -> None:
@@ -78,6 +80,15 @@ class Postmaster:
         self._sender = AggregateSender(
             settings.send, ledger=ledger, resolver=resolver, submit=self.submit, keys=keys, log=log
         )
+        self._tls_sender = TlsReportSender(
+            settings.send.reporter,
+            ledger=ledger,
+            resolver=resolver,
+            submit=self.submit,
+            keys=keys,
+            log=log,
+            spread_seconds=settings.send.spread_seconds,
+        )
         self._limits = FailureLimits(settings.failures) if settings.failures and settings.failures.is_on else None
         self._reporting: set[asyncio.Task[None]] = set()
         self._forgotten_on = 0
@@ -91,12 +102,14 @@ class Postmaster:
     async def turn(self) -> None:
         """Do what is due now."""
         try:
-            if self._settings.sends_aggregate and self._keys:
+            if self._settings.sends_aggregate:
                 await self._sender.run(int(self._clock.now()))
+            if self._settings.sends_tls:
+                await self._tls_sender.run(int(self._clock.now()))
             if self._settings.account:
                 await self.read_mailbox(self._settings.account)
             await self._forget()
-        except (Unavailable, Refused) as problem:
+        except (Unavailable, Refused, SettingsFault) as problem:
             self._log.warning("postmaster", problem=str(problem))
 
     async def _forget(self) -> None:
@@ -175,6 +188,6 @@ class Postmaster:
             now=now,
         )
         try:
-            await self.submit(envelope, dkim.sign(octets, self._keys, now) + octets)
-        except Unavailable as problem:
+            await self.submit(envelope, dkim.sign(octets, self._keys(), now) + octets)
+        except (Unavailable, SettingsFault) as problem:
             self._log.warning("failure report not sent", problem=str(problem))

@@ -35,11 +35,12 @@ from letterlock.store.reclaim import (
     sealed_segments,
 )
 from letterlock.store.recover import Recovered, read_mailbox, read_rows
+from letterlock.store.vanished import forget_oldest
 
 T = TypeVar("T")
 
 _MAINTENANCE_SECONDS = 300.0
-_LOOK_SECONDS = 0.1  # between looks at the room on the disk; far less than the reserve is written meanwhile
+_LOOK_SECONDS = 0.1  # between looks at the room on the disk, unless much is written meanwhile
 _MOST_BATCHES_WAITING = 2000
 _MOST_IDLE_MESSAGES = 500_000
 _MOST_IDLE_MAILBOXES = 200
@@ -90,6 +91,7 @@ class Core:
         self._queue_news.set()
         self._loads: dict[int, asyncio.Task[LiveMailbox]] = {}
         self._looked = float("-inf")  # when the disk was last seen to have room
+        self._unlooked = 0  # octets taken on since
         self._closed = False
         self._maintenance = asyncio.create_task(self._maintain(), name="store maintenance")
 
@@ -126,7 +128,7 @@ class Core:
         if self._closed:
             raise Unavailable("the store is closed")
         if not frees:
-            self._demand_room()
+            self._demand_room(sum(map(len, octets)))
         if self._indexer.waiting > _MOST_BATCHES_WAITING:
             await self._ask(lambda _: None)
         pinned = [Handle(await self._load(mailbox)) for mailbox in mailboxes]
@@ -134,16 +136,17 @@ class Core:
         self._committer.submit(pack(entry), octets, _Pending(entry, future, pinned))
         return await future
 
-    def _demand_room(self) -> None:
+    def _demand_room(self, octets: int) -> None:
         if self._indexer.trouble:
             raise Unavailable(self._indexer.trouble.problem, full=self._indexer.trouble.full)
         now = time.monotonic()
-        if now - self._looked < _LOOK_SECONDS:
+        self._unlooked += octets
+        if now - self._looked < _LOOK_SECONDS and self._unlooked < self._settings.reserve_octets // 8:
             return  # a look a message would cost more than the rest: the call gives up the interpreter to the writers
         disk = os.statvfs(self._settings.folder)
         if disk.f_bavail * disk.f_frsize < self._settings.reserve_octets or (disk.f_files and not disk.f_favail):
             raise Unavailable("the disk is nearly full", full=True)
-        self._looked = now
+        self._looked, self._unlooked = now, octets
 
     def _visible(self, tickets: list[Ticket], failure: Unavailable | None) -> None:
         """Apply a group that is durable, or fail it."""
@@ -246,11 +249,12 @@ class Core:
         return removed
 
     async def _maintain(self) -> None:
-        """Reclaim now and then."""
+        """Reclaim now and then, and forget what is too old to be asked for."""
         while True:
             await asyncio.sleep(_MAINTENANCE_SECONDS)
             with suppress(Unavailable):
                 await self.reclaim()
+                await self._ask(forget_oldest)
 
     # mailboxes in memory
 

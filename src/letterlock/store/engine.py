@@ -56,7 +56,8 @@ from letterlock.store.interface import (
 )
 from letterlock.store.live import Handle
 from letterlock.store.recover import Recovered, recover
-from letterlock.store.snapshot import UidRanges, join_ranges
+from letterlock.store.snapshot import UidRanges
+from letterlock.store.vanished import vanished
 
 _CHOSEN_AN_ENTRY = 5000
 
@@ -216,16 +217,8 @@ class LogStore(Core):
 
     async def vanished(self, mailbox: int, since_modseq: int) -> UidRanges:
         """Return the UIDs expunged since."""
-        self._directory.number(mailbox)
-
-        def question(connection: apsw.Connection) -> UidRanges:
-            rows = connection.execute(
-                "SELECT first, last FROM vanished WHERE mailbox = ? AND modseq > ? ORDER BY first",
-                (mailbox, since_modseq),
-            )
-            return join_ranges([(int(first), int(last)) for first, last in rows])
-
-        return await self._ask(question)
+        uid_next = self._directory.number(mailbox).uid_next
+        return await self._ask(lambda connection: vanished(connection, mailbox, since_modseq, uid_next))
 
     # contents
 

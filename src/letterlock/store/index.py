@@ -36,7 +36,7 @@ INDEX_NAME = "index.sqlite"
 BACKUP_NAME = "index.copy"
 SUSPECT_NAME = "index.suspect"
 
-_VERSION = 1
+_VERSION = 2
 _MOST_BATCHES = 200
 _CHECKPOINT_PAGES = 2000  # 8 MB of write-ahead log
 _RETRY_SECONDS = 1.0
@@ -62,6 +62,7 @@ CREATE TABLE messages (
 CREATE TABLE vanished (
     mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     PRIMARY KEY (mailbox, modseq, first)) WITHOUT ROWID;
+CREATE TABLE vanished_floors (mailbox INTEGER PRIMARY KEY, modseq INTEGER NOT NULL);
 CREATE TABLE subscriptions (account TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (account, name)) WITHOUT ROWID;
 CREATE TABLE transactions (sequence INTEGER NOT NULL, id TEXT NOT NULL, placed TEXT NOT NULL);
 CREATE INDEX transactions_in_order ON transactions (sequence);

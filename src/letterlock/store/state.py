@@ -338,6 +338,7 @@ class State:
         self.batch.add(_RELEASE_RANGE, mailbox.id, 1, _HIGHEST_UID)
         self.batch.add("DELETE FROM messages WHERE mailbox = ?", mailbox.id)
         self.batch.add("DELETE FROM vanished WHERE mailbox = ?", mailbox.id)
+        self.batch.add("DELETE FROM vanished_floors WHERE mailbox = ?", mailbox.id)
 
     def _rename(self, entry: MailboxRenamed) -> None:
         mailbox = self.directory.get(entry.account, entry.name)

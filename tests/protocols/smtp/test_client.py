@@ -133,6 +133,7 @@ def test_extensions_are_used_only_where_offered() -> None:
         ({}, b"a\0b", "5.6.0"),
         ({}, b"\xff", "5.6.3"),
         ({"reverse_path": Address("grå", "x.test")}, b"", "5.6.7"),
+        ({"smtputf8": True, "body": Body.EIGHT_BIT}, "Subject: grå\r\n\r\n".encode(), "5.6.9"),
     ],
 )
 def test_what_cannot_be_sent_is_not_begun(change: dict[str, object], content: bytes, status: str) -> None:

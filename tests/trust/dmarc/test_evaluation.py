@@ -197,6 +197,15 @@ def test_several_authors_take_the_worst(dns: Dns) -> None:
         (b"From: a@rosewood.test, b@ROSEWOOD.test\r\n", ("rosewood.test",)),
         ("From: a@r\u00f6se.test\r\n".encode(), ("xn--rse-sna.test",)),
         (b"From: a@rose-.test\r\n", None),
+        (b"From: <a@rosewood.test> <b@evil.test>\r\n", ("rosewood.test", "evil.test")),
+        (b"From: <b@evil.test> a@rosewood.test\r\n", ("evil.test", "rosewood.test")),
+        (b"From: a@rosewood.test <b@evil.test>\r\n", ("evil.test", "rosewood.test")),
+        (b"From: a@rosewood.test@evil.test\r\n", ("evil.test", "rosewood.test")),
+        (b"From: a@rosewood.test;b@evil.test\r\n", ("evil.test", "rosewood.test")),
+        (b"From: a@rosewood.test (c) b@evil.test\r\n", ("evil.test", "rosewood.test")),
+        (b'From: "a@rosewood.test" <b@evil.test>\r\n', ("evil.test",)),
+        (b"From: (a@rosewood.test) b@evil.test\r\n", ("evil.test",)),
+        (b"From: a@1.test,a@2.test,a@3.test,a@4.test,a@5.test,a@6.test\r\n", None),
         (b"From: a@rosewood.test\r\nFrom: b@evil.test\r\n", None),
         (b"From: undisclosed:;\r\n", None),
         (b"From: a@rosewood\x00.test\r\n", None),
@@ -205,6 +214,7 @@ def test_several_authors_take_the_worst(dns: Dns) -> None:
         (b"From: nobody\r\n", None),
         (b"From:\r\n", None),
         (b"Subject: x\r\n", None),
+        (b"From: " + b"x@y.test," * 50_000 + b"\r\n", None),
     ],
 )
 def test_who_the_author_is(header: bytes, expected: tuple[str, ...] | None) -> None:

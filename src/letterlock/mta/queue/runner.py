@@ -25,8 +25,9 @@ from letterlock.errors import Unavailable
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
-from letterlock.host.logs import Log
+from letterlock.host.logs import Log, follow
 from letterlock.mda.deliver import DeliveryAgent
+from letterlock.mta.identifier import trace_of
 from letterlock.mta.queue.conclude import conclude
 from letterlock.mta.queue.local import LocalDelivery
 from letterlock.mta.queue.reports import Reporter
@@ -246,6 +247,7 @@ class Runner:
 
     async def _run_errand(self, lane: _Lane, errand: Errand) -> None:
         entry = errand.entry
+        follow(trace_of(entry.queue_id))
         now = self._clock.now()
         if not entry.route and self._agent.is_ours(errand.destination):
             await self._deliver(entry)

@@ -252,6 +252,9 @@ class ClientConversation:
             return reply(554, "5.6.0", f"The message contains {problem} and cannot be sent")
         if needs_smtputf8(envelope) and "SMTPUTF8" not in offer:
             return reply(553, "5.6.7", "An address is not ASCII, and the next host does not take SMTPUTF8")
+        if envelope.smtputf8 and "SMTPUTF8" not in offer and not content.partition(b"\r\n\r\n")[0].isascii():
+            # RFC 6531 section 3.1: its header is not for hosts that do not know of it.
+            return reply(554, "5.6.9", "The header of the message is UTF-8, and the next host does not take SMTPUTF8")
         if envelope.body is not Body.BINARY and "8BITMIME" not in offer and not content.isascii():
             # RFC 6152 section 3: it is not sent as it is, and what is signed is not converted.
             return reply(554, "5.6.3", "The message has 8-bit content, and the next host does not take 8BITMIME")

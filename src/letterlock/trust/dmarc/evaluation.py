@@ -4,16 +4,19 @@
 
 Standards: RFC 9989 section 5.3 (the receiver's steps), section 4.10 (tree walk), section 4.4 (alignment), section 11.5
 (several author domains).
-Limits: `MOST_AUTHORS` author domains; ten identifiers of DKIM.
+Limits: a From of `_LONGEST_FROM` octets, `MOST_AUTHORS` author domains; ten identifiers of DKIM.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from letterlock.errors import Malformed
 from letterlock.formats import domain as domains
+from letterlock.formats.defect import Kind
 from letterlock.formats.dns.question import Outcome, Question
+from letterlock.formats.grammar import Sort, tokens
 from letterlock.formats.imf.addresses import parse_addresses
 from letterlock.formats.imf.header import Header
 from letterlock.trust.ask import Decision, ask
@@ -22,20 +25,25 @@ from letterlock.trust.dmarc.tree_walk import Walk, walk_all
 from letterlock.trust.dmarc.verdict import Identifier, Override, OverrideType, Result, Verdict
 
 MOST_AUTHORS = 5
+_LONGEST_FROM = 8000
+_BEHIND_AT = re.compile(r"@[ \t]*([^\s@<>,;:()\"\[\]]+)")
 _MOST_IDENTIFIERS = 10
 
 
 def author_domains(header: Header) -> tuple[str, ...]:
     """Return the domains in From, each once, as A-labels (RFC 9989 section 5.3.1).
 
-    Raises Malformed where there is no From, more than one, an author without a usable domain, or octets in it that no
-    field may hold.
+    Where the list of authors is not what the grammar allows, every domain that stands behind an @ counts, because a
+    reader may show any of them (RFC 9989 section 11.5). Raises Malformed where there is no From, more than one, an author
+    without a usable domain, more than `MOST_AUTHORS`, or octets in it that no field may hold.
     """
     fields = header.get_all("From")
     if len(fields) != 1:
         problem = f"{len(fields)} From fields" if fields else "no From field"
         raise Malformed(f"the message has {problem}; it must have one", clause="RFC 5322 section 3.6.2")
     value = fields[0].unfolded
+    if len(value) > _LONGEST_FROM:
+        raise Malformed(f"From has {len(value)} octets", clause="RFC 9989 section 11.5")
     if any(octet < 32 and octet != 9 for octet in value) or b"\x7f" in value:
         raise Malformed("a control character in From", clause="RFC 5322 section 3.2.3")
     listed = parse_addresses(fields[0].text)
@@ -48,9 +56,30 @@ def author_domains(header: Header) -> tuple[str, ...]:
         try:
             found.append(domains.to_ascii(mailbox.domain, underscores=True))
         except Malformed as error:
-            problem = f"{mailbox.address!r} in From has no usable domain: {error.problem}"
+            problem = f"{mailbox.address[:80]!r} in From has no usable domain: {error.problem}"
             raise Malformed(problem, clause="RFC 9989 section 5.3.1") from None
-    return tuple(dict.fromkeys(found))
+    if any(defect.kind is Kind.BAD_ADDRESS for defect in listed.defects):
+        found += _written_domains(fields[0].text)
+    authors = tuple(dict.fromkeys(found))
+    if len(authors) > MOST_AUTHORS:
+        raise Malformed(f"From names {len(authors)} domains", clause="RFC 9989 section 11.5")
+    return authors
+
+
+def _written_domains(text: str) -> list[str]:
+    """Return every domain name that stands behind an @ outside quoted strings and comments."""
+    plain = "".join(
+        f" {token.text}" if token.spaced else token.text
+        for token in tokens(text, [])
+        if token.sort not in (Sort.QUOTED, Sort.COMMENT)
+    )
+    found = []
+    for match in _BEHIND_AT.finditer(plain):
+        try:
+            found.append(domains.to_ascii(match[1].strip("."), underscores=True))
+        except Malformed:
+            continue
+    return found
 
 
 def judge(

@@ -1,0 +1,125 @@
+"""Certificates that are renewed, and two algorithms served together, seen by clients that connect."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import shutil
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.conftest import self_signed
+
+from letterlock.admd.watch import keep_certificates_current
+from letterlock.host import logs
+from letterlock.host.listen import Listener, bind
+from letterlock.host.logs import Log
+from letterlock.host.stream import Stream
+from letterlock.host.tls import KeyPair, ServerTls
+
+
+def rsa_pair(folder: Path) -> KeyPair:
+    """A self-signed RSA certificate."""
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "rsa.test")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    certificate = (
+        builder.serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=9))
+        .sign(key, hashes.SHA256())
+    )
+    pair = KeyPair(folder / "rsa.pem", folder / "rsa.key")
+    pair.chain.write_bytes(certificate.public_bytes(Encoding.PEM))
+    pair.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return pair
+
+
+@contextlib.asynccontextmanager
+async def served(tls: ServerTls) -> AsyncIterator[int]:
+    """Serve TLS; yield the port."""
+
+    async def session(stream: Stream) -> None:
+        stream.expect_within(5)
+        await stream.read()
+
+    listener = Listener(session, log=Log("test"), tls=tls)
+    await listener.start([bind("127.0.0.1", 0)])
+    try:
+        yield listener.endpoints[0].port
+    finally:
+        await listener.stop(grace_seconds=1)
+
+
+async def shown(port: int, ciphers: str = "") -> bytes:
+    """The certificate a client is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if ciphers:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(ciphers)
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    connection = writer.get_extra_info("ssl_object")
+    certificate: bytes = connection.getpeercert(binary_form=True)
+    writer.close()
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        await writer.wait_closed()
+    return certificate
+
+
+def der(pair: KeyPair) -> bytes:
+    """The certificate in a file."""
+    return ssl.PEM_cert_to_DER_cert(pair.chain.read_text())
+
+
+async def test_each_client_gets_a_certificate_it_can_verify(tmp_path: Path) -> None:
+    """ECDSA and RSA side by side."""
+    ecdsa, other = self_signed(tmp_path, "ecdsa.test"), rsa_pair(tmp_path)
+    async with served(ServerTls([ecdsa, other])) as port:
+        assert await shown(port, "ECDHE-ECDSA-AES128-GCM-SHA256") == der(ecdsa)
+        assert await shown(port, "ECDHE-RSA-AES128-GCM-SHA256") == der(other)
+
+
+async def test_renewed_files_are_taken_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A certificate without its key changes nothing; with it, the next client sees it, and old sessions stand."""
+    seen: asyncio.Queue[str] = asyncio.Queue()
+    before = logs.send_to(seen.put_nowait)
+    pair = self_signed(tmp_path, "mail.test")
+    first = der(pair)
+    new = tmp_path / "new"
+    new.mkdir()
+    renewed = self_signed(new, "mail.test")
+    tls = ServerTls([pair])
+    keeping = asyncio.create_task(
+        keep_certificates_current(tls, (pair.chain, pair.key), Log("admd"), look_seconds=0.01)
+    )
+    try:
+        async with served(tls) as port:
+            _, old = await asyncio.open_connection("127.0.0.1", port, ssl=_any())
+            shutil.move(renewed.chain, pair.chain)
+            assert "not reloaded" in await asyncio.wait_for(seen.get(), 5)
+            assert await shown(port) == first
+            shutil.move(renewed.key, pair.key)
+            assert '"certificates reloaded"' in await asyncio.wait_for(seen.get(), 5)
+            assert await shown(port) == der(pair) != first
+            assert not old.is_closing()
+            old.close()
+    finally:
+        keeping.cancel()
+        logs.send_to(before)
+
+
+def _any() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
