@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import smtplib
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -234,6 +235,29 @@ async def test_commands_injected_before_tls_are_not_obeyed_after_it(key_pair: Ke
         stream.write(b"RCPT TO:<ada@rosewood.test>\r\nQUIT\r\n")
         assert codes(await everything(stream)) == ["503", "221"]
         await stream.close()
+
+
+async def test_an_old_client_gets_an_old_suite_and_not_plain_text(key_pair: KeyPair) -> None:
+    """On the border a CBC suite is better than none (RFC 7435); TLS 1.1 is not spoken at all (RFC 8996)."""
+
+    def context(ciphers: str, version: ssl.TLSVersion) -> ssl.SSLContext:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+        made.set_ciphers(ciphers)
+        made.minimum_version = made.maximum_version = version
+        return made
+
+    async with inbound(tls=ServerTls([key_pair])) as (endpoint, _, _):
+        client = await SmtpClient.open(endpoint, name="old.test")
+        await client.greet()
+        await client.hello()
+        state = await client.start_tls(context("ECDHE-ECDSA-AES128-SHA", ssl.TLSVersion.TLSv1_2), server_name="x")
+        assert state.cipher == "ECDHE-ECDSA-AES128-SHA"
+        await client.hello()
+        await client.quit()
+    strict = ServerTls([key_pair]).context
+    assert all("Mac=AEAD" in cipher["description"] for cipher in strict.get_ciphers())
+    assert strict.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 async def test_a_loop_is_ended() -> None:

@@ -11,7 +11,7 @@ session. Where connections begin with TLS, we accept them ourselves: event loops
 it, and a handshake read as plain text never ends. Stopping closes the sockets, lets idle sessions take leave at once and
 busy ones finish, and cancels what is still there after the grace.
 
-Limits: connections in all and per network (an IPv4 address, an IPv6 /64 by default).
+Limits: connections in all and per network (an IPv4 /24, an IPv6 /64 by default).
 See also: host/stream.py, host/drive_sessions.py.
 """
 
@@ -48,7 +48,7 @@ class ConnectionLimits:
 
     total: int = 4000
     per_network: int = 200
-    ipv4_prefix: int = 32
+    ipv4_prefix: int = 24
     ipv6_prefix: int = 64
 
     def network(self, host: str) -> str:

@@ -25,7 +25,7 @@ from letterlock.errors import SettingsFault
 
 # Forward secrecy and authenticated encryption (RFC 9325 section 4.2); the TLS 1.3 suites are OpenSSL's own.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
-# A client that would otherwise fall back to plain text may also take CBC with forward secrecy, and RSA key transport.
+# Where the other choice is plain text: CBC with forward secrecy, and RSA key transport, too (RFC 7435 section 3).
 _OPPORTUNISTIC_CIPHERS = _CIPHERS + ":ECDHE+AES:DHE+AES:RSA+AES"
 
 
@@ -66,7 +66,8 @@ class ServerTls:
     """A server's TLS: the current context, renewed by `reload` when certificates were renewed.
 
     `client_roots` (PEM files), if any, let clients show a certificate of these authorities (SASL EXTERNAL); none is
-    demanded. `applications` are ALPN names, the first preferred.
+    demanded. `applications` are ALPN names, the first preferred. `opportunistic_context` also knows older suites, for where
+    the other choice is plain text.
     """
 
     def __init__(
@@ -75,19 +76,23 @@ class ServerTls:
         self._pairs = tuple(pairs)
         self._client_roots = tuple(client_roots)
         self._applications = tuple(applications)
-        self.context = self._load()
+        self._take_up()
 
     def reload(self) -> None:
         """Read the files again. Sessions that stand keep what they have; a file that is wrong changes nothing.
 
         Raises SettingsFault.
         """
-        self.context = self._load()
+        self._take_up()
 
-    def _load(self) -> ssl.SSLContext:
+    def _take_up(self) -> None:
+        context, opportunistic = self._load(_CIPHERS), self._load(_OPPORTUNISTIC_CIPHERS)
+        self.context, self.opportunistic_context = context, opportunistic
+
+    def _load(self, ciphers: str) -> ssl.SSLContext:
         context = _Context(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(_CIPHERS)
+        context.set_ciphers(ciphers)
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
         end_points = []
         for pair in self._pairs:

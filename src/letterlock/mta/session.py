@@ -197,7 +197,9 @@ class Session:
         if output := self.conversation.take_output():
             await self.stream.send(output)
         self.stream.expect_within(self.patience.command_seconds)
-        await self.stream.start_tls(self.tls.context, announcement=event.announcement)
+        # Who may also speak without TLS is better off with an old suite than with none.
+        context = self.tls.context if self.settings.demands_tls else self.tls.opportunistic_context
+        await self.stream.start_tls(context, announcement=event.announcement)
         self.stream.expect_within(self.patience.command_seconds)
         self.conversation.tls_begun()
 
