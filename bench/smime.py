@@ -25,11 +25,11 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from letterlock.cli.smime_files import pem
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import content
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
+from letterlock.formats.x509 import pem
 from letterlock.formats.x509.name import Name
 from letterlock.trust.pkix import issue
 from letterlock.trust.primitives import key_pairs
@@ -146,8 +146,8 @@ def _beside_the_program(world: _World) -> None:
         octets = os.urandom(10_000)
         (folder / "data").write_bytes(octets)
         (folder / "key").write_bytes(key_pairs.dump(world.key, None))
-        (folder / "cert").write_bytes(pem("CERTIFICATE", world.certificate.octets))
-        (folder / "ca").write_bytes(pem("CERTIFICATE", world.authority.certificate.octets))
+        (folder / "cert").write_bytes(pem.encode("CERTIFICATE", world.certificate.octets))
+        (folder / "ca").write_bytes(pem.encode("CERTIFICATE", world.authority.certificate.octets))
         signed, sealed = signing.sign(octets, (world.signer,), NOW), sealing.encrypt(octets, world.to)
         (folder / "signed").write_bytes(signed)
         (folder / "sealed").write_bytes(sealed)

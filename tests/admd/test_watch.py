@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import json
 import shutil
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.conftest import self_signed
 
-from letterlock.admd.watch import keep_certificates_current
+from letterlock.admd.watch import Watched, keep_certificates_current
 from letterlock.host import logs
+from letterlock.host.clock import SetClock, SystemClock
+from letterlock.host.ledger import Ledger
 from letterlock.host.listen import Listener, bind
 from letterlock.host.logs import Log
 from letterlock.host.stream import Stream
 from letterlock.host.tls import KeyPair, ServerTls
+from letterlock.store.core import StoreSettings
+from letterlock.store.engine import open_store
 
 
 def rsa_pair(folder: Path) -> KeyPair:
@@ -123,3 +129,47 @@ def _any() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> AsyncIterator[tuple[Watched, KeyPair]]:
+    """A store, a ledger and a queue that runs, with a certificate of 30 days."""
+    pair = self_signed(tmp_path, "mail.test")
+    clock = SystemClock()
+    store = await open_store(StoreSettings(tmp_path / "store"), clock=clock)
+    ledger = Ledger.open(tmp_path / "ledger.sqlite")
+    queue = asyncio.create_task(asyncio.Event().wait())
+    yield (
+        Watched(store, ledger, {}, queue, (pair.chain,), tmp_path, clock, clock.now()),  # type: ignore[arg-type]
+        pair,
+    )
+    queue.cancel()
+    ledger.close()
+    await store.close()
+
+
+async def health(watched: Watched) -> tuple[int, dict[str, str]]:
+    """The status and the checks that are not well."""
+    page = await watched.pages()._pages["/health"]()
+    return page.status, {name: said for name, said in json.loads(page.body)["checks"].items() if said}
+
+
+async def test_health_says_what_is_not_well(watched: tuple[Watched, KeyPair], tmp_path: Path) -> None:
+    """All well; a certificate that is gone; a queue that stopped: 503 for what keeps mail from moving."""
+    looked_at, pair = watched
+    assert await health(looked_at) == (200, {})
+    soon = replace(looked_at, clock=SetClock(looked_at.clock.now() + 20 * 86_400))
+    status, said = await health(soon)
+    assert (status, list(said)) == (200, ["certificate"])
+    assert "ends in 10.0 days" in said["certificate"] or "ends in 9.9 days" in said["certificate"]
+    late = replace(looked_at, clock=SetClock(looked_at.clock.now() + 31 * 86_400))
+    assert (await health(late))[0] == 503
+    pair.chain.unlink()
+    assert (await health(looked_at))[0] == 503
+    self_signed(tmp_path, "mail.test")
+    assert (await health(looked_at))[0] == 200
+    looked_at.transferring.cancel()
+    await asyncio.gather(looked_at.transferring, return_exceptions=True)
+    status, said = await health(looked_at)
+    assert (status, list(said)) == (503, ["queue"])
+    assert b"letterlock_well 0\n" in (await looked_at.pages()._pages["/metrics"]()).body

@@ -67,6 +67,9 @@ def test_a_host_that_would_take_the_mail(tmp_path: Path, key_pair: KeyPair) -> N
     assert result.exit_code == 0, result.output
     steps = json.loads(result.stdout)
     assert [step["what"] for step in steps] == [
+        "MX",
+        "AAAA",
+        "A",
         "route",
         "MTA-STS",
         "DANE",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from letterlock.cli.root import letterlock
+from letterlock.formats.x509 import pem
 
 MESSAGE = b"From: Ada <ada@rosewood.test>\nTo: bob@rosewood.test\nSubject: Plans\n\nTonight.\n"
 
@@ -144,6 +147,41 @@ def test_a_label_decides_who_reads(folder: Path) -> None:
     _run("smime", "verify", labelled, *_anchor(folder))
     _run("smime", "label", labelled, "--policies", policies, "--reader", "bob@rosewood.test")
     _run("smime", "label", labelled, "--policies", policies, "--reader", "eve@rosewood.test", code=1)
+
+
+def test_a_list_is_expanded(folder: Path) -> None:
+    """Encrypted to the list, opened by a member; a message that came through it before is refused."""
+    sealed, out = folder / "to-list.eml", folder / "expanded"
+    _run("smime", "encrypt", folder / "message.eml", "--to", folder / "ada.pem", "--out", sealed)
+    arguments = ("--address", "list@rosewood.test", *_who(folder, "ada"), "--member", folder / "bob.pem")
+    done = json.loads(_run("smime", "expand-list", sealed, *arguments, "--out-folder", out, "--json").output)
+    assert (out / done["file"]).with_suffix(".to").read_text() == "bob@rosewood.test\n"
+    layers = json.loads(_run("smime", "inspect", out / done["file"], "--key", folder / "bob.key", "--password-file",
+                             folder / "pw", "--json").output)["layers"]  # fmt: skip
+    assert len(layers) == 2
+    again = _run("smime", "expand-list", out / done["file"], *arguments, "--out-folder", out, "--json", code=1)
+    assert json.loads(again.output)["expanded"] is False
+
+
+def test_enrolment_by_mail(folder: Path) -> None:
+    """`ca mail` answers a request with a challenge to the address, and its answer with the certificate."""
+    out = folder / "letters"
+    arguments = ("--address", "ca@rosewood.test", "--folder", folder / "ca", "--password-file", folder / "pw",
+                 "--out-folder", out, "--json")  # fmt: skip
+    request = base64.encodebytes(pem.decode((folder / "bob.p10").read_bytes(), b"CERTIFICATE REQUEST")[0])
+    asked, confirmed = folder / "asked.eml", folder / "confirmed.eml"
+    asked.write_bytes(
+        b"From: bob@rosewood.test\nTo: ca@rosewood.test\nMIME-Version: 1.0\nContent-Type: application/pkcs10\n"
+        b"Content-Transfer-Encoding: base64\n\n" + request
+    )
+    (challenge,) = json.loads(_run("ca", "mail", asked, *arguments).output)
+    token = re.search(rb"[0-9a-f]{40}", (out / challenge["file"]).read_bytes())
+    assert token is not None
+    confirmed.write_bytes(b"From: bob@rosewood.test\nSubject: Re: yes\n\n> " + token[0] + b"\n")
+    (letter,) = json.loads(_run("ca", "mail", confirmed, *arguments).output)
+    brought = json.loads(_run("smime", "certs", out / letter["file"], "--json").output)
+    assert ["bob@rosewood.test"] in [each["addresses"] for each in brought]
+    assert json.loads(_run("ca", "mail", confirmed, *arguments).output) == []
 
 
 def test_large_files_go_in_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ Needs root, to mount a small tmpfs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,13 +98,19 @@ async def test_a_full_disk_defers_and_room_heals(small_disk: Path, reserve: int)
 
 
 async def test_after_a_crash_on_a_full_disk_all_that_was_acknowledged_is_there(small_disk: Path) -> None:
-    store = await opened(small_disk, 0)
+    store = await opened(small_disk, 24 << 20)
     acknowledged = await fill(store, "first")
     await store.close()
     for path in (small_disk / "store").glob("index.sqlite*"):  # as if the index had got nothing
         path.unlink()
-    store = await opened(small_disk, 0)
+    with contextlib.suppress(OSError), (small_disk / "others").open("wb") as file:  # somebody fills the rest
+        while True:
+            file.write(bytes(1 << 16))
+    store = await opened(small_disk, 24 << 20)
+    assert "full" in store.report.strange[0]
     assert sorted(await stored(store)) == sorted(acknowledged)
+    with pytest.raises(Unavailable):
+        await store.commit(Transaction("more", NOW, (b"x",), (Delivery(ANNA),)))
     await store.close()
 
 

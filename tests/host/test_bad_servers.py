@@ -77,7 +77,7 @@ def _answer(query: Message, *records: Record, rcode: int = 0, flags: int = messa
     return messages.write(replace(messages.response(query, rcode, flags), answer=records))
 
 
-async def _ask(*servers: Server, seconds: float = 0.2) -> Answer:
+async def _ask(*servers: Server, seconds: float = 0.5) -> Answer:
     exchange = Exchange()
     upstream = Upstream(servers, exchange, query_seconds=seconds, total_seconds=3 * seconds)
     answer = await ForwardingResolver(upstream).ask(QUESTION)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import smtplib
+import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -84,3 +86,26 @@ def test_the_lab_sends_to_postfix(lab: Lab, maildir: Path) -> None:
                 return
         time.sleep(0.1)
     raise AssertionError("nothing came to the maildir")
+
+
+def test_a_delivery_is_tried(lab: Lab, maildir: Path) -> None:
+    """`letterlock delivery test` as rosewood's server: to a member by DANE, to Postfix, and to nobody, who is refused."""
+    for address, code, words in (
+        (
+            lab.sites[1].people[0].address,
+            0,
+            ("_2525._tcp.mail.harbor.test: 3 1 1", "accepted under dane", "TLSv1.3", "250 2.1.5"),
+        ),
+        ("anybody@quarry.test", 0, ("STARTTLS is not offered", "250 2.1.5")),
+        ("nobody@harbor.test", 1, ("550 5.1.1",)),
+        ("anybody@absent.test", 1, ("5.1.2",)),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "letterlock", "delivery", "test", address, "--config", str(lab.sites[0].settings)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert [word for word in words if word not in done.stdout] == [], done.stdout

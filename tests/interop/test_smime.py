@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.cli.smime_files import pem
 from letterlock.formats.asn1 import oids
 from letterlock.formats.imf.header import read_header
+from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import Name
 from letterlock.trust.pkix import issue
@@ -75,7 +75,7 @@ class World:
         self.folder = folder
         self.authority = issue.found(key_pairs.generate("rsa2048"), Name.make(O="Rosewood", CN="CA"), NOW, 3650, 1)
         self.anchor_file = folder / "ca.pem"
-        self.anchor_file.write_bytes(pem("CERTIFICATE", self.authority.certificate.octets))
+        self.anchor_file.write_bytes(pem.encode("CERTIFICATE", self.authority.certificate.octets))
         self._people: dict[str, Person] = {}
 
     def person(self, kind: str) -> Person:
@@ -89,7 +89,7 @@ class World:
             key_file, certificate_file = self.folder / f"{kind}.key", self.folder / f"{kind}.pem"
             if not isinstance(key.key, key_pairs.DhKey):
                 key_file.write_bytes(key_pairs.dump(key, None))
-            certificate_file.write_bytes(pem("CERTIFICATE", certificate.octets))
+            certificate_file.write_bytes(pem.encode("CERTIFICATE", certificate.octets))
             self._people[kind] = Person(key, certificate, key_file, certificate_file, address)
         return self._people[kind]
 

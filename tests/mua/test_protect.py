@@ -103,4 +103,4 @@ def test_signatures_are_logged_when_switched_on(stores: dict[str, KeyStore]) -> 
     (one,) = stores["ada"].logged(message_id=sent.message_id)
     (other,) = stores["bob"].logged(address="ada@rosewood.test")
     assert (one.sent, other.sent, one.cms) == (True, False, other.cms)
-    assert "signed all of this message" in other.verdict
+    assert "signed all of this message, its header included" in other.verdict

@@ -24,6 +24,7 @@ from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
+from letterlock.admd.smime import smime_anchors
 from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
 from letterlock.host.backoff import Backoff
@@ -183,6 +184,7 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         settings.host_name,
         junk_mailbox=settings.assess.junk_mailbox,
         honours_reject=settings.assess.honour_reject,
+        smime_anchors=smime_anchors(settings),
         spf_fail=Policy(settings.assess.spf_fail),
         trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
         trusted_sealers=tuple(settings.assess.trusted_sealers),
@@ -233,6 +235,7 @@ def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExi
         keys=lambda: load_keys(settings, settings.domain),
         clock=clock,
         log=Log("postmaster"),
+        post=outward.poster(settings, parts.resolver.resolver, Log("postmaster")),
     )
     parts.assessor.observe = postmaster.observe
     stack.push_async_callback(_end, asyncio.create_task(postmaster.run()))

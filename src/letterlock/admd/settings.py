@@ -182,6 +182,9 @@ class Assess(Section):
 
     honour_reject: bool = Field(True, description="Refuse mail that fails DMARC where its domain asks for it.")
     junk_mailbox: str = Field("Junk", description="Where mail goes that its domain asks to be quarantined.")
+    smime_anchors: Path | None = Field(
+        None, description="PEM file of authorities with which S/MIME signatures of mail from outside are judged."
+    )
     spf_fail: Literal["none", "quarantine", "reject"] = Field(
         "quarantine", description="What happens to mail that fails SPF where its author's domain has no DMARC record."
     )

@@ -7,12 +7,14 @@ from pathlib import Path
 import click
 
 from letterlock.cli import smime_files as files
-from letterlock.cli.output import answer, json_option, table
+from letterlock.cli.output import answer, json_option, safe, table
 from letterlock.errors import OurFault, SettingsFault
+from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import Reason
 from letterlock.formats.x509.name import Name
 from letterlock.host.entropy import SystemEntropy
+from letterlock.registrar import by_mail
 from letterlock.registrar.authority import AuthoritySettings, CertificationAuthority
 from letterlock.registrar.registry import Registry, RequestRecord
 from letterlock.trust.pkix import issue
@@ -64,7 +66,7 @@ def init(
     called = Name.make(O=domains[0], CN=name or f"{domains[0]} mail authority")
     made = issue.found(key, called, files.now(), days, issue.serial_number(SystemEntropy().octets(16)))
     _write_private(folder / _KEY, key_pairs.dump(key, files.password_of(password_file)))
-    (folder / _CERTIFICATE).write_bytes(files.pem("CERTIFICATE", made.certificate.octets))
+    (folder / _CERTIFICATE).write_bytes(pem.encode("CERTIFICATE", made.certificate.octets))
     (folder / _SETTINGS).write_text("\n".join((*(f"domain {each}" for each in domains), f"crl {crl_uri}",
                                                f"ocsp {ocsp_uri}")) + "\n")  # fmt: skip
     Registry(folder / _REGISTRY).close()
@@ -76,7 +78,7 @@ def _write_private(path: Path, octets: bytes) -> None:
     path.write_bytes(octets)
 
 
-def _open(folder: Path, password_file: Path) -> CertificationAuthority:
+def open_authority(folder: Path, password_file: Path) -> CertificationAuthority:
     """Return the authority of a folder."""
     if not (folder / _KEY).exists():
         raise SettingsFault((f"{folder} holds no authority: `letterlock ca init` founds one",))
@@ -108,8 +110,8 @@ def _value(record: RequestRecord) -> dict[str, object]:
 @files.plain_errors
 def request(file: Path, folder: Path, password_file: Path, as_json: bool) -> None:
     """Take a PKCS#10 request from FILE."""
-    der = files.blocks(files.read(file), b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST")[0]
-    record = _open(folder, password_file).submit(der, files.now())
+    der = pem.decode(files.read(file), b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST")[0]
+    record = open_authority(folder, password_file).submit(der, files.now())
     answer(_value(record), as_json=as_json, lines=[f"request {record.id} for {', '.join(record.addresses)}"])
 
 
@@ -120,7 +122,7 @@ def request(file: Path, folder: Path, password_file: Path, as_json: bool) -> Non
 @files.plain_errors
 def list_all(folder: Path, password_file: Path, as_json: bool) -> None:
     """List requests and certificates."""
-    registry = _open(folder, password_file).registry
+    registry = open_authority(folder, password_file).registry
     requests = registry.requests()
     issued = registry.certificates()
     value = {
@@ -155,7 +157,7 @@ def list_all(folder: Path, password_file: Path, as_json: bool) -> None:
 @files.plain_errors
 def approve(number: int, folder: Path, password_file: Path, as_json: bool) -> None:
     """Approve request NUMBER."""
-    authority = _open(folder, password_file)
+    authority = open_authority(folder, password_file)
     authority.approve(number)
     answer(_value(authority.registry.request(number)), as_json=as_json, lines=[f"request {number} is approved"])
 
@@ -169,7 +171,7 @@ def approve(number: int, folder: Path, password_file: Path, as_json: bool) -> No
 @files.plain_errors
 def issue_certificate(number: int, p7c: bool, out: Path | None, folder: Path, password_file: Path) -> None:
     """Issue the certificate of approved request NUMBER."""
-    authority = _open(folder, password_file)
+    authority = open_authority(folder, password_file)
     _write(authority.issue(number, files.now()), authority, out, p7c=p7c)
 
 
@@ -182,7 +184,7 @@ def issue_certificate(number: int, p7c: bool, out: Path | None, folder: Path, pa
 @files.plain_errors
 def renew(serial: str, p7c: bool, out: Path | None, folder: Path, password_file: Path) -> None:
     """Issue a new certificate for the key and addresses of SERIAL (hexadecimal)."""
-    authority = _open(folder, password_file)
+    authority = open_authority(folder, password_file)
     _write(authority.renew(files.hexadecimal(serial), files.now()), authority, out, p7c=p7c)
 
 
@@ -190,7 +192,7 @@ def _write(certificate: Certificate, authority: CertificationAuthority, out: Pat
     if p7c:
         files.write(certs_only((certificate, authority.authority.certificate)), out)
     else:
-        files.write(files.pem("CERTIFICATE", certificate.octets), out)
+        files.write(pem.encode("CERTIFICATE", certificate.octets), out)
 
 
 @ca.command()
@@ -202,7 +204,7 @@ def _write(certificate: Certificate, authority: CertificationAuthority, out: Pat
 @files.plain_errors
 def revoke(serial: str, reason: str, folder: Path, password_file: Path, as_json: bool) -> None:
     """Revoke the certificate SERIAL (hexadecimal)."""
-    _open(folder, password_file).revoke(files.hexadecimal(serial), _REASONS[reason], files.now())
+    open_authority(folder, password_file).revoke(files.hexadecimal(serial), _REASONS[reason], files.now())
     answer({"serial": serial, "reason": reason}, as_json=as_json, lines=[f"{serial} is revoked; publish a new list"])
 
 
@@ -215,9 +217,9 @@ def revoke(serial: str, reason: str, folder: Path, password_file: Path, as_json:
 @files.plain_errors
 def crl(delta: bool, as_pem: bool, out: Path | None, folder: Path, password_file: Path) -> None:
     """Sign a revocation list."""
-    authority = _open(folder, password_file)
+    authority = open_authority(folder, password_file)
     made = authority.delta_list(files.now()) if delta else authority.revocation_list(files.now())
-    files.write(files.pem("X509 CRL", made.octets) if as_pem else made.octets, out)
+    files.write(pem.encode("X509 CRL", made.octets) if as_pem else made.octets, out)
 
 
 @ca.command()
@@ -228,7 +230,7 @@ def crl(delta: bool, as_pem: bool, out: Path | None, folder: Path, password_file
 @files.plain_errors
 def ocsp(file: Path, out: Path | None, folder: Path, password_file: Path) -> None:
     """Answer the OCSP request in FILE (DER)."""
-    files.write(_open(folder, password_file).ocsp(files.read(file), files.now()), out)
+    files.write(open_authority(folder, password_file).ocsp(files.read(file), files.now()), out)
 
 
 @ca.command()
@@ -238,6 +240,23 @@ def ocsp(file: Path, out: Path | None, folder: Path, password_file: Path) -> Non
 @files.plain_errors
 def smimea(folder: Path, password_file: Path, as_json: bool) -> None:
     """List the SMIMEA records of all certificates in force."""
-    records = _open(folder, password_file).smimea_records(files.now())
+    records = open_authority(folder, password_file).smimea_records(files.now())
     lines = [f"{each.name}. IN SMIMEA 3 0 0 {each.data.data.hex()}" for each in records]
     answer([{"name": each.name, "data": each.data.data.hex()} for each in records], as_json=as_json, lines=lines)
+
+
+@ca.command("mail")
+@click.argument("file", type=files.FILE)
+@click.option("--address", required=True, help="The authority's own address.")
+@files.out_folder_option
+@folder_option
+@password_option
+@json_option
+@files.plain_errors
+def receive_mail(file: Path, address: str, out_folder: Path, folder: Path, password_file: Path, as_json: bool) -> None:
+    """Take a message to the authority: a request is answered with a challenge, its answer with the certificate."""
+    outgoing = by_mail.receive(files.read(file), open_authority(folder, password_file), address, files.now())
+    names = files.put_messages(out_folder, [(each.message, (each.recipient,)) for each in outgoing])
+    value = [{"file": name, "recipient": each.recipient} for name, each in zip(names, outgoing, strict=True)]
+    lines = [f"{name} to {safe(each.recipient)}" for name, each in zip(names, outgoing, strict=True)]
+    answer(value, as_json=as_json, lines=lines or ["nothing to answer"])

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from letterlock.admd import outward
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
 from letterlock.cli.resolver_options import ResolverOptions, opened, resolver_options
-from letterlock.errors import Malformed
+from letterlock.cli.settings_option import load
+from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats.address import Address
 from letterlock.formats.mta_sts import LONGEST_POLICY
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.https import Fetch
 from letterlock.host.logs import Log
+from letterlock.host.resolver.system import Mode
 from letterlock.host.tls import authenticated_client
 from letterlock.mta.demand import Demands
 from letterlock.mta.probe import Probe, Step
@@ -38,6 +42,12 @@ def delivery() -> None:
 @click.option("--smtp-port", default=25, show_default=True, help="The port of mail exchangers.")
 @click.option("--exchanger-port", multiple=True, metavar="HOST=PORT", help="The port of one mail exchanger.")
 @click.option("--trusted", type=click.Path(path_type=Path), help="PEM file of authorities trusted beside the system's.")
+@click.option(
+    "--config",
+    "settings_file",
+    type=click.Path(path_type=Path),
+    help="Try as this installation would: its resolver, routes, name, address and trust, whatever else is given.",
+)
 @json_option
 @resolver_options
 def test(
@@ -47,6 +57,7 @@ def test(
     smtp_port: int,
     exchanger_port: tuple[str, ...],
     trusted: Path | None,
+    settings_file: Path | None,
     as_json: bool,
     asking: ResolverOptions,
 ) -> None:
@@ -61,8 +72,10 @@ def test(
     except Malformed as error:
         fail(f"not an address: {error}", Exit.USAGE, as_json=as_json)
     ports = dict(_port(pair, as_json=as_json) for pair in exchanger_port)
-    routing = RoutingSettings(frozenset(), port=smtp_port, ports=ports)
-    steps = asyncio.run(_run(to, reverse_path, name or socket.getfqdn(), routing, trusted, asking, as_json=as_json))
+    ours = _Ourselves(name, RoutingSettings(frozenset(), port=smtp_port, ports=ports), trusted)
+    if settings_file is not None:
+        ours, asking = _of_installation(settings_file, name, as_json=as_json)
+    steps = asyncio.run(_run(to, reverse_path, ours, asking, as_json=as_json))
     if as_json:
         value = [
             {"host": step.host, "what": step.what, "finding": step.finding, "fine": step.fine, "code": step.code,
@@ -73,24 +86,53 @@ def test(
     raise SystemExit(_exit_code(steps))
 
 
+@dataclass(frozen=True, slots=True)
+class _Ourselves:
+    """Who tries, from where, and whom it trusts."""
+
+    name: str
+    routing: RoutingSettings
+    trusted: Path | None = None
+    local_address: str | None = None
+
+
+def _of_installation(file: Path, name: str, *, as_json: bool) -> tuple[_Ourselves, ResolverOptions]:
+    settings = load(file, as_json=as_json)
+    try:
+        routing = outward.routing_settings(settings)
+    except SettingsFault as fault:
+        fail("\n".join(fault.problems), Exit.SETTINGS, as_json=as_json)
+    ours = _Ourselves(
+        name or settings.host_name,
+        routing,
+        settings.path(settings.tls.trusted) if settings.tls.trusted else None,
+        settings.transfer.source_address or None,
+    )
+    dns = outward.resolver_settings(settings)
+    asking = ResolverOptions(
+        dns.servers,
+        dns.anchors,
+        iterate=dns.mode is Mode.ITERATE,
+        trust_ad=dns.mode is Mode.TRUST_AD,
+        roots=dns.root_servers,
+        port=dns.port,
+        zone_file=None,
+    )
+    return ours, asking
+
+
 async def _run(
-    to: Address,
-    reverse_path: Address | None,
-    name: str,
-    routing: RoutingSettings,
-    trusted: Path | None,
-    asking: ResolverOptions,
-    *,
-    as_json: bool,
+    to: Address, reverse_path: Address | None, ours: _Ourselves, asking: ResolverOptions, *, as_json: bool
 ) -> list[Step]:
-    clock, context = SystemClock(), authenticated_client(trusted, beside_system=True)
+    clock, context = SystemClock(), authenticated_client(ours.trusted, beside_system=True)
     steps = []
     async with opened(asking, as_json=as_json) as resolver:
         policies = StsPolicies(Fetch(resolver, context, LONGEST_POLICY, within_seconds=15), clock=clock, log=Log("cli"))
         probe = Probe(
-            name=name,
+            name=ours.name or socket.getfqdn(),
             reverse_path=reverse_path,
-            routing=routing,
+            routing=ours.routing,
+            local_address=ours.local_address,
             resolver=resolver,
             demands=Demands(clock=clock, authenticated=context, policies=policies),
             policies=policies,

@@ -9,6 +9,7 @@ import click
 from letterlock.cli import smime_files as files
 from letterlock.cli.output import answer, json_option, safe, table
 from letterlock.errors import Malformed, NotAuthentic, OurFault
+from letterlock.formats.x509 import pem
 from letterlock.registrar.key_store import KeyStore
 from letterlock.trust.primitives import key_pairs, public_keys
 
@@ -130,7 +131,7 @@ def export(address: str, p12: Path | None, file_password: Path | None, store: Pa
     if not found:
         raise OurFault(f"no certificate for {address}")
     if p12 is None:
-        files.write(b"".join(files.pem("CERTIFICATE", each.certificate.octets) for each in found), None)
+        files.write(b"".join(pem.encode("CERTIFICATE", each.certificate.octets) for each in found), None)
         return
     own = next((each.certificate for each in found if each.own), None)
     password = files.password_of(file_password)

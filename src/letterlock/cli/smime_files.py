@@ -5,10 +5,8 @@ Certificates are read from PEM, DER, certs-only messages (.p7c) and PKCS#12; key
 
 from __future__ import annotations
 
-import base64
 import datetime
 import functools
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +21,7 @@ from letterlock.formats.cms import content
 from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.imf.header import read_header
 from letterlock.formats.mime.build import Binary, Text, build_entity
+from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import RevocationList
 from letterlock.host.clock import SystemClock
@@ -34,7 +33,6 @@ from letterlock.trust.smime.verify import candidates
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s*(.*?)-----END \1-----", re.DOTALL)
 MAX_FILE_OCTETS = 512 << 20
 _MESSAGE_FIELDS = ("from", "mime-version", "content-type", "received", "message-id", "subject")
 
@@ -70,21 +68,11 @@ def write(octets: bytes, path: Path | None) -> None:
         path.write_bytes(octets)
 
 
-def blocks(octets: bytes, *labels: bytes) -> list[bytes]:
-    """Return the DER of all PEM blocks with one of `labels`; the octets themselves if there is no PEM at all."""
-    if b"-----BEGIN " not in octets:
-        return [octets]
-    found = [base64.b64decode(body) for label, body in _PEM.findall(octets) if label in labels]
-    if not found:
-        raise Malformed(f"no {labels[0].decode()} among the PEM blocks", clause="RFC 7468 section 2")
-    return found
-
-
 def certificates(path: Path, password: bytes | None = None) -> list[Certificate]:
     """Return all certificates of a file."""
     octets = read(path)
     found: list[Certificate] = []
-    for der in blocks(octets, b"CERTIFICATE", b"PKCS7", b"CMS", b"TRUSTED CERTIFICATE"):
+    for der in pem.decode(octets, *pem.CERTIFICATE, b"PKCS7", b"CMS"):
         found += _certificates(der, password)
     if not found:
         raise Malformed(f"no certificate in {path}", clause="RFC 5280 section 4.1")
@@ -133,13 +121,6 @@ def key(path: Path, password: bytes | None = None) -> PrivateKey:
         return stored
 
 
-def pem(label: str, der: bytes) -> bytes:
-    """Return DER as a PEM block."""
-    body = base64.encodebytes(der).decode().replace("\n", "")
-    lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
-    return f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n".encode()
-
-
 def hexadecimal(text: str) -> int:
     """Return the number a serial number in hexadecimal is."""
     try:
@@ -150,7 +131,7 @@ def hexadecimal(text: str) -> int:
 
 def crls(path: Path) -> list[RevocationList]:
     """Return all revocation lists of a file."""
-    return [RevocationList.parse(der) for der in blocks(read(path), b"X509 CRL", b"CRL")]
+    return [RevocationList.parse(der) for der in pem.decode(read(path), b"X509 CRL", b"CRL")]
 
 
 def as_message(octets: bytes, name: str) -> bytes:
@@ -189,3 +170,22 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
+out_folder_option = click.option(
+    "--out-folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where messages are put."
+)
+
+
+def put_messages(folder: Path, messages: list[tuple[bytes, tuple[str, ...]]]) -> list[str]:
+    """Write each message to NAME.eml and its recipients, one a line, to NAME.to; return the names of the messages.
+
+    That is what a server's pipe or a script hands on to submission.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = token()
+    names = []
+    for number, (message, recipients) in enumerate(messages, 1):
+        name = f"{stem}-{number}"
+        (folder / f"{name}.to").write_text("".join(f"{each}\n" for each in recipients), encoding="utf-8")
+        (folder / f"{name}.eml").write_bytes(message)
+        names.append(f"{name}.eml")
+    return names

@@ -16,6 +16,7 @@ from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms.ess.labels import SecurityLabel
 from letterlock.formats.imf.header import read_header
+from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.pkix.path import Anchor
 from letterlock.trust.primitives.key_pairs import PrivateKey
@@ -202,7 +203,7 @@ def verify(
 def _unwrap(octets: bytes, ring: KeyRing, known: tuple[Certificate, ...], content: bytes | None = None) -> Unwrapped:
     """Take a message apart, or a CMS object in DER or PEM."""
     if octets[:1] == b"\x30" or octets.startswith(b"-----BEGIN "):
-        der = files.blocks(octets, b"CMS", b"PKCS7")[0]
+        der = pem.decode(octets, b"CMS", b"PKCS7")[0]
         return unwrap.unwrap_cms(der, ring, known, content)
     return unwrap.unwrap(octets, ring, known, content)
 

@@ -15,6 +15,7 @@ from letterlock.formats.asn1 import oids, reader
 from letterlock.formats.cms import capabilities as capability_format
 from letterlock.formats.cms.ess.receipts import Receipt
 from letterlock.formats.imf.write import write_field
+from letterlock.formats.x509 import pem
 from letterlock.formats.x509 import request as requests
 from letterlock.formats.x509.name import EMPTY, parse_text
 from letterlock.host.entropy import SystemEntropy
@@ -60,7 +61,7 @@ def csr(
         signatures.algorithm_of(scheme),
         lambda octets: signatures.sign(key, scheme, octets),
     )
-    files.write(made.octets if der else files.pem("CERTIFICATE REQUEST", made.octets), out)
+    files.write(made.octets if der else pem.encode("CERTIFICATE REQUEST", made.octets), out)
 
 
 @smime.command()
@@ -73,7 +74,7 @@ def certs(file: Path, as_pem: bool, out: Path | None, as_json: bool) -> None:
     """List the certificates a message, certs-only file or PEM file brings."""
     found = files.certificates_of_anything(file)
     if as_pem:
-        files.write(b"".join(files.pem("CERTIFICATE", each.octets) for each in found), out)
+        files.write(b"".join(pem.encode("CERTIFICATE", each.octets) for each in found), out)
         return
     value = [
         {

@@ -24,11 +24,13 @@ from dataclasses import dataclass, field
 from letterlock.formats import authentication_results
 from letterlock.formats import domain as domains
 from letterlock.formats.address import Address
+from letterlock.formats.authentication_results import MethodResult
 from letterlock.formats.imf.header import Header, read_header
 from letterlock.host.drive_decisions import drive
 from letterlock.host.ledger import Ledger
 from letterlock.host.resolver.interface import Resolver
 from letterlock.mta.arrival import Arrival, Assessment
+from letterlock.mta.assess_smime import judge_smime, may_be_signed
 from letterlock.mta.assessed import assessed_entry
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.trust import arc, dmarc, spf
@@ -43,6 +45,7 @@ from letterlock.trust.authenticate import (
     authentication_results as results_of,
 )
 from letterlock.trust.dmarc import Override, OverrideType, Policy
+from letterlock.trust.pkix.path import Anchor
 
 _PIECE = 1 << 18
 _REMEMBERED = 4096
@@ -61,7 +64,8 @@ class AssessSettings:
 
     `authserv_id` is our name in Authentication-Results. `trusted_forwarders` are networks whose forwarded mail is taken
     although it fails, `trusted_sealers` domains whose ARC seals are believed. `spf_fail` is what happens to mail that
-    fails SPF where DMARC says nothing.
+    fails SPF where DMARC says nothing. `smime_anchors` are authorities with which S/MIME signatures are judged; without
+    any, they are not.
     """
 
     authserv_id: str
@@ -71,6 +75,7 @@ class AssessSettings:
     spf_fail: Policy = Policy.QUARANTINE
     trusted_forwarders: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     trusted_sealers: tuple[str, ...] = ()
+    smime_anchors: tuple[Anchor, ...] = ()
 
 
 @dataclass(slots=True)
@@ -115,11 +120,14 @@ class Assessor:
         findings = await self._judge(octets, header, client, int(arrival.received_at))
         findings = dataclasses.replace(findings, dmarc=self._with_local_policy(findings, client))
         results = results_of(findings, self.settings.authserv_id, client)
+        smime = await self._judge_smime(octets, header, int(arrival.received_at))
+        if smime is not None:
+            results = dataclasses.replace(results, results=(*results.results, smime))
         forged = forged_fields(header, self.settings.authserv_id)
         assessment = self._dispose(findings)
         disposition = _disposition(assessment)
         if self.ledger is not None:
-            self.ledger.append(assessed_entry(arrival, header, client, findings, disposition, forged))
+            self.ledger.append(assessed_entry(arrival, header, client, findings, disposition, forged, smime))
         if self.observe is not None and client is not None:
             self.observe(header, findings, client, disposition)
         if assessment.refusal is not None:
@@ -147,6 +155,12 @@ class Assessor:
         if client is not None:
             before = self._senders.pop((client.address, client.helo, client.mail_from), None)
         return await drive(checks.judge(now, before), self.resolver)
+
+    async def _judge_smime(self, octets: bytes, header: Header, now: int) -> MethodResult | None:
+        """Judge S/MIME signatures in a thread: hashing a large message must not keep other sessions waiting."""
+        if not self.settings.smime_anchors or not may_be_signed(header):
+            return None
+        return await asyncio.to_thread(judge_smime, octets, header, self.settings.smime_anchors, now)
 
     def _with_local_policy(self, findings: Findings, client: Client | None) -> dmarc.Verdict:
         """Return the DMARC verdict after what this site knows of forwarders and lists (RFC 9989 section 5.4)."""

@@ -5,6 +5,7 @@ Kind "assessed"; its domain is where the DMARC record stands that applied, or em
 
 from __future__ import annotations
 
+from letterlock.formats.authentication_results import MethodResult
 from letterlock.formats.imf.header import Header
 from letterlock.host.ledger import Entry, Fact
 from letterlock.mta.arrival import Arrival
@@ -22,6 +23,7 @@ def assessed_entry(
     findings: Findings,
     disposition: str,
     forged: tuple[tuple[int, int], ...],
+    smime: MethodResult | None = None,
 ) -> Entry:
     """Return the entry. `disposition` is delivered, junk, refused or deferred."""
     verdict = findings.dmarc
@@ -52,6 +54,7 @@ def assessed_entry(
             "problems": [*verdict.problems],
             "record": record.text if record else "",
         },
+        "smime": {"result": smime.result, "reason": smime.reason} if smime else {"result": "none", "reason": ""},
         "removed_fields": [header.octets[start:end].decode("utf-8", "replace")[:1000] for start, end in forged],
     }
     return Entry(arrival.received_at, KIND, arrival.id, verdict.record_domain, facts)

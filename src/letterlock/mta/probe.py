@@ -16,6 +16,8 @@ from typing import TypeVar
 
 from letterlock.errors import NotAuthentic, PeerFault
 from letterlock.formats.address import Address
+from letterlock.formats.dns import rdata_text
+from letterlock.formats.dns.question import Answer, Outcome, Question
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.host.drive_decisions import drive
 from letterlock.host.entropy import Entropy
@@ -27,6 +29,7 @@ from letterlock.mta.route import Hop, RoutingSettings, find_route
 from letterlock.mta.sts_policies import StsPolicies
 
 T = TypeVar("T")
+_MOST_SHOWN = 4
 _PATIENCE = ClientPatience(connect_seconds=10, greeting_seconds=30, command_seconds=30)
 
 
@@ -56,10 +59,14 @@ class Probe:
     demands: Demands
     policies: StsPolicies
     entropy: Entropy
+    local_address: str | None = None
 
     async def steps(self, address: Address) -> AsyncIterator[Step]:
         """Yield each step when it is done."""
-        route, took = await _timed(drive(find_route(address.domain, self.routing, self.entropy), self.resolver))
+        watched = _Watched(self.resolver)
+        route, took = await _timed(drive(find_route(address.domain, self.routing, self.entropy), watched))
+        for step in watched.steps:
+            yield step
         if route.hindrance is not None:
             hindrance = route.hindrance
             yield Step("", "route", f"{hindrance.status} {hindrance.reason}", took, fine=False)
@@ -78,7 +85,10 @@ class Probe:
         yield Step(host, "DANE", hop.host.reason, fine=None)
         try:
             demand = await self.demands(address.domain, hop)
-            client, took = await _timed(SmtpClient.open(hop.endpoints[0], name=self.name, patience=_PATIENCE))
+            opening = SmtpClient.open(
+                hop.endpoints[0], name=self.name, patience=_PATIENCE, local_address=self.local_address
+            )
+            client, took = await _timed(opening)
         except (PeerFault, NotAuthentic) as fault:
             yield Step(host, "TCP" if isinstance(fault, PeerFault) else "policy", _problem(fault), fine=False)
             return
@@ -118,6 +128,25 @@ class Probe:
         finding = f"accepted under {demand.label}" if demand.authenticates else "not examined: any certificate will do"
         yield Step(host, "certificate", finding, fine=True if demand.authenticates else None)
         await client.hello()
+
+
+class _Watched:
+    """A resolver that takes down what was asked, what came, and how long it took."""
+
+    def __init__(self, inner: Resolver) -> None:
+        self._inner = inner
+        self.steps: list[Step] = []
+
+    async def ask(self, question: Question) -> Answer:
+        """Ask, and take it down."""
+        answer, took = await _timed(self._inner.ask(question))
+        found = ", ".join(rdata_text.write(record) for record in answer.records[:_MOST_SHOWN]) or answer.outcome.value
+        more = f" and {len(answer.records) - _MOST_SHOWN} more" if len(answer.records) > _MOST_SHOWN else ""
+        failed = answer.outcome is Outcome.FAILED
+        finding = f"{question.name}: {answer.reason if failed else found}{more} ({answer.security.value})"
+        fine = False if failed else True if answer.outcome is Outcome.FOUND else None
+        self.steps.append(Step("", question.type, finding, took, fine=fine))
+        return answer
 
 
 async def _timed(work: Awaitable[T]) -> tuple[T, float]:

@@ -12,11 +12,14 @@ Limits: 64 KB and 60 s a fetch, from public addresses; 10,000 policies, the leas
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
+import apsw
 import msgspec
 
 from letterlock.errors import Malformed, PeerFault
@@ -60,18 +63,60 @@ def _result_type(fault: PeerFault | Malformed) -> str:
     return STS_WEB_INVALID if is_certificate else STS_FETCH_ERROR
 
 
+class _Keeper:
+    """The policies in an SQLite file, a row each: durable, for who makes us forget one takes a protection away."""
+
+    def __init__(self, file: Path, log: Log) -> None:
+        self._file = file
+        self._log = log
+        self._lock = threading.Lock()
+
+    def known(self, now: float) -> dict[str, Kept]:
+        """Return the policies that still hold, those that end first in front, and forget the others."""
+        try:
+            with contextlib.closing(self._opened()) as connection:
+                connection.execute("DELETE FROM policies WHERE expires <= ?", (now,))
+                rows = connection.execute("SELECT domain, kept FROM policies ORDER BY expires").fetchall()
+            return {
+                str(domain): msgspec.json.decode(kept, type=Kept)
+                for domain, kept in rows[-_MOST_POLICIES:]
+                if isinstance(kept, bytes)
+            }
+        except (apsw.Error, msgspec.DecodeError) as error:
+            self._log.warning("MTA-STS policies not read", file=str(self._file), problem=str(error))
+            with contextlib.suppress(OSError):
+                self._file.replace(self._file.with_suffix(".damaged"))  # so that what is learned anew is kept
+            return {}
+
+    def keep(self, domain: str, kept: Kept) -> None:
+        """Keep a policy in place of the one before. Blocks; what cannot be kept is logged."""
+        row = (domain, kept.expires, msgspec.json.encode(kept))
+        try:
+            with self._lock, contextlib.closing(self._opened()) as connection:
+                connection.execute("INSERT OR REPLACE INTO policies VALUES (?, ?, ?)", row)
+        except apsw.Error as error:
+            self._log.warning("MTA-STS policy not kept", file=str(self._file), problem=str(error))
+
+    def _opened(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self._file))
+        connection.set_busy_timeout(5_000)
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS policies (domain TEXT PRIMARY KEY, expires REAL NOT NULL, kept BLOB NOT NULL) STRICT"
+        )
+        return connection
+
+
 class StsPolicies:
-    """The policies known; kept in `file` over restarts, if given."""
+    """The policies known; kept in `file` (SQLite) over restarts, if given."""
 
     def __init__(self, fetch: Fetch, *, clock: Clock, log: Log, file: Path | None = None) -> None:
         self._fetch = fetch
         self._clock = clock
         self._log = log
-        self._file = file
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._keeper = _Keeper(file, log) if file is not None else None
+        self._kept: OrderedDict[str, Kept] = OrderedDict(self._keeper.known(clock.now()) if self._keeper else ())
         self._failed: dict[str, _Failure] = {}
         self._fetching: dict[str, asyncio.Future[Kept | None]] = {}
-        self._load()
 
     async def policy(self, domain: str) -> Policy | None:
         """Return the policy that holds for mail to `domain` now, or None for none."""
@@ -134,26 +179,6 @@ class StsPolicies:
         if len(self._kept) > _MOST_POLICIES:
             self._kept.popitem(last=False)
         self._log.event("MTA-STS policy fetched", domain=domain, mode=policy.mode.value)
-        await asyncio.to_thread(self._save, msgspec.json.encode(self._kept))
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.keep, domain, kept)
         return kept
-
-    def _load(self) -> None:
-        if self._file is None or not self._file.exists():
-            return
-        try:
-            known = msgspec.json.decode(self._file.read_bytes(), type=dict[str, Kept])
-        except (OSError, msgspec.DecodeError) as error:
-            self._log.warning("MTA-STS policies not read", file=str(self._file), problem=str(error))
-            return
-        self._kept.update(known)
-
-    def _save(self, octets: bytes) -> None:
-        # A cache: what a power cut takes from it is fetched again, so nothing is synced.
-        if self._file is None:
-            return
-        fresh = self._file.with_suffix(".new")
-        try:
-            fresh.write_bytes(octets)
-            fresh.replace(self._file)
-        except OSError as error:
-            self._log.warning("MTA-STS policies not kept", file=str(self._file), problem=str(error))

@@ -64,7 +64,8 @@ _CHOSEN_AN_ENTRY = 5000
 
 async def open_store(settings: StoreSettings, *, clock: Clock | None = None) -> LogStore:
     """Open the store in `settings.folder`, replaying what a crash left. Raises Unavailable."""
-    recovered = await asyncio.to_thread(recover, settings.folder, settings.segment_octets)
+    ballast = settings.reserve_octets // 4
+    recovered = await asyncio.to_thread(recover, settings.folder, settings.segment_octets, ballast)
     return LogStore(settings, recovered, clock or SystemClock())
 
 

@@ -128,7 +128,7 @@ class Batch:
 
 
 def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
-    """Open the index database. Raises Unavailable, and apsw's errors for a file that is damaged."""
+    """Open the index database. Raises Unavailable to read it, and apsw's own errors otherwise."""
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     try:
         connection = apsw.Connection(str(path), flags=flags)
@@ -139,9 +139,9 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute("PRAGMA recursive_triggers = ON")
             connection.execute("PRAGMA cache_size = -16000")
-    except (apsw.CorruptError, apsw.NotADBError):
-        raise
     except apsw.Error as error:
+        if not read_only or isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+            raise
         raise Unavailable(f"opening the index {path} failed: {error}", full=isinstance(error, apsw.FullError)) from None
     return connection
 

@@ -6,7 +6,7 @@ first kept aside in `torn/` (the newest few), for it was never acknowledged but 
 replayed are written again in place and synced before anybody sees them: after a failed sync the page cache may hold
 what the disk does not.
 
-Promises: left-overs of a crash never stop a start; the report says what was found.
+Promises: left-overs of a crash never stop a start, nor does a full disk; the report says what was found.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ from letterlock.store.segments import (
 )
 from letterlock.store.state import REMEMBERED_TRANSACTIONS, State
 
+_BALLAST_NAME = "ballast"
+_FULL_OCTETS = 4 << 20
 _KEPT_TORN_ENDS = 8
 _REPLAYED_A_BATCH = 200
 _ROWS = (
@@ -85,8 +87,11 @@ def lock_folder(folder: Path) -> int:
     return descriptor
 
 
-def recover(folder: Path, segment_octets: int) -> Recovered:
-    """Open the store in `folder`, made if it does not exist. Blocks; raises Unavailable."""
+def recover(folder: Path, segment_octets: int, ballast_octets: int) -> Recovered:
+    """Open the store in `folder`, made if it does not exist. Blocks; raises Unavailable.
+
+    A file of `ballast_octets` is kept beside the log while there is room; on a full disk it makes way for the index.
+    """
     started = time.monotonic()
     report = Report()
     try:
@@ -98,14 +103,40 @@ def recover(folder: Path, segment_octets: int) -> Recovered:
             report.strange.append(f"the index is damaged and was made again from the log: {error}")
             (folder / SUSPECT_NAME).touch()
             recovered = _open(folder, segment_octets, lock, report)
+        except apsw.Error:
+            if not ((folder / _BALLAST_NAME).exists() and _is_full(folder)):
+                raise
+            report.strange.append("the disk is full: the ballast was dropped to start all the same")
+            (folder / _BALLAST_NAME).unlink()
+            recovered = _open(folder, segment_octets, lock, report)
+        else:
+            _take_ballast(folder, ballast_octets)
     except Malformed as error:  # a newer program wrote it, or a fault of ours: nothing is lost by stopping here
         raise Unavailable(f"the log of {folder} holds what this program does not know: {error}") from None
     except OSError as error:
         raise Unavailable(f"opening the store {folder} failed: {error.strerror or error}") from None
     except apsw.Error as error:
-        raise Unavailable(f"opening the index of {folder} failed: {error}") from None
+        raise Unavailable(f"opening the index of {folder} failed: {error}", full=_is_full(folder)) from None
     report.seconds = time.monotonic() - started
     return recovered
+
+
+def _is_full(folder: Path) -> bool:
+    disk = os.statvfs(folder)  # SQLite names a full disk in several ways
+    return disk.f_bavail * disk.f_frsize < _FULL_OCTETS
+
+
+def _take_ballast(folder: Path, octets: int) -> None:
+    """Set room aside that a start on a full disk can drop, if there is plenty."""
+    disk = os.statvfs(folder)
+    if not octets or (folder / _BALLAST_NAME).exists() or disk.f_bavail * disk.f_frsize < 8 * octets:
+        return
+    descriptor = os.open(folder / _BALLAST_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with suppress(OSError):  # it is only a precaution
+            os.posix_fallocate(descriptor, 0, octets)
+    finally:
+        os.close(descriptor)
 
 
 def _open(folder: Path, segment_octets: int, lock: int, report: Report) -> Recovered:

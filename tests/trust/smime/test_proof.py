@@ -46,6 +46,7 @@ def test_a_good_message(people, message: bytes, options: dict[str, object]) -> N
     assert (signer.address, signer.role, signer.standing) == ("ada@rosewood.test", Role.FROM, Standing.CURRENT)
     assert "ada@rosewood.test" in proof.sentence
     assert "could not be told" in proof.sentence
+    assert ("not its header" in proof.sentence) is ("protect_header" not in options)
     assert ("Subject" in proof.protected_fields) is ("protect_header" in options)
 
 
@@ -78,7 +79,7 @@ def test_the_sender_is_named_as_such(people, message: bytes) -> None:
     other = message.replace(b"From: Ada <ada@rosewood.test>", b"From: boss@rosewood.test\r\nSender: ada@rosewood.test")
     proof = _prove(people, _sign(people, other))
     assert (proof.good, proof.signers[0].role) == (True, Role.SENDER)
-    assert "not its author" in proof.sentence
+    assert "not as its author" in proof.sentence
 
 
 def test_a_protected_from_must_be_the_one_shown(people, message: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import tracemalloc
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import content
+from letterlock.formats.cms import signed as signed_format
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
 from letterlock.trust.smime import decrypt as opening
@@ -112,3 +114,14 @@ def test_memory_is_bounded(people) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 3 << 20
+
+
+def test_attributes_are_no_content_in_pieces_either(people) -> None:
+    """The twist of test_verbs, read as a stream."""
+    ada = people.named("ada")
+    info = SignedData.parse(content.parse(signing.sign(OCTETS, (ada.signer,), people.now))[1]).signers[0]
+    assert info.signed_octets is not None
+    twisted = dataclasses.replace(info, signed_octets=None)
+    made = signed_format.encode(oids.DATA, info.signed_octets, (twisted,), (ada.certificate.octets,))
+    (check,) = stream.verify(_cut(made, 100), lambda _piece: None).checks
+    assert "attributes of another signature" in check.fault

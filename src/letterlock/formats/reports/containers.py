@@ -78,7 +78,7 @@ def gunzip(octets: bytes, most: int = MOST_OCTETS) -> bytes:
             if parts and any(rest.rstrip(b"\0")):
                 raise Malformed(f"broken gzip: {error}", clause="RFC 1952") from None
             if parts:
-                break  # padding behind the last member
+                break  # QUIRK gzip-padding: zeros behind the last member
             raise Malformed(f"broken gzip: {error}", clause="RFC 1952") from None
         parts.append(part)
         size += len(part)

@@ -161,7 +161,7 @@ def _root(octets: bytes) -> tuple[etree._Element, list[str]]:
     try:
         root = etree.fromstring(octets, _parser(recover=False))
     except (etree.XMLSyntaxError, ValueError) as error:
-        defects.append(f"the XML is broken: {str(error)[:200]}")
+        defects.append(f"the XML is broken: {str(error)[:200]}")  # QUIRK broken-report-xml: read as far as it goes
         try:
             root = etree.fromstring(octets, _parser(recover=True))
         except (etree.XMLSyntaxError, ValueError):

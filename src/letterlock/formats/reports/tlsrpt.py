@@ -101,7 +101,7 @@ def _texts(value: Json, name: str) -> tuple[str, ...]:
 def _count(value: Json, name: str, defects: list[str]) -> int:
     found = value.get(name, 0)
     if isinstance(found, str) and found.isdigit() and len(found) < 16:
-        defects.append(f"{name} is text")
+        defects.append(f"{name} is text")  # QUIRK tls-report-text-count: counts written as text
         return int(found)
     if isinstance(found, int) and 0 <= found < 1 << 53:
         return found

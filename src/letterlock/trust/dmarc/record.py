@@ -206,7 +206,7 @@ def _uris(tags: dict[str, str], name: str, problems: list[str]) -> tuple[ReportU
 
 def parse_uri(text: str) -> ReportUri:
     """Read one reporting URI; an obsolete size limit behind `!` is dropped. Raises Malformed."""
-    uri = _REPORT_SIZE.sub("", text)
+    uri = _REPORT_SIZE.sub("", text)  # QUIRK dmarc-report-size: the size limit of RFC 7489 behind a URI is dropped
     try:
         split = urlsplit(uri)
         host = split.hostname or ""

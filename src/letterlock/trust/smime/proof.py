@@ -144,7 +144,7 @@ def prove(header: Header, unwrapped: Unwrapped, trust: Trust) -> Proof:
     fields = tuple(dict.fromkeys(each.name for each in inner)) if inner is not None else ()
     return Proof(
         good,
-        _sentence(good, best, authors, coverage, faults, unwrapped),
+        _sentence(good, best, authors, coverage, faults, unwrapped, header_covered=bool(fields)),
         coverage,
         tuple(proofs),
         tuple(map(describe_layer, unwrapped.layers)),
@@ -362,11 +362,16 @@ def _sentence(
     coverage: Coverage,
     faults: list[str],
     unwrapped: Unwrapped,
+    *,
+    header_covered: bool,
 ) -> str:
     if good and best is not None:
         when = f" on {best.signing_time:%Y-%m-%d %H:%M} UTC, it says" if best.signing_time else ""
-        who = f"The holder of {best.address}'s certificate signed all of this message{when}"
-        role = "" if best.role is Role.FROM else ", as its Sender, not its author"
+        what = (
+            "all of this message, its header included" if header_covered else "the body of this message, not its header"
+        )
+        who = f"The holder of {best.address}'s certificate signed {what}{when}"
+        role = "" if best.role is Role.FROM else ", as its Sender, not as its author"
         revoked = {
             Status.GOOD: "was not revoked",
             Status.UNKNOWN: "may have been revoked, which could not be told",

@@ -29,6 +29,7 @@ from letterlock.trust.primitives import digests, public_keys, signatures
 from letterlock.trust.primitives.digests import Digester
 
 MAX_COUNTER_SIGNATURES = 8
+MAX_ATTRIBUTE_OCTETS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Content:
             oid: digests.digester(oid) for oid in dict.fromkeys(digest_oids) if digests.is_known(oid)
         }
         self._kept: list[bytes] | None = [] if keep else None
+        self._head = b""  # enough to recognise attributes passed off as content
+        self._size = 0
 
     def update(self, octets: bytes | memoryview) -> None:
         """Take more octets."""
@@ -65,6 +68,9 @@ class Content:
             digester.update(octets)
         if self._kept is not None:
             self._kept.append(bytes(octets))
+        elif self._size < MAX_ATTRIBUTE_OCTETS:
+            self._head += octets[: MAX_ATTRIBUTE_OCTETS - self._size]
+        self._size += len(octets)
 
     def digest(self, oid: str) -> bytes:
         """Return the content's digest; Malformed if it was not foreseen in the message's list, or is not known."""
@@ -76,6 +82,13 @@ class Content:
     def octets(self) -> bytes | None:
         """The content itself, if it was kept."""
         return None if self._kept is None else b"".join(self._kept)
+
+    @property
+    def is_attributes(self) -> bool:
+        """Whether the content is the signed attributes of a signature (which are never larger than the limit here)."""
+        if self._kept is not None:
+            return _looks_like_attributes(b"".join(self._kept))
+        return self._size <= MAX_ATTRIBUTE_OCTETS and _looks_like_attributes(self._head)
 
 
 def verify(signed: SignedData, content: bytes | None = None, known: Iterable[Certificate] = ()) -> tuple[Check, ...]:
@@ -148,10 +161,10 @@ def _check_one(
     if signer.signed_octets is None:
         if content_type != oids.DATA and not counter:
             raise Malformed("content other than data signed without attributes", clause="RFC 5652 section 5.3")
-        octets = content.octets
-        if octets is not None and _looks_like_attributes(octets):
+        if content.is_attributes:
             # a signature over attributes must not pass as one over content that consists of them
             raise NotAuthentic("the content is the attributes of another signature")
+        octets = content.octets
         if octets is not None:
             signatures.verify(key, scheme, signature, octets)
         else:
