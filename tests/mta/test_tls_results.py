@@ -241,3 +241,15 @@ async def test_sessions_with_our_relay_are_not_reported(key_pair: KeyPair, seen:
         (outcome,) = await outbound.deliver(TO_ADA, CONTENT, route=f"a.test:{ports[0]}")
     assert (outcome.result, outcome.security) == (Result.RELAYED, "TLSv1.3 may")
     assert seen == []
+
+
+async def test_tlsa_records_that_cannot_be_had_are_recorded(seen: list[TlsResult]) -> None:
+    """The host is left out, the mail waits, and the domain will hear of it (RFC 8460 section 4.3.2.1: dnssec-invalid)."""
+    host = Host()
+    async with network(host, zone="$TIMEOUT _25._tcp.a.test\n$SECURE test\n") as (outbound, _):
+        outbound._record = seen.append
+        outcome = await deliver(outbound)
+    assert (outcome.result, outcome.status, host.connections) == (Result.DEFERRED, "4.4.3", 0)
+    (result,) = seen
+    assert (result.type, result.policy.type, result.policy.domain) == ("dnssec-invalid", "tlsa", "harbor.test")
+    assert result.receiving_mx == "a.test"
