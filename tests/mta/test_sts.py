@@ -188,3 +188,24 @@ async def test_a_file_that_is_no_database_is_no_hindrance(tmp_path: Path) -> Non
         assert await known.policy("harbor.test") is not None
         assert await policies(site, fetch, SetClock(), tmp_path / "sts.sqlite").policy("harbor.test") is not None
         assert len(site.requests) == 1
+
+
+async def test_a_report_is_posted(tmp_path: Path) -> None:
+    """Any 2xx of taking is success; the body arrives as it was; other answers, ports and schemes are faults."""
+    async with web(tmp_path) as (site, fetch):
+        for status in (b"200 OK", b"201 Created", b"202 Accepted", b"204 No Content"):
+            site.response = b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n"
+            await https.post("https://mta-sts.harbor.test/in?x=y", b"\x1f\x8bz", "application/tlsrpt+gzip", fetch)
+        assert site.requests[-1] == (
+            b"POST /in?x=y HTTP/1.1\r\nHost: mta-sts.harbor.test\r\nContent-Type: application/tlsrpt+gzip\r\n"
+            b"Content-Length: 3\r\nConnection: close\r\n\r\n\x1f\x8bz"
+        )
+        site.response = b"HTTP/1.1 500 Oh\r\n\r\n"
+        with pytest.raises(PeerFault, match="answered 500 to POST"):
+            await https.post("https://mta-sts.harbor.test/", b"", "x/y", fetch)
+        asked = len(site.requests)
+        for uri in ("http://mta-sts.harbor.test/", "https://mta-sts.harbor.test:8443/", "https://u@mta-sts.harbor.test/",
+                    "https://mta-sts.harbor.test/a b", "https://mta-sts.harbor.test/\r\nX: y", "https:///", ""):  # fmt: skip
+            with pytest.raises(PeerFault, match="no https URI"):
+                await https.post(uri, b"", "x/y", fetch)
+        assert len(site.requests) == asked

@@ -5,9 +5,12 @@ See also: admd/run.py (the running domain), cli/delivery.py (the same way, tried
 
 from __future__ import annotations
 
+import ssl
+
 from letterlock.admd.settings import Settings
-from letterlock.errors import SettingsFault
+from letterlock.errors import PeerFault, SettingsFault
 from letterlock.formats.mta_sts import LONGEST_POLICY
+from letterlock.host import https
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.https import Fetch
@@ -21,7 +24,9 @@ from letterlock.mta.outbound import Outbound, OutboundSettings
 from letterlock.mta.route import Relay, RoutingSettings
 from letterlock.mta.sts_policies import StsPolicies
 from letterlock.mta.tls_results import LedgerRecord
+from letterlock.postmaster.send import Post
 
+_LONGEST_ANSWER = 65_536
 _POLICIES_NAME = "mta-sts.sqlite"
 
 
@@ -66,11 +71,7 @@ def demands(settings: Settings, resolver: Resolver, clock: Clock, *, keep: bool)
 
     Raises SettingsFault.
     """
-    trusted = settings.path(settings.tls.trusted) if settings.tls.trusted else None
-    try:
-        authenticated = authenticated_client(trusted, beside_system=True)
-    except OSError as error:  # ssl.SSLError is one
-        raise SettingsFault((f"tls.trusted = '{trusted}': no certificates can be read: {error}",)) from None
+    authenticated = _authenticated(settings)
     policies = StsPolicies(
         Fetch(resolver, authenticated, LONGEST_POLICY),
         clock=clock,
@@ -78,6 +79,29 @@ def demands(settings: Settings, resolver: Resolver, clock: Clock, *, keep: bool)
         file=settings.path(settings.data) / _POLICIES_NAME if keep else None,
     )
     return Demands(clock=clock, authenticated=authenticated, policies=policies), policies
+
+
+def _authenticated(settings: Settings) -> ssl.SSLContext:
+    trusted = settings.path(settings.tls.trusted) if settings.tls.trusted else None
+    try:
+        return authenticated_client(trusted, beside_system=True)
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsFault((f"tls.trusted = '{trusted}': no certificates can be read: {error}",)) from None
+
+
+def poster(settings: Settings, resolver: Resolver, log: Log) -> Post:
+    """Return what posts reports to https URIs and tells whether they were taken. Raises SettingsFault."""
+    how = Fetch(resolver, _authenticated(settings), _LONGEST_ANSWER)
+
+    async def post(uri: str, octets: bytes, media_type: str) -> bool:
+        try:
+            await https.post(uri, octets, media_type, how)
+        except PeerFault as fault:
+            log.warning("report not posted", uri=uri, problem=fault.problem)
+            return False
+        return True
+
+    return post
 
 
 def outbound(settings: Settings, resolver: Resolver, ledger: Ledger, clock: Clock, entropy: Entropy) -> Outbound:

@@ -235,6 +235,7 @@ def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExi
         keys=lambda: load_keys(settings, settings.domain),
         clock=clock,
         log=Log("postmaster"),
+        post=outward.poster(settings, parts.resolver.resolver, Log("postmaster")),
     )
     parts.assessor.observe = postmaster.observe
     stack.push_async_callback(_end, asyncio.create_task(postmaster.run()))

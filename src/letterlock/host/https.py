@@ -1,4 +1,4 @@
-"""One GET over HTTPS, for the few files that mail needs from the web: no redirects, no cookies, no surprises.
+"""One GET or POST over HTTPS, for the little that mail needs of the web: no redirects, no cookies, no surprises.
 
 The name is resolved first and the connection goes to the address that was looked at: nothing on behalf of mail reaches
 loopback, private or link-local networks, unless `allow_private` (for laboratories). The certificate must be valid for the
@@ -41,6 +41,33 @@ class Fetch:
 
 async def get(host: str, path: str, how: Fetch) -> tuple[str, bytes]:
     """Return the media type and the body of `https://host/path`. Raises PeerFault for anything but 200."""
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
+    return await _exchange(host, request.encode("ascii"), how, accepted=(b"200",))
+
+
+async def post(uri: str, octets: bytes, media_type: str, how: Fetch) -> None:
+    """Hand octets over to an https URI on the usual port. Raises PeerFault where they were not taken (2xx)."""
+    match = _URI.fullmatch(uri)
+    if match is None:
+        raise PeerFault(f"{uri[:200]!r} is no https URI that reports are sent to")
+    host, target = match[1].lower(), match[2] or "/"
+    lines = [
+        f"POST {target} HTTP/1.1",
+        f"Host: {host}",
+        f"Content-Type: {media_type}",
+        f"Content-Length: {len(octets)}",
+    ]
+    request = ("\r\n".join([*lines, "Connection: close"]) + "\r\n\r\n").encode("ascii") + octets
+    await _exchange(host, request, how, accepted=(b"200", b"201", b"202", b"204"))
+
+
+# A name, the usual port or none said, and a target without spaces, controls or a fragment.
+_URI = re.compile(
+    r"https://([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(?::443)?(/[!\"$-~]{0,2000})?", re.IGNORECASE
+)
+
+
+async def _exchange(host: str, request: bytes, how: Fetch, *, accepted: tuple[bytes, ...]) -> tuple[str, bytes]:
     addresses = await _addresses(host, how)
     problem = ConnectionFailed(f"{host} has no address that may be asked")
     for address in addresses[:_MOST_ADDRESSES]:
@@ -52,7 +79,7 @@ async def get(host: str, path: str, how: Fetch) -> tuple[str, bytes]:
         try:
             stream.expect_within(how.within_seconds)
             await stream.start_tls(how.context, server_side=False, server_name=host)
-            return await _ask(stream, host, path, how.longest_octets)
+            return await _ask(stream, host, request, how.longest_octets, accepted)
         finally:
             stream.abort()
     raise problem
@@ -79,9 +106,10 @@ def is_public(address: str) -> bool:
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-async def _ask(stream: Stream, host: str, path: str, longest: int) -> tuple[str, bytes]:
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
-    await stream.send(request.encode("ascii"))
+async def _ask(
+    stream: Stream, host: str, request: bytes, longest: int, accepted: tuple[bytes, ...]
+) -> tuple[str, bytes]:
+    await stream.send(request)
     octets = b""
     while (end := octets.find(b"\r\n\r\n")) < 0:
         more = await stream.read()
@@ -92,8 +120,11 @@ async def _ask(stream: Stream, host: str, path: str, longest: int) -> tuple[str,
     match = _STATUS.fullmatch(status)
     if match is None:
         raise PeerFault(f"{host} sent no HTTP response")
-    if match[1] != b"200":
-        raise PeerFault(f"{host} answered {match[1].decode()} for {path}")
+    if match[1] not in accepted:
+        asked = request[: request.index(b" HTTP/")].decode("ascii")
+        raise PeerFault(f"{host} answered {match[1].decode()} to {asked}")
+    if match[1] == b"204":
+        return "", b""  # RFC 9110 section 15.3.5: no content, whatever the fields say
     fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
     body = await _body(stream, octets[end + 4 :], fields, longest, host)
     return fields.get(b"content-type", b"").decode("latin-1"), body

@@ -25,7 +25,7 @@ from letterlock.postmaster import failures
 from letterlock.postmaster.failures import FailureLimits, FailureSettings
 from letterlock.postmaster.receive import receive
 from letterlock.postmaster.report_store import ReportStore
-from letterlock.postmaster.send import AggregateSender, Keys, SendSettings
+from letterlock.postmaster.send import AggregateSender, Keys, Post, SendSettings
 from letterlock.postmaster.tls_reports import TlsReportSender
 from letterlock.store.interface import FlagChange, Refused, Store, Transaction
 from letterlock.trust import dkim
@@ -68,6 +68,7 @@ class Postmaster:
         keys: Keys,
         clock: Clock,
         log: Log,
+        post: Post | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -78,7 +79,7 @@ class Postmaster:
         self._clock = clock
         self._log = log
         self._sender = AggregateSender(
-            settings.send, ledger=ledger, resolver=resolver, submit=self.submit, keys=keys, log=log
+            settings.send, ledger=ledger, resolver=resolver, submit=self.submit, keys=keys, log=log, post=post
         )
         self._tls_sender = TlsReportSender(
             settings.send.reporter,
@@ -87,6 +88,7 @@ class Postmaster:
             submit=self.submit,
             keys=keys,
             log=log,
+            post=post,
             spread_seconds=settings.send.spread_seconds,
         )
         self._limits = FailureLimits(settings.failures) if settings.failures and settings.failures.is_on else None
