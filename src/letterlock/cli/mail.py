@@ -28,7 +28,6 @@ from letterlock.formats.mime.entity import parse
 from letterlock.host.clock import SystemClock
 from letterlock.host.connect import ConnectionFailed
 from letterlock.host.entropy import SystemEntropy
-from letterlock.host.resolver.system import Mode
 from letterlock.host.stream import DeadlinePassed
 from letterlock.mua.compose import Attachment, Composed, Draft, compose, compose_raw
 from letterlock.mua.profile import load_profile
@@ -55,7 +54,7 @@ def _server_options(command: Callable[..., R]) -> Callable[..., R]:
         click.option("--server-name", envvar="LETTERLOCK_SERVER_NAME", help="The name the certificate must show."),
         click.option(
             "--resolver",
-            type=click.Choice([mode.value for mode in Mode]),
+            metavar="validate|trust-ad|iterate",
             envvar="LETTERLOCK_RESOLVER",
             help="Look up the servers' TLSA records (DANE) so; without it they do not count.",
         ),

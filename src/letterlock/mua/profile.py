@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from letterlock.errors import Malformed, SettingsFault
-from letterlock.host.resolver.exchange import Server
-from letterlock.host.resolver.system import Mode, ResolverSettings
 from letterlock.mua.settings import MailServer, UserAgentSettings
+
+if TYPE_CHECKING:
+    from letterlock.host.resolver.system import ResolverSettings
 
 _RESOLVER_KEYS = ("dns-servers", "anchors", "root-servers", "dns-port")
 KEYS = ("user", "password", "password-file", "imap", "submission", "ca", "server-name", "resolver", *_RESOLVER_KEYS)
@@ -72,6 +74,10 @@ def _resolver(values: dict[str, str], problems: list[str]) -> ResolverSettings |
         problems += [f"user-agent.{key} says nothing without user-agent.resolver" for key in _RESOLVER_KEYS
                      if values.get(key)]  # fmt: skip
         return None
+    # Loading a resolver takes a while, and most commands need none.
+    from letterlock.host.resolver.exchange import Server
+    from letterlock.host.resolver.system import Mode, ResolverSettings
+
     modes = {mode.value: mode for mode in Mode}
     if chosen not in modes:
         problems.append(f"user-agent.resolver = {chosen}: expected one of {', '.join(modes)}")

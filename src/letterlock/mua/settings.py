@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from letterlock.errors import Malformed
-from letterlock.host.resolver.system import ResolverSettings
+
+if TYPE_CHECKING:  # who needs no resolver need not load one
+    from letterlock.host.resolver.system import ResolverSettings
 
 # scheme: (port, whether TLS comes first)
 SCHEMES = {
