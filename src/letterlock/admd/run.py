@@ -287,6 +287,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
             is_optional=settings.filters.optional,
         ),
         judge_sender=parts.assessor.sender,
+        examine=parts.assessor.examine,
     )
     submission = Submission(
         SubmissionSettings(

@@ -16,6 +16,7 @@ from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import TlsState
+from letterlock.mta.examination import Examination
 from letterlock.protocols.smtp.reply import Reply
 from letterlock.store.interface import Delivery
 
@@ -25,6 +26,7 @@ class Arrival:
     """A whole message before it is taken. `content` are its octets as they came, in pieces.
 
     `received_at` is in seconds since 1970; `client_name` is what it said with EHLO; `user` who it proved to be, or empty.
+    `examination` has been fed all of `content`, if anybody examined the message while it came.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Arrival:
     user: str
     envelope: Envelope
     content: tuple[bytes, ...]
+    examination: Examination | None = None
 
     @property
     def size(self) -> int:
@@ -87,6 +90,8 @@ class Recipients(Protocol):
 Assess = Callable[[Arrival], Awaitable[Assessment]]
 # Judges a sender before DATA: the client's address, its EHLO name, the reverse path, the time; a refusal or None.
 JudgeSender = Callable[[str, str, Address | None, float], Awaitable[Reply | None]]
+# Begins to examine a message whose content comes: the client's address, its EHLO name, the reverse path.
+Examine = Callable[[str, str, Address | None], Examination]
 
 
 async def take_as_it_is(_arrival: Arrival) -> Assessment:

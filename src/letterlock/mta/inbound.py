@@ -28,11 +28,13 @@ from letterlock.mta.arrival import (
     Assess,
     Assessment,
     Destination,
+    Examine,
     JudgeSender,
     Recipients,
     take_any_sender,
     take_as_it_is,
 )
+from letterlock.mta.examination import Examination
 from letterlock.mta.identifier import SessionName
 from letterlock.mta.session import ContentBudget, Patience, Session
 from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
@@ -56,7 +58,7 @@ class InboundSettings:
 
 
 class Inbound:
-    """The service: give `session` to a Listener."""
+    """The service: give `session` to a Listener. `examine`, if given, sees content while it comes, before `assess`."""
 
     def __init__(
         self,
@@ -70,12 +72,14 @@ class Inbound:
         tls: ServerTls | None = None,
         assess: Assess = take_as_it_is,
         judge_sender: JudgeSender = take_any_sender,
+        examine: Examine | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
         self.recipients = recipients
         self.assess = assess
         self.judge_sender = judge_sender
+        self.examine = examine
         self.clock = clock
         self.entropy = entropy
         self._log = log
@@ -106,6 +110,8 @@ class InboundPolicy:
         self._name = name
         self._log = log
         self._destinations: list[Destination] = []
+        self._reverse_path: Address | None = None
+        self._examination: Examination | None = None
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
@@ -113,7 +119,8 @@ class InboundPolicy:
 
     async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
         """Judge SPF while the client waits; what the message is worth is assessed with its content."""
-        self._destinations.clear()
+        self._forget()
+        self._reverse_path = sender.reverse_path
         service = self._service
         name = session.conversation.name
         return await service.judge_sender(session.peer_address, name, sender.reverse_path, service.clock.now())
@@ -132,6 +139,15 @@ class InboundPolicy:
         self._destinations.append(destination)
         return None
 
+    async def content_arrived(self, session: Session, octets: bytes) -> None:
+        """Examine the message while it comes, so that little is left to do when it is whole."""
+        service = self._service
+        if service.examine is None:
+            return
+        if self._examination is None:
+            self._examination = service.examine(session.peer_address, session.conversation.name, self._reverse_path)
+        await self._examination.take(octets)
+
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
         """Assess the message and store it."""
         service = self._service
@@ -146,7 +162,9 @@ class InboundPolicy:
             user=session.conversation.user,
             envelope=envelope,
             content=content,
+            examination=self._examination,
         )
+        self._examination = None
         if content and count_hops(content[0]) > MOST_HOPS:
             return self._refused(arrival, reply(554, "5.4.6", f"More than {MOST_HOPS} Received fields: a mail loop"))
         assessment = await service.assess(arrival)
@@ -177,8 +195,12 @@ class InboundPolicy:
         raise OurFault("AUTH on port 25")
 
     def dropped(self, session: Session, reason: str) -> None:
-        """Forget the recipients."""
+        """Forget the transaction."""
+        self._forget()
+
+    def _forget(self) -> None:
         self._destinations.clear()
+        self._examination = None
 
     def _declined(self, recipient: Recipient, answer: Reply) -> Reply:
         self._log.event("recipient refused", recipient=str(recipient.forward_path), reply=str(answer))
