@@ -29,7 +29,7 @@ from letterlock.formats.imf.header import Header
 from letterlock.host.drive_decisions import drive
 from letterlock.host.ledger import Ledger
 from letterlock.host.resolver.interface import Resolver
-from letterlock.mta.arrival import Arrival, Assessment
+from letterlock.mta.arrival import Arrival, Assessment, Evidence
 from letterlock.mta.assess_smime import judge_smime, may_be_signed
 from letterlock.mta.assessed import assessed_entry
 from letterlock.mta.examination import Examination
@@ -138,6 +138,7 @@ class Assessor:
             assessment,
             fields=authentication_results.write(results),
             content=without(arrival.content, forged) if forged else None,
+            evidence=Evidence(findings.arc, results),
         )
 
     async def _judge_spf(self, client: Client, now: int) -> SpfVerdicts:

@@ -3,9 +3,9 @@
 A recipient is taken if the delivery agent knows what becomes of it; whatever can be refused is refused in the session, so
 that no bounce is owed (RFC 5321 section 6.1). A whole message is assessed (mta/assess.py), gets its Received field, and
 becomes one store transaction: copies for mailboxes here and queue entries for what goes on. 250 follows when that is on
-disk.
+disk. What goes on to other domains, because an alias leads there, has our seal before it, and the copies here do not.
 
-Standards: RFC 5321 section 3.3, section 4.4, section 6.1 to 6.3; RFC 3463.
+Standards: RFC 5321 section 3.3, section 4.4, section 6.1 to 6.3; RFC 3463; RFC 8617 section 5.1.
 See also: mta/session.py (the session), mta/arrival.py (what assessing and resolving are given and give).
 """
 
@@ -31,6 +31,7 @@ from letterlock.mta.arrival import (
     Examine,
     JudgeSender,
     Recipients,
+    Seal,
     take_any_sender,
     take_as_it_is,
 )
@@ -58,7 +59,10 @@ class InboundSettings:
 
 
 class Inbound:
-    """The service: give `session` to a Listener. `examine`, if given, sees content while it comes, before `assess`."""
+    """The service: give `session` to a Listener.
+
+    `examine`, if given, sees content while it comes, before `assess`; `seal`, what goes on to other domains.
+    """
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class Inbound:
         assess: Assess = take_as_it_is,
         judge_sender: JudgeSender = take_any_sender,
         examine: Examine | None = None,
+        seal: Seal | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -80,6 +85,7 @@ class Inbound:
         self.assess = assess
         self.judge_sender = judge_sender
         self.examine = examine
+        self.seal = seal
         self.clock = clock
         self.entropy = entropy
         self._log = log
@@ -170,7 +176,7 @@ class InboundPolicy:
         assessment = await service.assess(arrival)
         if assessment.refusal is not None:
             return self._refused(arrival, assessment.refusal, assessment)
-        transaction = self._transaction(arrival, assessment)
+        transaction = await self._sealed(self._transaction(arrival, assessment), assessment)
         await service.store.commit(transaction)
         self._log.event(
             "accepted",
@@ -201,6 +207,19 @@ class InboundPolicy:
     def _forget(self) -> None:
         self._destinations.clear()
         self._examination = None
+
+    async def _sealed(self, transaction: Transaction, assessment: Assessment) -> Transaction:
+        """Put our seal before what goes on to other domains."""
+        service = self._service
+        away = {entry.queue_id for entry in transaction.queued if not self._is_ours(entry)}
+        if service.seal is None or assessment.evidence is None or not away:
+            return transaction
+        seal = await service.seal(assessment.evidence, transaction.octets)
+        queued = (replace(one, prefix=seal) if one.queue_id in away else one for one in transaction.queued)
+        return replace(transaction, queued=tuple(queued))
+
+    def _is_ours(self, entry: Queued) -> bool:
+        return self._service.recipients.is_ours(entry.envelope.recipients[0].forward_path.domain)
 
     def _declined(self, recipient: Recipient, answer: Reply) -> Reply:
         self._log.event("recipient refused", recipient=str(recipient.forward_path), reply=str(answer))
