@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,15 @@ from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.host.listen import Listener, bind, bind_unix
 from letterlock.host.logs import Log, send_to
 from letterlock.host.milter_client import FilterSettings
+from letterlock.host.resolver.zone_file import ZoneTable
 from letterlock.host.stream import Endpoint, Stream
 from letterlock.mta.arrival import Arrival, Assessment, take_as_it_is
+from letterlock.mta.assess import Assessor, AssessSettings
 from letterlock.mta.filters import Filtered
 from letterlock.protocols.milter.client import Packet, PacketReader
 from letterlock.protocols.smtp.reply import reply
+from letterlock.trust import dkim
+from letterlock.trust.primitives import eddsa
 
 ENVELOPE = Envelope(Address("a", "b.test"), (Recipient(Address("c", "d.test")),))
 ARRIVAL = Arrival(
@@ -102,6 +107,24 @@ async def test_wishes() -> None:
         async with running(Filter(*end)) as where:
             assessment = await assess(where)
         assert (assessment.refusal, assessment.mailbox) == (expected.refusal, expected.mailbox)
+
+
+async def test_a_filter_changes_nothing_that_was_judged() -> None:
+    """What the author signed is judged as it came, whatever a filter makes of it before it is stored."""
+    key = dkim.SigningKey("b.test", "s", eddsa.generate_ed25519())
+    message = b"From: a@b.test\r\n\r\nhi\r\n"
+    signed = dkim.sign(message, (key,), 0) + message
+    assessor = Assessor(AssessSettings("mx.d.test"), ZoneTable.parse(f's._domainkey.b.test. IN TXT "{key.record()}"\n'))
+    examination = assessor.examine("192.0.2.1", "x", ENVELOPE.reverse_path)
+    await examination.take(signed)
+    arrival = replace(ARRIVAL, content=(signed,), examination=examination)
+    async with running(Filter(Packet("m", struct.pack("!I", 1) + b"From\0x@y.test\0"), Packet("c"))) as where:
+        assessment = await Filtered(assessor, where, "mx.d.test", Log("mta"))(arrival)
+    octets = b"".join(assessment.content or ())
+    assert octets.endswith(b"From: x@y.test\r\n\r\nhi\r\n")
+    assert b"dkim=pass" in octets
+    assert b"header.from=b.test" in octets
+    assert arrival.content == (signed,)
 
 
 @pytest.mark.parametrize("is_optional", [False, True])

@@ -27,6 +27,7 @@ from letterlock.host.smtp_client import ClientPatience, SmtpClient
 from letterlock.host.stream import Endpoint, Stream
 from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mta.arrival import Arrival, Assessment, Destination
+from letterlock.mta.examination import Examination
 from letterlock.mta.inbound import Inbound, InboundSettings
 from letterlock.mta.session import Patience
 from letterlock.protocols.smtp.offer import Dialect
@@ -202,6 +203,38 @@ async def test_an_assessment_adds_fields_refuses_or_chooses_a_mailbox() -> None:
     assert transaction.octets[0].startswith(b"Authentication-Results: mx.rosewood.test; none\r\nReceived: ")
     assert transaction.deliveries[0].mailbox == "Junk"
     assert (seen[0].client_name, seen[0].size, seen[0].client.host) == ("client.test", 6, "127.0.0.1")
+
+
+async def test_content_is_examined_while_it_comes() -> None:
+    """By DATA and by BDAT, each message by its own examination; what was dropped before leaves nothing."""
+    begun: list[tuple[str, str, str]] = []
+    seen: list[tuple[bytes, bytes]] = []
+
+    def examine(address: str, client_name: str, reverse_path: Address | None) -> Examination:
+        begun.append((address, client_name, str(reverse_path)))
+        return Examination(None)
+
+    async def assess(arrival: Arrival) -> Assessment:
+        assert arrival.examination is not None
+        header, _ = arrival.examination.finish()
+        seen.append((header.raw, b"".join(arrival.content)))
+        return Assessment()
+
+    message = b"MAIL FROM:<x@harbor.test>\r\nRCPT TO:<ada@rosewood.test>\r\n"
+    octets = (
+        OPENING + b"RCPT TO:<ada@rosewood.test>\r\nBDAT 10\r\nSubject: aRSET\r\n"
+        + message + b"BDAT 11\r\nSubject: b\rBDAT 3\r\n\nA:BDAT 5 LAST\r\n\r\n\r\nx"
+        + message + b"DATA\r\n" + MESSAGE + b".\r\nQUIT\r\n"
+    )  # fmt: skip
+    async with inbound(assess=assess, examine=examine) as (endpoint, ledger, _):
+        answer = await converse(endpoint, octets)
+    assert codes(answer)[-2:] == ["250", "221"]
+    assert begun == [("127.0.0.1", "client.test", "x@harbor.test")] * 3
+    assert seen == [
+        (b"Subject: b\r\nA:\r\n\r\n", b"Subject: b\r\nA:\r\n\r\nx"),
+        (b"Subject: hello\r\n\r\n", MESSAGE.replace(b"..", b".")),
+    ]
+    assert len(ledger.transactions) == 2
 
 
 async def test_starttls_and_what_received_says_of_it(key_pair: KeyPair) -> None:

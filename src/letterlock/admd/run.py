@@ -265,6 +265,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
     """Return the session function of each service."""
     limits = settings.limits
     backoff = Backoff(clock)  # one for all doors: who guesses at one has to wait at the others
+    signer = Signer(settings, clock)
     inbound = Inbound(
         InboundSettings(
             settings.host_name,
@@ -287,6 +288,8 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
             is_optional=settings.filters.optional,
         ),
         judge_sender=parts.assessor.sender,
+        examine=parts.assessor.examine,
+        seal=signer.seal if settings.assess.seal_forwarded else None,
     )
     submission = Submission(
         SubmissionSettings(
@@ -303,7 +306,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         clock=clock,
         entropy=entropy,
         log=Log("msa"),
-        sign=Signer(settings, clock),
+        sign=signer,
     )
     access = AccessService(
         AccessSettings(settings.host_name, message_octets=limits.message_octets),

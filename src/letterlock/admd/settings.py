@@ -182,6 +182,10 @@ class Assess(Section):
 
     honour_reject: bool = Field(True, description="Refuse mail that fails DMARC where its domain asks for it.")
     junk_mailbox: str = Field("Junk", description="Where mail goes that its domain asks to be quarantined.")
+    seal_forwarded: bool = Field(
+        True,
+        description="Seal (ARC) what goes on to other domains by an alias, so that they may see what was found here.",
+    )
     smime_anchors: Path | None = Field(
         None, description="PEM file of authorities with which S/MIME signatures of mail from outside are judged."
     )

@@ -1,13 +1,16 @@
-"""The domain's DKIM keys: made by `init`, one RSA and one Ed25519, and used for every message submitted here.
+"""The domain's DKIM keys: made by `init`, one RSA and one Ed25519; they sign what is submitted and seal what is forwarded.
 
 A key stands in the folder of `dkim.folder` as SELECTOR.pem; all active keys there sign (RFC 8463 section 3 asks for both
-algorithms side by side). host/key_ring.py has the life of a key.
+algorithms side by side), and one seals, RSA if there is one, because few verify the other in ARC. host/key_ring.py has the
+life of a key.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime
+from collections.abc import Callable
+from functools import partial
 
 from letterlock.admd.settings import Settings
 from letterlock.errors import Malformed, SettingsFault, Unavailable
@@ -15,6 +18,8 @@ from letterlock.host import signing_keys
 from letterlock.host.clock import Clock
 from letterlock.host.key_ring import KeyRing, Schedule
 from letterlock.host.logs import Log
+from letterlock.mta.arrival import Evidence
+from letterlock.trust import arc
 from letterlock.trust.dkim.signing import SigningKey, sign
 
 _LARGE_OCTETS = 256 * 1024  # hashing this much takes longer than other sessions should wait
@@ -44,7 +49,7 @@ def load_keys(settings: Settings, domain: str) -> tuple[SigningKey, ...]:
 
 
 class Signer:
-    """Signs what the domain's people submit.
+    """Signs what the domain's people submit, and seals what is forwarded for them.
 
     Keys whose time has come are moved on once a day, and whatever changes in their folder is taken up with the next
     message. A folder that cannot be read leaves the keys of before in force.
@@ -83,12 +88,25 @@ class Signer:
         keys = self._keys.get(author_domain, ())
         if not keys:
             return b""
-        octets = b"".join(content)
-        now = int(self._clock.now())
-        try:
-            if len(octets) < _LARGE_OCTETS:
-                return sign(octets, keys, now)
-            return await asyncio.to_thread(sign, octets, keys, now)
-        except Malformed:
-            # Such a message cannot be signed soundly; it goes out as it is, and others judge it by SPF alone.
+        octets, now = b"".join(content), int(self._clock.now())
+        # A message that cannot be signed soundly goes out as it is, and others judge it by SPF alone.
+        return await _made(partial(sign, octets, keys, now), len(octets))
+
+    async def seal(self, evidence: Evidence, content: tuple[bytes, ...]) -> bytes:
+        """Return the ARC set for a message that goes on as `content`, nothing where none can be added."""
+        self._follow()
+        keys = self._keys.get(self._settings.domain, ())
+        if not keys or evidence.chain.result is arc.Result.TEMPERROR:
+            # Of a chain that could not be judged nothing can be said; it reaches the next host as it is.
             return b""
+        key = next((one for one in keys if one.key_type == "rsa"), keys[0])
+        octets, now = b"".join(content), int(self._clock.now())
+        return await _made(partial(arc.seal, octets, key, now, evidence.chain, evidence.results), len(octets))
+
+
+async def _made(make: Callable[[], bytes], size: int) -> bytes:
+    """Make fields, in a thread where that takes long; nothing for a message that is not fit for them."""
+    try:
+        return make() if size < _LARGE_OCTETS else await asyncio.to_thread(make)
+    except Malformed:
+        return b""

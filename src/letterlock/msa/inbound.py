@@ -216,6 +216,9 @@ class SubmissionPolicy:
         self._destinations.append(_Elsewhere((recipient,)) if held else destination)
         return None
 
+    async def content_arrived(self, session: Session, octets: bytes) -> None:
+        """Wait for the whole message: what is to be signed is known only when it was prepared."""
+
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
         """Prepare, sign and store the message."""
         service, user = self._service, session.conversation.user

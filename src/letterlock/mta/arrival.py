@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from letterlock.formats.address import Address
+from letterlock.formats.authentication_results import AuthenticationResults
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import TlsState
+from letterlock.mta.examination import Examination
 from letterlock.protocols.smtp.reply import Reply
 from letterlock.store.interface import Delivery
+from letterlock.trust.arc import Verdict as ChainVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Arrival:
     """A whole message before it is taken. `content` are its octets as they came, in pieces.
 
     `received_at` is in seconds since 1970; `client_name` is what it said with EHLO; `user` who it proved to be, or empty.
+    `examination` has been fed all of `content`, if anybody examined the message while it came.
     """
 
     id: str
@@ -36,6 +40,7 @@ class Arrival:
     user: str
     envelope: Envelope
     content: tuple[bytes, ...]
+    examination: Examination | None = None
 
     @property
     def size(self) -> int:
@@ -44,11 +49,20 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was found of a message as it came, for the seal of one that goes on elsewhere (RFC 8617 section 5.1)."""
+
+    chain: ChainVerdict
+    results: AuthenticationResults
+
+
+@dataclass(frozen=True, slots=True)
 class Assessment:
     """What was found: whole header `fields` to put before the message, or a `refusal` (a 4xx or 5xx reply).
 
     `mailbox`, if any, takes the place of INBOX for local recipients ("Junk"). `remarks` go into the log line. `content`
-    stands in place of the octets that came where forged trace fields had to go (RFC 8601 section 5).
+    stands in place of the octets that came where forged trace fields had to go (RFC 8601 section 5). `evidence` is there
+    where the message was authenticated.
     """
 
     fields: bytes = b""
@@ -56,6 +70,7 @@ class Assessment:
     mailbox: str = ""
     remarks: tuple[tuple[str, str], ...] = ()
     content: tuple[bytes, ...] | None = None
+    evidence: Evidence | None = None
 
 
 class Destination(Protocol):
@@ -87,6 +102,10 @@ class Recipients(Protocol):
 Assess = Callable[[Arrival], Awaitable[Assessment]]
 # Judges a sender before DATA: the client's address, its EHLO name, the reverse path, the time; a refusal or None.
 JudgeSender = Callable[[str, str, Address | None, float], Awaitable[Reply | None]]
+# Begins to examine a message whose content comes: the client's address, its EHLO name, the reverse path.
+Examine = Callable[[str, str, Address | None], Examination]
+# Seals a message as it goes on, given in pieces: returns the fields to put before it, or nothing.
+Seal = Callable[[Evidence, tuple[bytes, ...]], Awaitable[bytes]]
 
 
 async def take_as_it_is(_arrival: Arrival) -> Assessment:

@@ -3,7 +3,7 @@
 The order is that of the receiver in the text books: standard tests first (`Test`s that the site plugs in: lists, rate
 limits), then who the author is, then signatures and SPF, alignment, policy; then deliver, junk, refuse or defer; and
 what was found goes to the ledger, from which reports are made. Every look-up that does not depend on another goes out
-with the others.
+with the others. What came examined (mta/examination.py) is only judged here.
 
 Promises: what rests on a look-up that failed is deferred (451), never accepted unchecked and never refused. A field that
 claims to be our Authentication-Results and is not goes before the message is stored, after it was verified as it came;
@@ -25,13 +25,14 @@ from letterlock.formats import authentication_results
 from letterlock.formats import domain as domains
 from letterlock.formats.address import Address
 from letterlock.formats.authentication_results import MethodResult
-from letterlock.formats.imf.header import Header, read_header
+from letterlock.formats.imf.header import Header
 from letterlock.host.drive_decisions import drive
 from letterlock.host.ledger import Ledger
 from letterlock.host.resolver.interface import Resolver
-from letterlock.mta.arrival import Arrival, Assessment
+from letterlock.mta.arrival import Arrival, Assessment, Evidence
 from letterlock.mta.assess_smime import judge_smime, may_be_signed
 from letterlock.mta.assessed import assessed_entry
+from letterlock.mta.examination import Examination
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.trust import arc, dmarc, spf
 from letterlock.trust.ask import together
@@ -47,9 +48,7 @@ from letterlock.trust.authenticate import (
 from letterlock.trust.dmarc import Override, OverrideType, Policy
 from letterlock.trust.pkix.path import Anchor
 
-_PIECE = 1 << 18
 _REMEMBERED = 4096
-_HEADER_END = b"\r\n\r\n"
 
 # A site's own test: refuse (or defer) an arrival before anything else, or None. Lists and rate limits stand here.
 Test = Callable[[Arrival], Awaitable[Reply | None]]
@@ -106,6 +105,10 @@ class Assessor:
             return reply(550, "5.7.23", f"{verdict.domain} says that it sends no mail (SPF)")
         return None
 
+    def examine(self, address: str, helo: str, reverse_path: Address | None) -> Examination:
+        """Begin to examine a message while it comes."""
+        return Examination(_client(address, helo, reverse_path), receiver=self.settings.authserv_id)
+
     async def __call__(self, arrival: Arrival) -> Assessment:
         """Assess a whole message."""
         for test in self.tests:
@@ -114,13 +117,12 @@ class Assessor:
                 return Assessment(refusal=refusal, remarks=(("refused_by", "a test of the site"),))
         if arrival.user:
             return Assessment()  # submission has its own rules
-        octets = arrival.content[0] if len(arrival.content) == 1 else b"".join(arrival.content)
-        header = read_header(octets)
+        header, checks = (await self._examined(arrival)).finish()
         client = _client(arrival.client.host, arrival.client_name, arrival.envelope.reverse_path)
-        findings = await self._judge(octets, header, client, int(arrival.received_at))
+        findings = await self._judge(checks, client, int(arrival.received_at))
         findings = dataclasses.replace(findings, dmarc=self._with_local_policy(findings, client))
         results = results_of(findings, self.settings.authserv_id, client)
-        smime = await self._judge_smime(octets, header, int(arrival.received_at))
+        smime = await self._judge_smime(arrival, header)
         if smime is not None:
             results = dataclasses.replace(results, results=(*results.results, smime))
         forged = forged_fields(header, self.settings.authserv_id)
@@ -135,7 +137,8 @@ class Assessor:
         return dataclasses.replace(
             assessment,
             fields=authentication_results.write(results),
-            content=without(octets, forged) if forged else None,
+            content=without(arrival.content, forged) if forged else None,
+            evidence=Evidence(findings.arc, results),
         )
 
     async def _judge_spf(self, client: Client, now: int) -> SpfVerdicts:
@@ -145,21 +148,25 @@ class Assessor:
         assert second is None or isinstance(second, spf.Verdict)
         return first, second
 
-    async def _judge(self, octets: bytes, header: Header, client: Client | None, now: int) -> Findings:
-        checks = Authentication(header, client, receiver=self.settings.authserv_id)
-        view = memoryview(octets)
-        for start in range(header.body_start, len(octets), _PIECE):
-            checks.feed(bytes(view[start : start + _PIECE]))
-            await asyncio.sleep(0)  # a large body must not keep other sessions waiting
+    async def _examined(self, arrival: Arrival) -> Examination:
+        if arrival.examination is not None:
+            return arrival.examination
+        examination = self.examine(arrival.client.host, arrival.client_name, arrival.envelope.reverse_path)
+        for piece in arrival.content:
+            await examination.take(piece)
+        return examination
+
+    async def _judge(self, checks: Authentication, client: Client | None, now: int) -> Findings:
         before = None
         if client is not None:
             before = self._senders.pop((client.address, client.helo, client.mail_from), None)
         return await drive(checks.judge(now, before), self.resolver)
 
-    async def _judge_smime(self, octets: bytes, header: Header, now: int) -> MethodResult | None:
+    async def _judge_smime(self, arrival: Arrival, header: Header) -> MethodResult | None:
         """Judge S/MIME signatures in a thread: hashing a large message must not keep other sessions waiting."""
         if not self.settings.smime_anchors or not may_be_signed(header):
             return None
+        octets, now = b"".join(arrival.content), int(arrival.received_at)
         return await asyncio.to_thread(judge_smime, octets, header, self.settings.smime_anchors, now)
 
     def _with_local_policy(self, findings: Findings, client: Client | None) -> dmarc.Verdict:
@@ -267,12 +274,16 @@ def forged_fields(header: Header, authserv_id: str) -> tuple[tuple[int, int], ..
     )
 
 
-def without(octets: bytes, spans: tuple[tuple[int, int], ...]) -> tuple[bytes, ...]:
-    """Return a message without some of its fields, every other octet as it came."""
+def without(content: tuple[bytes, ...], spans: tuple[tuple[int, int], ...]) -> tuple[bytes, ...]:
+    """Return a message in pieces without some of its fields (in order), every other octet as it came."""
     pieces = []
-    at = 0
-    for start, end in spans:
-        pieces.append(octets[at:start])
-        at = end
-    pieces.append(octets[at:])
+    begin = 0
+    for octets in content:
+        kept, end = 0, begin + len(octets)
+        for start, stop in spans:
+            if start < end and stop > begin:
+                pieces.append(octets[kept : max(start - begin, 0)])
+                kept = min(stop, end) - begin
+        pieces.append(octets[kept:])
+        begin = end
     return tuple(piece for piece in pieces if piece)

@@ -3,9 +3,9 @@
 A recipient is taken if the delivery agent knows what becomes of it; whatever can be refused is refused in the session, so
 that no bounce is owed (RFC 5321 section 6.1). A whole message is assessed (mta/assess.py), gets its Received field, and
 becomes one store transaction: copies for mailboxes here and queue entries for what goes on. 250 follows when that is on
-disk.
+disk. What goes on to other domains, because an alias leads there, has our seal before it, and the copies here do not.
 
-Standards: RFC 5321 section 3.3, section 4.4, section 6.1 to 6.3; RFC 3463.
+Standards: RFC 5321 section 3.3, section 4.4, section 6.1 to 6.3; RFC 3463; RFC 8617 section 5.1.
 See also: mta/session.py (the session), mta/arrival.py (what assessing and resolving are given and give).
 """
 
@@ -28,11 +28,14 @@ from letterlock.mta.arrival import (
     Assess,
     Assessment,
     Destination,
+    Examine,
     JudgeSender,
     Recipients,
+    Seal,
     take_any_sender,
     take_as_it_is,
 )
+from letterlock.mta.examination import Examination
 from letterlock.mta.identifier import SessionName
 from letterlock.mta.session import ContentBudget, Patience, Session
 from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
@@ -56,7 +59,10 @@ class InboundSettings:
 
 
 class Inbound:
-    """The service: give `session` to a Listener."""
+    """The service: give `session` to a Listener.
+
+    `examine`, if given, sees content while it comes, before `assess`; `seal`, what goes on to other domains.
+    """
 
     def __init__(
         self,
@@ -70,12 +76,16 @@ class Inbound:
         tls: ServerTls | None = None,
         assess: Assess = take_as_it_is,
         judge_sender: JudgeSender = take_any_sender,
+        examine: Examine | None = None,
+        seal: Seal | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
         self.recipients = recipients
         self.assess = assess
         self.judge_sender = judge_sender
+        self.examine = examine
+        self.seal = seal
         self.clock = clock
         self.entropy = entropy
         self._log = log
@@ -106,6 +116,8 @@ class InboundPolicy:
         self._name = name
         self._log = log
         self._destinations: list[Destination] = []
+        self._reverse_path: Address | None = None
+        self._examination: Examination | None = None
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
@@ -113,7 +125,8 @@ class InboundPolicy:
 
     async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
         """Judge SPF while the client waits; what the message is worth is assessed with its content."""
-        self._destinations.clear()
+        self._forget()
+        self._reverse_path = sender.reverse_path
         service = self._service
         name = session.conversation.name
         return await service.judge_sender(session.peer_address, name, sender.reverse_path, service.clock.now())
@@ -132,6 +145,15 @@ class InboundPolicy:
         self._destinations.append(destination)
         return None
 
+    async def content_arrived(self, session: Session, octets: bytes) -> None:
+        """Examine the message while it comes, so that little is left to do when it is whole."""
+        service = self._service
+        if service.examine is None:
+            return
+        if self._examination is None:
+            self._examination = service.examine(session.peer_address, session.conversation.name, self._reverse_path)
+        await self._examination.take(octets)
+
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
         """Assess the message and store it."""
         service = self._service
@@ -146,13 +168,15 @@ class InboundPolicy:
             user=session.conversation.user,
             envelope=envelope,
             content=content,
+            examination=self._examination,
         )
+        self._examination = None
         if content and count_hops(content[0]) > MOST_HOPS:
             return self._refused(arrival, reply(554, "5.4.6", f"More than {MOST_HOPS} Received fields: a mail loop"))
         assessment = await service.assess(arrival)
         if assessment.refusal is not None:
             return self._refused(arrival, assessment.refusal, assessment)
-        transaction = self._transaction(arrival, assessment)
+        transaction = await self._sealed(self._transaction(arrival, assessment), assessment)
         await service.store.commit(transaction)
         self._log.event(
             "accepted",
@@ -177,8 +201,25 @@ class InboundPolicy:
         raise OurFault("AUTH on port 25")
 
     def dropped(self, session: Session, reason: str) -> None:
-        """Forget the recipients."""
+        """Forget the transaction."""
+        self._forget()
+
+    def _forget(self) -> None:
         self._destinations.clear()
+        self._examination = None
+
+    async def _sealed(self, transaction: Transaction, assessment: Assessment) -> Transaction:
+        """Put our seal before what goes on to other domains."""
+        service = self._service
+        away = {entry.queue_id for entry in transaction.queued if not self._is_ours(entry)}
+        if service.seal is None or assessment.evidence is None or not away:
+            return transaction
+        seal = await service.seal(assessment.evidence, transaction.octets)
+        queued = (replace(one, prefix=seal) if one.queue_id in away else one for one in transaction.queued)
+        return replace(transaction, queued=tuple(queued))
+
+    def _is_ours(self, entry: Queued) -> bool:
+        return self._service.recipients.is_ours(entry.envelope.recipients[0].forward_path.domain)
 
     def _declined(self, recipient: Recipient, answer: Reply) -> Reply:
         self._log.event("recipient refused", recipient=str(recipient.forward_path), reply=str(answer))

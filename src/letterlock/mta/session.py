@@ -69,6 +69,10 @@ class Policy(Protocol):
         """Decide on RCPT."""
         ...
 
+    async def content_arrived(self, session: Session, octets: bytes) -> None:
+        """Look at a piece of the content when it comes; all of it is given in the end."""
+        ...
+
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
         """Take or refuse a whole message. A positive reply says that it is on disk."""
         ...
@@ -175,6 +179,7 @@ class Session:
             return
         self._held += len(event.octets)
         self._chunks.append(event.octets)
+        await self.policy.content_arrived(self, event.octets)
 
     async def _content_ended(self, event: events.ContentEnded) -> None:
         content = tuple(self._chunks)

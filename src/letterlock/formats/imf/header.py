@@ -157,10 +157,11 @@ def read_header(
     end = len(octets) if end is None else end
     defects: list[Defect] = []
     at = start
-    if not in_multipart and octets[at : at + 6].lstrip(b">")[:5] == b"From " and (mbox := _MBOX_FROM.match(octets, at)):
+    bound = min(end, start + limits.header_octets)
+    is_mbox = not in_multipart and octets[at : at + 6].lstrip(b">")[:5] == b"From "
+    if is_mbox and (mbox := _MBOX_FROM.match(octets, at, bound)):
         defects.append(Defect(Kind.MBOX_FROM, at))  # QUIRK mbox-from: the line that parts messages in a mailbox file
         at = mbox.end()
-    bound = min(end, start + limits.header_octets)
     most = limits.fields
     spans: list[tuple[int, int, int, int]] = []
     match = _FIELD.match

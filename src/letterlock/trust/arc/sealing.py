@@ -24,7 +24,8 @@ def seal(octets: bytes, key: SigningKey, now: int, verdict: Verdict, results: Au
     """Return the three fields to put before a message: ARC-Seal, ARC-Message-Signature, ARC-Authentication-Results.
 
     `verdict` is that on the chain as it arrived, `results` what this handler found. Returns nothing where the chain may
-    not grow: it was sealed as broken before, or has fifty sets. OurFault where the verdict is a temporary error.
+    not grow: it was sealed as broken before, has fifty sets, or is not the one that was judged. OurFault where the verdict
+    is a temporary error.
     """
     if verdict.result is Result.TEMPERROR:
         raise OurFault("a chain that could not be judged cannot be sealed; try again later")
@@ -32,8 +33,10 @@ def seal(octets: bytes, key: SigningKey, now: int, verdict: Verdict, results: Au
     fields = Fields(header)
     is_broken = verdict.result is Result.FAIL
     earlier = () if is_broken else collect(fields)
-    instance = len(verdict.sets or earlier) + 1
+    instance = len(verdict.sets) + 1
     was_broken = any(one.chain_validation is ChainValidation.FAIL for one in verdict.sets)
+    if not is_broken and len(earlier) != len(verdict.sets):
+        return b""  # somebody took fields away since the chain was judged
     if instance > MOST_SETS or was_broken or (is_broken and not verdict.sets):
         return b""  # RFC 8617 section 5.1.2: nothing is added to a chain whose end cannot be found or is broken
     results_octets = authentication_results.write(results, "ARC-Authentication-Results", f"i={instance}; ")
