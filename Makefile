@@ -24,6 +24,7 @@ check: $(READY)  ## style, types, import contracts, references, documentation
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_rfc_references.py
+	$(BIN)/python tools/write_docs.py --check
 
 docs: $(READY)  ## write the pages that follow from the code
 	$(BIN)/python tools/write_docs.py
