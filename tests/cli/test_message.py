@@ -123,3 +123,19 @@ def test_rebuild(file: Path, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there() -> None:
     """What happened, to what."""
     assert "Cannot read /nonexistent" in _run("show", "/nonexistent", code=1)
+
+
+def test_limits_are_the_users_to_set(tmp_path: Path) -> None:
+    """Beyond a limit stands a defect, and the rest is still shown; a limit that is none is a wrong command line."""
+    parts = b"".join(b"--x\r\n\r\npart\r\n" for _ in range(5))
+    file = tmp_path / "m.eml"
+    file.write_bytes(b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="x"\r\n\r\n' + parts + b"--x--\r\n")
+    runner = CliRunner()
+    whole = json.loads(runner.invoke(message, ["structure", str(file), "--json"]).output)
+    bounded = runner.invoke(message, ["structure", str(file), "--json", "--limit", "parts=3"])
+    assert len(whole) == 6
+    assert len(json.loads(bounded.output)) < 6
+    assert "too many parts" in bounded.output.replace("-", " ")
+    wrong = runner.invoke(message, ["structure", str(file), "--limit", "depth=3"])
+    assert wrong.exit_code == 64
+    assert "nesting" in wrong.output

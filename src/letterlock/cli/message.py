@@ -8,6 +8,7 @@ See also: formats/mime/view for what is shown and why a defect is called ambiguo
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import click
 from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
 from letterlock.formats.defect import Defect
 from letterlock.formats.imf.dates import write_date
+from letterlock.formats.limits import DEFAULT, Limits
 from letterlock.formats.mime.build import rebuild as rebuild_entity
 from letterlock.formats.mime.entity import Entity, parse
 from letterlock.formats.mime.filenames import distinct_names
@@ -50,22 +52,41 @@ def message() -> None:
     """Read a message: what it says, how it is made, what it carries."""
 
 
+def _limits(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> Limits:
+    """Return the limits with those given by name in place of their defaults."""
+    known = {field.name for field in dataclasses.fields(Limits)}
+    chosen = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in known or not value.isdigit():
+            raise click.BadParameter(f"{text!r}: write NAME=NUMBER; the names are {', '.join(sorted(known))}")
+        chosen[name] = int(value)
+    return dataclasses.replace(DEFAULT, **chosen)
+
+
+_LIMITS = click.option(
+    "--limit", "limits", multiple=True, metavar="NAME=NUMBER", callback=_limits,
+    help="What reading bears (nesting, parts, header_octets, decoded_octets, ...); beyond it stands a defect.",
+)  # fmt: skip
 _FILE = click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 
 
 @message.command()
 @_FILE
 @click.option("--html", is_flag=True, help="Prefer HTML to plain text where both are there.")
+@_LIMITS
 @json_option
-def show(file: Path, html: bool, as_json: bool) -> None:
+def show(file: Path, html: bool, limits: Limits, as_json: bool) -> None:
     """Show a message as a person may safely see it, with every defect by name."""
-    document, lines = shown(parse(_read(file, as_json=as_json)), prefer="html" if html else "plain")
+    document, lines = shown(
+        parse(_read(file, as_json=as_json), limits=limits), prefer="html" if html else "plain", limits=limits
+    )
     answer(document, as_json=as_json, lines=lines)
 
 
-def shown(tree: Entity, *, prefer: str = "plain") -> tuple[dict[str, Any], list[str]]:
+def shown(tree: Entity, *, prefer: str = "plain", limits: Limits = DEFAULT) -> tuple[dict[str, Any], list[str]]:
     """Return a message as a person may safely see it, as a document and as lines for a terminal."""
-    seen = view(tree, prefer=prefer)
+    seen = view(tree, prefer=prefer, limits=limits)
     report, asked = _report(tree), _notification(tree)
     document = {
         "from": seen.authors,
@@ -175,10 +196,11 @@ def _attachment(one: Attachment) -> dict[str, Any]:
 
 @message.command()
 @_FILE
+@_LIMITS
 @json_option
-def structure(file: Path, as_json: bool) -> None:
+def structure(file: Path, limits: Limits, as_json: bool) -> None:
     """Show the tree of parts: numbers as IMAP counts them, types, encodings, offsets into the file."""
-    tree = parse(_read(file, as_json=as_json))
+    tree = parse(_read(file, as_json=as_json), limits=limits)
     document = [_structure_of(number, entity) for number, entity in tree.walk()]
     rows = [
         (
@@ -220,10 +242,11 @@ def _own_defects(entity: Entity) -> list[Defect]:
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default="here",
               help="The folder to write to.")  # fmt: skip
 @click.option("--part", "wanted", multiple=True, help="Only this part number; may be given several times.")
+@_LIMITS
 @json_option
-def extract(file: Path, folder: Path, wanted: tuple[str, ...], as_json: bool) -> None:
+def extract(file: Path, folder: Path, wanted: tuple[str, ...], limits: Limits, as_json: bool) -> None:
     """Write attachments, decoded, under safe names; no file is overwritten."""
-    seen = view(_read(file, as_json=as_json))
+    seen = view(_read(file, as_json=as_json), limits=limits)
     chosen = [one for one in seen.attachments if not wanted or one.number in wanted]
     unknown = set(wanted) - {one.number for one in seen.attachments}
     if unknown:
