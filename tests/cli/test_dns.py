@@ -152,5 +152,12 @@ def test_the_next_tls_key_is_ready_when_every_cache_knows_it(tmp_path: Path) -> 
     before = next_key.stat().st_mtime - 3 * 3600
     os.utime(next_key, (before, before))
     assert CliRunner().invoke(letterlock, command).exit_code == 0
+    smtp_only = [line for line in records.splitlines() if "TLSA" not in line or line.startswith("_25.")]
+    table.write_text("$SECURE rosewood.test\n" + "\n".join(smtp_only))
+    assert CliRunner().invoke(letterlock, command).exit_code == 0  # who publishes none for a service may roll too
+    (next_line,) = [line for line in records.splitlines() if line.startswith("_993.")][1:]
+    table.write_text("$SECURE rosewood.test\n" + records.replace(next_line, ""))
+    result = CliRunner().invoke(letterlock, command)
+    assert (result.exit_code, "+_993._tcp" in result.output) == (1, True)
     table.write_text("$TIMEOUT _25._tcp.mail.rosewood.test TLSA\n")
     assert CliRunner().invoke(letterlock, command).exit_code == 2

@@ -1,6 +1,7 @@
 """The records a domain needs, and how what is published stands to them."""
 
 import datetime
+from dataclasses import replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -74,7 +75,19 @@ def test_tlsa_in_an_unsigned_zone_is_wrong() -> None:
     """RFC 7672 section 2.2: nobody may rely on it."""
     wanted = [record for record in wanted_records(FACTS) if record.type == "TLSA"]
     table = ZoneTable.parse(zone_text(tuple(wanted)))
-    assert [finding.standing for finding in decide(compare(wanted), table.answer)] == [Standing.WRONG]
+    assert [finding.standing for finding in decide(compare(wanted), table.answer)] == [Standing.WRONG] * 3
+
+
+def test_services_have_tlsa_records_of_their_own() -> None:
+    """RFC 7673 section 3.3: one name for each port; the same keys as for SMTP, the next key among them."""
+    facts = replace(FACTS, next_keys=(b"a key to come",))
+    by_owner: dict[str, set[str]] = {}
+    for record in wanted_records(facts):
+        if record.type == "TLSA":
+            by_owner.setdefault(record.owner, set()).add(record.line().partition(" ")[2])
+    assert set(by_owner) == {f"_{port}._tcp.mail.rosewood.test" for port in (25, 465, 993)}
+    assert {len(lines) for lines in by_owner.values()} == {3}
+    assert len({frozenset(lines) for lines in by_owner.values()}) == 1
 
 
 def test_required_and_recommended_are_apart() -> None:

@@ -231,3 +231,25 @@ def test_the_ledger_keeps_results(tmp_path: Path) -> None:
         "result_type": "certificate-expired", "receiving_mx": "mx.harbor.test", "receiving_ip": "192.0.2.1",
         "sending_ip": "198.51.100.1", "information": "long ago",
     }  # fmt: skip
+
+
+async def test_sessions_with_our_relay_are_not_reported(key_pair: KeyPair, seen: list[TlsResult]) -> None:
+    """What happens between us and the host our administrator named is no news to the recipients' domain."""
+    host = Host(ServerTls([key_pair]))
+    async with network(host) as (outbound, ports):
+        outbound._record = seen.append
+        (outcome,) = await outbound.deliver(TO_ADA, CONTENT, route=f"a.test:{ports[0]}")
+    assert (outcome.result, outcome.security) == (Result.RELAYED, "TLSv1.3 may")
+    assert seen == []
+
+
+async def test_tlsa_records_that_cannot_be_had_are_recorded(seen: list[TlsResult]) -> None:
+    """The host is left out, the mail waits, and the domain will hear of it (RFC 8460 section 4.3.2.1: dnssec-invalid)."""
+    host = Host()
+    async with network(host, zone="$TIMEOUT _25._tcp.a.test\n$SECURE test\n") as (outbound, _):
+        outbound._record = seen.append
+        outcome = await deliver(outbound)
+    assert (outcome.result, outcome.status, host.connections) == (Result.DEFERRED, "4.4.3", 0)
+    (result,) = seen
+    assert (result.type, result.policy.type, result.policy.domain) == ("dnssec-invalid", "tlsa", "harbor.test")
+    assert result.receiving_mx == "a.test"

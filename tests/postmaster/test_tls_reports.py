@@ -80,17 +80,20 @@ async def test_a_look_up_that_failed_is_tried_again(site: Site) -> None:
     assert await site.queued() == []
     publish(site, RECORD.format("x@x.test"))
     await site.postmaster.turn()
+    assert await site.queued() == []  # not at once
+    site.clock.move(901)
+    await site.postmaster.turn()
     assert await site.queued() != []
 
 
 async def test_an_https_uri_is_posted_to(site: Site) -> None:
-    """RFC 8460 section 5.4."""
+    """RFC 8460 section 5.4 and 5.5: one that is not taken is posted again, at growing intervals, and once it was, no more."""
     remember(site)
     posted: list[tuple[str, str]] = []
 
     async def post(uri: str, octets: bytes, media_type: str) -> bool:
         posted.append((uri, media_type))
-        return octets[:2] == b"\x1f\x8b"
+        return octets[:2] == b"\x1f\x8b" and len(posted) > 2
 
     table = ZoneTable.parse('_smtp._tls.rosewood.test. IN TXT "v=TLSRPTv1; rua=https://r.test/in"\n')
     sender = TlsReportSender(
@@ -103,8 +106,13 @@ async def test_an_https_uri_is_posted_to(site: Site) -> None:
         post=post,
         spread_seconds=0,
     )
-    assert await sender.run(int(site.clock.now())) == 1
-    assert posted == [("https://r.test/in", "application/tlsrpt+gzip")]
+    tries = []
+    for minute in range(0, 120, 5):
+        before = len(posted)
+        await sender.run(int(site.clock.now()) + minute * 60)
+        tries += [minute] * (len(posted) - before)
+    assert tries == [0, 15, 45]
+    assert set(posted) == {("https://r.test/in", "application/tlsrpt+gzip")}
 
 
 async def test_a_report_waits_for_its_time(site: Site) -> None:

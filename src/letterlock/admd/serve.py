@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -28,9 +29,11 @@ from letterlock.host import logs
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.logs import Log
-from letterlock.host.memory import give_memory_back
+from letterlock.host.memory import give_back_now, give_memory_back
 from letterlock.host.notify import notify
 from letterlock.host.privileges import drop_to
+
+_TIDY_SECONDS = 20.0
 
 
 def serve_until_stopped(settings: Settings, *, until_stdin_closes: bool = False) -> None:
@@ -107,13 +110,14 @@ async def _run(settings: Settings, sockets: Sockets, log_file: _LogFile | None, 
         log.event("ready", domain=settings.domain, endpoints=endpoints)
         notify(notify_socket, "READY=1")
         beating = asyncio.create_task(_beat(notify_socket))
+        tidying = asyncio.create_task(_tidy())
         failed = asyncio.create_task(admd.failed())
         asked = asyncio.create_task(stopped.wait())
         await asyncio.wait({failed, asked}, return_when=asyncio.FIRST_COMPLETED)
         notify(notify_socket, "STOPPING=1")
         reason = "asked to" if stopped.is_set() else failed.result()
         log.event("stopping", reason=reason)
-        for task in (failed, asked, beating):
+        for task in (failed, asked, beating, tidying):
             task.cancel()
         if until_stdin_closes:
             loop.remove_reader(sys.stdin.fileno())
@@ -131,6 +135,15 @@ def _reload(admd: Admd, log_file: _LogFile | None, notify_socket: str | None) ->
             Log("admd").error("log not opened anew", problems=list(fault.problems))
     admd.reload()
     notify(notify_socket, "READY=1")
+
+
+async def _tidy() -> None:
+    """Keep what was made at the start out of later collections, and give memory back now and then."""
+    gc.collect()
+    gc.freeze()
+    while True:
+        await asyncio.sleep(_TIDY_SECONDS)
+        await asyncio.to_thread(give_back_now)
 
 
 async def _beat(notify_socket: str | None) -> None:

@@ -2,14 +2,16 @@
 
 Where to find the servers comes from options, from the environment (LETTERLOCK_USER, LETTERLOCK_PASSWORD, LETTERLOCK_IMAP,
 LETTERLOCK_SUBMISSION, LETTERLOCK_CA, LETTERLOCK_SERVER_NAME), or from the section [user-agent] of a profile (`--profile`,
-LETTERLOCK_PROFILE).
+LETTERLOCK_PROFILE). With a resolver among them (--resolver) the servers' TLSA records count: mua/server_proof.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -18,6 +20,7 @@ import click
 from letterlock.cli import smime_mail
 from letterlock.cli.message import shown
 from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
+from letterlock.cli.resolver_options import opened_by
 from letterlock.cli.smime_mail import keys_options
 from letterlock.cli.smime_messages import proof_lines, proof_value
 from letterlock.errors import LetterlockError, Malformed, PeerFault, SettingsFault
@@ -29,8 +32,9 @@ from letterlock.host.stream import DeadlinePassed
 from letterlock.mua.compose import Attachment, Composed, Draft, compose, compose_raw
 from letterlock.mua.profile import load_profile
 from letterlock.mua.read import MailReader, Summary
+from letterlock.mua.server_proof import Proving
 from letterlock.mua.settings import UserAgentSettings
-from letterlock.mua.submit import submit
+from letterlock.mua.submit import Submitted, submit
 from letterlock.trust.smime.proof import Proof
 
 P = ParamSpec("P")
@@ -38,7 +42,7 @@ R = TypeVar("R")
 
 
 def _server_options(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the options of a profile; `_settings` reads them."""
+    """Give a command the options of a profile; `_agent` reads them."""
     options = (
         click.option("--profile", type=click.Path(path_type=Path), envvar="LETTERLOCK_PROFILE", help="A profile."),
         click.option("--user", envvar="LETTERLOCK_USER", help="The account, such as anna@rosewood.test."),
@@ -48,16 +52,61 @@ def _server_options(command: Callable[..., R]) -> Callable[..., R]:
         click.option("--submission", envvar="LETTERLOCK_SUBMISSION", help="submissions://HOST[:PORT]."),
         click.option("--ca", envvar="LETTERLOCK_CA", help="A PEM file of authorities to trust."),
         click.option("--server-name", envvar="LETTERLOCK_SERVER_NAME", help="The name the certificate must show."),
+        click.option(
+            "--resolver",
+            metavar="validate|trust-ad|iterate",
+            envvar="LETTERLOCK_RESOLVER",
+            help="Look up the servers' TLSA records (DANE) so; without it they do not count.",
+        ),
+        click.option("--dns-servers", metavar="ADDRESSES", help="Ask these resolvers, not the system's."),
+        click.option("--anchors", metavar="FILE", help="DS or DNSKEY records to trust, not the root's."),
+        click.option("--root-servers", metavar="ADDRESSES", help="Where --resolver iterate begins."),
+        click.option("--dns-port", metavar="PORT", help="Port of all authoritative servers, for --resolver iterate."),
+        click.option("--verbose", is_flag=True, help="Say on standard error how the servers proved themselves by DNS."),
     )
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def _settings(options: dict[str, Any], *, as_json: bool) -> UserAgentSettings:
-    profile = options.pop("profile")
+@dataclass(frozen=True, slots=True)
+class _Agent:
+    """A user agent: its settings, and how to talk with its servers."""
+
+    settings: UserAgentSettings
+    is_verbose: bool
+    as_json: bool
+
+    @asynccontextmanager
+    async def proving(self) -> AsyncIterator[Proving | None]:
+        """Open what tells how servers must prove themselves, if a resolver was chosen."""
+        if self.settings.resolver is None:
+            yield None
+            return
+        async with opened_by(self.settings.resolver, as_json=self.as_json) as resolver:
+            yield Proving(resolver, SystemClock(), self._tell)
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[MailReader]:
+        """Log in to the IMAP server."""
+        async with self.proving() as proving, MailReader(self.settings, SystemEntropy(), proving) as reader:
+            yield reader
+
+    async def submit(self, composed: Composed) -> tuple[Submitted, ...]:
+        """Hand a message over to the submission server."""
+        async with self.proving() as proving:
+            return await submit(composed, self.settings, SystemEntropy(), proving)
+
+    def _tell(self, sentence: str) -> None:
+        if self.is_verbose:
+            click.echo(safe(sentence), err=True)
+
+
+def _agent(options: dict[str, Any], *, as_json: bool) -> _Agent:
+    profile, is_verbose = options.pop("profile"), options.pop("verbose")
     try:
-        return load_profile(profile, {name.replace("_", "-"): value for name, value in options.items()})
+        settings = load_profile(profile, {name.replace("_", "-"): value for name, value in options.items()})
+        return _Agent(settings, is_verbose, as_json)
     except SettingsFault as fault:
         fail("\n".join(fault.problems), Exit.SETTINGS, as_json=as_json)
 
@@ -120,33 +169,34 @@ def send(
     """Send a message to RECIPIENTS: text with attachments, or a whole message with --raw."""
     if encrypt and bcc:
         fail("who gets a blind copy can be read off an encrypted message: send it apart", Exit.USAGE, as_json=as_json)
-    settings = _settings(options, as_json=as_json)
+    agent = _agent(options, as_json=as_json)
+    account = agent.settings.user
     try:
         if raw is not None:
             content = raw.read().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-            composed = compose_raw(content, author=author or settings.user, recipients=recipients)
+            composed = compose_raw(content, author=author or account, recipients=recipients)
         else:
             files = tuple(Attachment(path.name, path.read_bytes()) for path in attach)
             body = sys.stdin.read() if text is None else text
-            draft = Draft(author or settings.user, recipients, subject, body, cc, bcc, files)
+            draft = Draft(author or account, recipients, subject, body, cc, bcc, files)
             composed = compose(draft, clock=SystemClock(), entropy=SystemEntropy())
         if sign or encrypt:
             store = smime_mail.open_store(keys_file, keys_password_file)
-            composed = smime_mail.protected(store, composed, author or settings.user, sign=sign, encrypt=encrypt)
+            composed = smime_mail.protected(store, composed, author or account, sign=sign, encrypt=encrypt)
     except Malformed as fault:
         fail(fault.problem, Exit.USAGE, as_json=as_json)
     except LetterlockError as fault:
         fail(safe(str(fault)), Exit.WRONG, as_json=as_json)
-    _send(composed, settings, copy=copy and settings.imap is not None, as_json=as_json)
+    _send(composed, agent, copy=copy and agent.settings.imap is not None, as_json=as_json)
 
 
-def _send(composed: Composed, settings: UserAgentSettings, *, copy: bool, as_json: bool) -> None:
-    outcomes = _run(submit(composed, settings, SystemEntropy()), as_json=as_json)
+def _send(composed: Composed, agent: _Agent, *, copy: bool, as_json: bool) -> None:
+    outcomes = _run(agent.submit(composed), as_json=as_json)
     accepted = all(outcome.accepted for outcome in outcomes)
     kept = None
     if copy and any(outcome.accepted for outcome in outcomes):
         try:
-            kept = asyncio.run(_keep(composed.content, settings))
+            kept = asyncio.run(_keep(composed.content, agent))
         except PeerFault as fault:  # the message is on its way: that its copy is not kept does not undo it
             click.echo(f"no copy was kept: {safe(fault.problem)}", err=True)
     value = {
@@ -162,8 +212,8 @@ def _send(composed: Composed, settings: UserAgentSettings, *, copy: bool, as_jso
         raise SystemExit(Exit.WRONG)
 
 
-async def _keep(content: bytes, settings: UserAgentSettings) -> str | None:
-    async with MailReader(settings, SystemEntropy()) as reader:
+async def _keep(content: bytes, agent: _Agent) -> str | None:
+    async with agent.reader() as reader:
         return await reader.keep_sent(content)
 
 
@@ -175,14 +225,14 @@ async def _keep(content: bytes, settings: UserAgentSettings) -> str | None:
 @json_option
 def list_messages(mailbox: str, newest: int, mailboxes: bool, as_json: bool, **options: Any) -> None:
     """List the newest messages of MAILBOX."""
-    settings = _settings(options, as_json=as_json)
+    agent = _agent(options, as_json=as_json)
 
     async def names() -> tuple[dict[str, Any], ...]:
-        async with MailReader(settings, SystemEntropy()) as reader:
+        async with agent.reader() as reader:
             return tuple({"name": one.name, "attributes": one.attributes} for one in await reader.mailboxes())
 
     async def summaries() -> tuple[Summary, ...]:
-        async with MailReader(settings, SystemEntropy()) as reader:
+        async with agent.reader() as reader:
             return await reader.summaries(mailbox, newest=newest)
 
     if mailboxes:
@@ -221,10 +271,10 @@ def show(
     **options: Any,
 ) -> None:
     """Show the message with this UID as it may safely be seen; the fragments of a split one are put together."""
-    settings = _settings(options, as_json=as_json)
+    agent = _agent(options, as_json=as_json)
 
     async def read() -> bytes:
-        async with MailReader(settings, SystemEntropy()) as reader:
+        async with agent.reader() as reader:
             octets = await reader.message(mailbox, uid, mark_seen=seen)
             return octets if raw else await reader.joined(mailbox, octets)
 

@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
 from letterlock.cli.output import Exit, fail
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.host.resolver.interface import Resolver
+
+if TYPE_CHECKING:
+    from letterlock.host.resolver.system import ResolverSettings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,15 +63,27 @@ def resolver_options(command: Callable[..., R]) -> Callable[..., R]:
 @asynccontextmanager
 async def opened(asking: ResolverOptions, *, as_json: bool = False) -> AsyncIterator[Resolver]:
     """Open the resolver that was chosen; prints what is wrong with it and exits where there is none."""
-    from letterlock.host.resolver.system import Mode, ResolverSettings, open_resolver
+    from letterlock.host.resolver.system import Mode, ResolverSettings
     from letterlock.host.resolver.zone_file import ZoneTable
 
     try:
         if asking.zone_file is not None:
             yield ZoneTable.load(asking.zone_file)
             return
-        mode = Mode.ITERATE if asking.iterate else Mode.TRUST_AD if asking.trust_ad else Mode.VALIDATE
-        settings = ResolverSettings(mode, asking.servers, asking.anchor, asking.roots, asking.port)
+    except (SettingsFault, Malformed, OSError) as error:
+        fail(str(error), Exit.USAGE, as_json=as_json)
+    mode = Mode.ITERATE if asking.iterate else Mode.TRUST_AD if asking.trust_ad else Mode.VALIDATE
+    settings = ResolverSettings(mode, asking.servers, asking.anchor, asking.roots, asking.port)
+    async with opened_by(settings, as_json=as_json) as resolver:
+        yield resolver
+
+
+@asynccontextmanager
+async def opened_by(settings: ResolverSettings, *, as_json: bool = False) -> AsyncIterator[Resolver]:
+    """Open a resolver from its settings; prints what is wrong with it and exits where there is none."""
+    from letterlock.host.resolver.system import open_resolver
+
+    try:
         system = await open_resolver(settings)
     except (SettingsFault, Malformed, OSError) as error:
         fail(str(error), Exit.USAGE, as_json=as_json)

@@ -132,6 +132,11 @@ def _transport(facts: DomainFacts) -> _Wanted:
     owner = f"_{facts.smtp_port}._tcp.{facts.host_name}"
     for data in tlsa_records(facts.certificates, facts.next_keys):
         yield owner, data, _RECOMMENDED, "others authenticate the server (DANE); needs a signed zone"
+    # RFC 7673 section 3.3: services have records of their own, at the ports on which people reach them.
+    for port in sorted({port for service, port in facts.ports.items() if service in SERVICES} - {facts.smtp_port}):
+        for data in tlsa_records(facts.certificates, facts.next_keys):
+            why = "mail programs authenticate the services people use (DANE); needs a signed zone"
+            yield f"_{port}._tcp.{facts.host_name}", data, _RECOMMENDED, why
     if facts.mta_sts_id:
         why = "a policy for TLS is served over HTTPS (MTA-STS)"
         yield f"_mta-sts.{facts.domain}", _text(f"v=STSv1; id={facts.mta_sts_id}"), _RECOMMENDED, why

@@ -118,6 +118,11 @@ class Internet:
             "submission": f"submissions://{organisation.endpoint('submissions')}",
             "ca": str(self.authority),
             "server-name": organisation.host_name,
+            # The servers prove themselves by DANE, as the lab's zones say.
+            "resolver": "iterate",
+            "root-servers": "{}:{}".format(*self.plan.name_server),
+            "dns-port": str(self.plan.name_server[1]),
+            "anchors": "anchors.zone",
         }
         path = self.profile(person)
         path.touch(mode=0o600)

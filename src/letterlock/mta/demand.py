@@ -95,6 +95,8 @@ class Demands:
         """Return what is demanded of `hop` for mail to `domain`. Raises HostNotAllowed."""
         demand = self._by_dane(domain, hop)
         sts: Policy | None = None
+        if hop.relay is not None:
+            demand = replace(demand, policy=None)  # a relay of ours is not the recipients' domain, and no news to it
         if not demand.is_mandatory and hop.relay is None and self._policies is not None:
             sts = await self._policies.policy(domain)
             if sts is not None and sts.mode is not Mode.NONE:

@@ -33,8 +33,16 @@ from letterlock.host.stream import Endpoint, TlsFailed
 from letterlock.host.tls import TlsState, authenticated_client
 from letterlock.mta.demand import Demand, Demands, HostNotAllowed, TlsDemand, wish_of
 from letterlock.mta.route import Hop, Route, RoutingSettings, find_route
+from letterlock.mta.tls_results import (
+    DNSSEC_INVALID,
+    NOT_OFFERED,
+    AppliedPolicy,
+    Record,
+    TlsResult,
+    record_nothing,
+    result_type,
+)
 from letterlock.mta.tls_results import FAILED as NOT_VALID
-from letterlock.mta.tls_results import NOT_OFFERED, Record, TlsResult, record_nothing, result_type
 from letterlock.protocols.sasl.mechanism import client_exchange
 from letterlock.protocols.smtp.client import Refused
 from letterlock.protocols.smtp.reply import Reply
@@ -105,6 +113,9 @@ class Outbound:
         await asyncio.gather(*(connection.client.quit() for connection in waiting))
 
     async def _by_route(self, route: Route, envelope: Envelope, content: _Content) -> list[Outcome]:
+        for name in route.unproved:
+            policy = AppliedPolicy(route.domain, "tlsa", mx_hosts=(name,))
+            self._record(TlsResult(policy, name, "", type=DNSSEC_INVALID))
         if route.hindrance is not None:
             hindrance = route.hindrance
             return [

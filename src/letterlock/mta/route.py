@@ -14,7 +14,7 @@ See also: trust/dane/plan.py (the look-ups), mta/outbound.py (what is done with 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, zip_longest
 
 from letterlock.formats.dns.question import Security
@@ -73,12 +73,13 @@ class Hindrance:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The hosts to try in order, or what hinders."""
+    """The hosts to try in order, or what hinders; `unproved` hosts are left out for want of their TLSA records."""
 
     domain: str
     hops: tuple[Hop, ...] = ()
     hindrance: Hindrance | None = None
     mx_security: Security = Security.INDETERMINATE
+    unproved: tuple[str, ...] = ()
 
 
 def find_route(domain: str, settings: RoutingSettings, entropy: Entropy, *, override: str = "") -> Decision[Route]:
@@ -110,9 +111,11 @@ def _route(domain: str, plan: Plan, hosts: tuple[Host, ...], settings: RoutingSe
                 port = relay.port if relay is not None else settings.ports.get(host.name, settings.port)
                 endpoints = tuple(Endpoint(address, port) for address in _alternating(host.addresses))
                 hops.append(Hop(host, endpoints, relay, plan.mx_security is Security.SECURE))
-            return Route(domain, tuple(hops), mx_security=plan.mx_security)
+            unproved = plan.unproved if relay is None else ()
+            return Route(domain, tuple(hops), mx_security=plan.mx_security, unproved=unproved)
         case Fate.DEFER:
-            return _hindered(domain, Result.DEFERRED, "4.4.3", plan.reason)
+            hindered = _hindered(domain, Result.DEFERRED, "4.4.3", plan.reason)
+            return replace(hindered, unproved=plan.unproved if relay is None else ())
         case Fate.NO_MAIL:
             return _hindered(domain, Result.FAILED, "5.1.10", plan.reason)  # RFC 7505 section 4.1
         case Fate.NO_DOMAIN:

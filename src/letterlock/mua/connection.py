@@ -1,43 +1,35 @@
-"""Reaching a server from its settings: names to addresses, a connection, TLS that proves the server's name."""
+"""Reaching a server from its settings: names to addresses, and the first address that answers."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from letterlock.host.connect import ConnectionFailed, connect
-from letterlock.host.stream import Endpoint, Stream
-from letterlock.host.tls import authenticated_client
-from letterlock.mua.settings import MailServer, UserAgentSettings
+from letterlock.host.connect import ConnectionFailed
+from letterlock.host.stream import Endpoint
+from letterlock.mua.server_proof import Way
+from letterlock.mua.settings import MailServer
+
+T = TypeVar("T")
 
 
-async def reach(server: MailServer, settings: UserAgentSettings) -> Stream:
-    """Return a connection to the first address of `server` that answers, under TLS if it begins so.
-
-    Raises ConnectionFailed, TlsFailed.
-    """
+async def first_reached(server: MailServer, way: Way, open_at: Callable[[Endpoint], Awaitable[T]]) -> T:
+    """Return what `open_at` makes of the first address of `server` that answers. Raises ConnectionFailed."""
     failure: ConnectionFailed | None = None
-    for endpoint in await addresses(server):
+    for endpoint in await _endpoints(server, way):
         try:
-            stream = await connect(endpoint, within_seconds=settings.timeout_seconds)
+            return await open_at(endpoint)
         except ConnectionFailed as failed:
             failure = failed
-            continue
-        if server.implicit_tls:
-            await begin_tls(stream, server, settings)
-        return stream
     raise failure or ConnectionFailed(f"{server.host} has no address")
 
 
-async def begin_tls(stream: Stream, server: MailServer, settings: UserAgentSettings) -> None:
-    """Begin TLS as a client that demands a certificate for the server's name. Raises TlsFailed."""
-    stream.expect_within(settings.timeout_seconds)
-    context = authenticated_client(settings.roots)
-    await stream.start_tls(context, server_side=False, server_name=server.name)
-
-
-async def addresses(server: MailServer) -> list[Endpoint]:
-    """Return where a server may be reached, in the system's order. Raises ConnectionFailed."""
+async def _endpoints(server: MailServer, way: Way) -> list[Endpoint]:
+    """Return where the server may be reached: as our resolver says, else as the system does. Raises ConnectionFailed."""
+    if way.addresses:
+        return [Endpoint(address, server.port) for address in way.addresses]
     try:
         found = await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     except OSError as error:

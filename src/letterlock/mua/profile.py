@@ -7,6 +7,11 @@
     submission = "submissions://mail.rosewood.test"
     ca = "lab-ca.pem"                             # in place of the system's authorities
     server-name = "mail.rosewood.test"            # where the URLs hold addresses
+    resolver = "validate"                         # honour TLSA records: or "trust-ad", or "iterate"; off without it
+    dns-servers = "192.0.2.1 [2001:db8::1]:53"    # in place of the system's
+    anchors = "anchors.zone"                      # DS or DNSKEY records, in place of the root's
+    root-servers = "127.0.1.1:5300"               # where "iterate" begins, in place of the Internet's
+    dns-port = "5300"                             # of all authoritative servers, for "iterate"
 
 Relative paths are taken from the file's folder.
 """
@@ -15,11 +20,16 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.mua.settings import MailServer, UserAgentSettings
 
-KEYS = ("user", "password", "password-file", "imap", "submission", "ca", "server-name")
+if TYPE_CHECKING:
+    from letterlock.host.resolver.system import ResolverSettings
+
+_RESOLVER_KEYS = ("dns-servers", "anchors", "root-servers", "dns-port")
+KEYS = ("user", "password", "password-file", "imap", "submission", "ca", "server-name", "resolver", *_RESOLVER_KEYS)
 
 
 def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSettings:
@@ -44,11 +54,50 @@ def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSe
     roots = Path(values["ca"]) if values.get("ca") else None
     if roots is not None and not roots.is_file():
         problems.append(f"user-agent.ca = {roots}: there is no such file")
+    resolver = _resolver(values, problems)
     if problems:
         raise SettingsFault(tuple(problems))
     return UserAgentSettings(
-        user=values["user"], password=password, imap=servers["imap"], submission=servers["submission"], roots=roots
+        user=values["user"],
+        password=password,
+        imap=servers["imap"],
+        submission=servers["submission"],
+        roots=roots,
+        resolver=resolver,
     )
+
+
+def _resolver(values: dict[str, str], problems: list[str]) -> ResolverSettings | None:
+    """Return who is asked about names, adding what is wrong with it to `problems`; None where nobody is named."""
+    chosen = values.get("resolver")
+    if not chosen:
+        problems += [f"user-agent.{key} says nothing without user-agent.resolver" for key in _RESOLVER_KEYS
+                     if values.get(key)]  # fmt: skip
+        return None
+    # Loading a resolver takes a while, and most commands need none.
+    from letterlock.host.resolver.exchange import Server
+    from letterlock.host.resolver.system import Mode, ResolverSettings
+
+    modes = {mode.value: mode for mode in Mode}
+    if chosen not in modes:
+        problems.append(f"user-agent.resolver = {chosen}: expected one of {', '.join(modes)}")
+    addresses: dict[str, tuple[str, ...]] = {}
+    for key in ("dns-servers", "root-servers"):
+        addresses[key] = tuple(values.get(key, "").replace(",", " ").split())
+        for address in addresses[key]:
+            try:
+                Server.parse(address)
+            except ValueError as error:
+                problems.append(f"user-agent.{key}: {error}; write addresses, as in 192.0.2.1 or [2001:db8::1]:53")
+    port = values.get("dns-port") or "53"
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        problems.append(f"user-agent.dns-port = {port}: expected a port number")
+    anchors = Path(values["anchors"]) if values.get("anchors") else None
+    if anchors is not None and not anchors.is_file():
+        problems.append(f"user-agent.anchors = {anchors}: there is no such file")
+    if problems:
+        return None
+    return ResolverSettings(modes[chosen], addresses["dns-servers"], anchors, addresses["root-servers"], int(port))
 
 
 def _read(file: Path) -> dict[str, str]:
@@ -65,7 +114,7 @@ def _read(file: Path) -> dict[str, str]:
     if problems:
         raise SettingsFault(tuple(problems))
     values = {str(key): str(value) for key, value in section.items()}
-    for key in ("ca", "password-file"):
+    for key in ("ca", "password-file", "anchors"):
         if key in values:
             values[key] = str(file.parent / values[key])
     return values

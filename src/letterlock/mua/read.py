@@ -25,9 +25,11 @@ from letterlock.formats.imf.encoded_words import decode
 from letterlock.formats.imf.header import read_header
 from letterlock.formats.mime.entity import parse
 from letterlock.formats.mime.partial import join, read_fragment
+from letterlock.host.connect import connect
 from letterlock.host.entropy import Entropy
 from letterlock.host.stream import Stream
-from letterlock.mua.connection import begin_tls, reach
+from letterlock.mua.connection import first_reached
+from letterlock.mua.server_proof import Demand, Proving, Way, find_way
 from letterlock.mua.settings import UserAgentSettings
 from letterlock.protocols.imap import client
 from letterlock.protocols.imap.client import ClientConversation, Condition, Continued, Literal, Untagged
@@ -66,34 +68,54 @@ class Summary:
 
 
 class MailReader:
-    """A connection to an IMAP server, logged in. An asynchronous context manager."""
+    """A connection to an IMAP server, logged in. An asynchronous context manager.
 
-    def __init__(self, settings: UserAgentSettings, entropy: Entropy) -> None:
+    With `proving` the server's TLSA records count (server_proof.py).
+    """
+
+    def __init__(self, settings: UserAgentSettings, entropy: Entropy, proving: Proving | None = None) -> None:
         if settings.imap is None:
             raise Malformed("no IMAP server is set")
         self._settings = settings
         self._server = settings.imap
         self._entropy = entropy
+        self._proving = proving
         self._conversation = ClientConversation()
         self._stream: Stream | None = None
         self._selected = ""
 
     async def __aenter__(self) -> MailReader:
         """Connect, begin TLS, log in. Raises ConnectionFailed, TlsFailed, Declined, PeerFault."""
-        self._stream = await reach(self._server, self._settings)
+        way = await find_way(self._server, self._settings, self._proving)
+        stream = await way.first_proven(lambda demand: self._connect(way, demand))
         try:
-            await self._greet()
-            if not self._server.implicit_tls:
-                await self._run(b"STARTTLS")
-                self._conversation.begin_tls()
-                await begin_tls(self._stream, self._server, self._settings)
             await self._learn_capabilities()
             await self._log_in()
             await self._learn_capabilities()
         except BaseException:
-            await self._stream.close()
+            await stream.close()
             raise
         return self
+
+    async def _connect(self, way: Way, demand: Demand) -> Stream:
+        """Begin a conversation, up to TLS that shows what is demanded."""
+        seconds = self._settings.timeout_seconds
+        stream = await first_reached(self._server, way, lambda endpoint: connect(endpoint, within_seconds=seconds))
+        self._stream, self._conversation = stream, ClientConversation()
+        try:
+            if self._server.implicit_tls:
+                stream.expect_within(seconds)
+                await demand.begin_tls(stream)
+            await self._greet()
+            if not self._server.implicit_tls:
+                await self._run(b"STARTTLS")
+                self._conversation.begin_tls()
+                stream.expect_within(seconds)
+                await demand.begin_tls(stream)
+        except BaseException:
+            await stream.close()
+            raise
+        return stream
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

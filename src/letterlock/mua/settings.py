@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from letterlock.errors import Malformed
+
+if TYPE_CHECKING:  # who needs no resolver need not load one
+    from letterlock.host.resolver.system import ResolverSettings
 
 # scheme: (port, whether TLS comes first)
 SCHEMES = {
@@ -50,11 +54,15 @@ class MailServer:
 
 @dataclass(frozen=True, slots=True)
 class UserAgentSettings:
-    """A user with their servers. `roots` are PEM files of authorities to trust in place of the system's."""
+    """A user with their servers. `roots` are PEM files of authorities to trust in place of the system's.
+
+    `resolver`, if any, says who is asked for the servers' addresses and TLSA records (server_proof.py).
+    """
 
     user: str
     password: str
     imap: MailServer | None = None
     submission: MailServer | None = None
     roots: Path | None = None
+    resolver: ResolverSettings | None = None
     timeout_seconds: float = 60

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 
 from letterlock.errors import Malformed, PeerFault
 from letterlock.formats.address import Address
-from letterlock.host.connect import ConnectionFailed
 from letterlock.host.entropy import Entropy
 from letterlock.host.smtp_client import ClientPatience, SmtpClient
-from letterlock.host.stream import Endpoint
-from letterlock.host.tls import authenticated_client
 from letterlock.mua.compose import Composed
-from letterlock.mua.connection import addresses
+from letterlock.mua.connection import first_reached
+from letterlock.mua.server_proof import Demand, Proving, Way, find_way
 from letterlock.mua.settings import MailServer, UserAgentSettings
 from letterlock.protocols.sasl.mechanism import client_exchange
 
@@ -31,20 +29,21 @@ class Submitted:
     reply: str
 
 
-async def submit(composed: Composed, settings: UserAgentSettings, entropy: Entropy) -> tuple[Submitted, ...]:
+async def submit(
+    composed: Composed, settings: UserAgentSettings, entropy: Entropy, proving: Proving | None = None
+) -> tuple[Submitted, ...]:
     """Hand a message over; return what the server said for each recipient.
+
+    With `proving` the server's TLSA records count (server_proof.py).
 
     Raises Malformed without a server, ConnectionFailed, TlsFailed, and PeerFault where the server does not go along.
     """
     if settings.submission is None:
         raise Malformed("no submission server is set")
-    client = await _open(settings.submission, settings)
+    server = settings.submission
+    way = await find_way(server, settings, proving)
+    client = await way.first_proven(lambda demand: _connect(server, way, demand, settings.timeout_seconds))
     try:
-        await client.greet()
-        await client.hello()
-        if not settings.submission.implicit_tls:
-            await client.start_tls(authenticated_client(settings.roots), server_name=settings.submission.name)
-            await client.hello()
         tls = client.tls
         exchange = client_exchange(
             client.offer.mechanisms,
@@ -67,14 +66,22 @@ async def submit(composed: Composed, settings: UserAgentSettings, entropy: Entro
     )
 
 
-async def _open(server: MailServer, settings: UserAgentSettings) -> SmtpClient:
-    tls = (authenticated_client(settings.roots), server.name) if server.implicit_tls else None
-    patience = ClientPatience(connect_seconds=settings.timeout_seconds, command_seconds=settings.timeout_seconds)
-    failure: ConnectionFailed | None = None
-    endpoints: list[Endpoint] = await addresses(server)
-    for endpoint in endpoints:
-        try:
-            return await SmtpClient.open(endpoint, name=_NAME, patience=patience, tls=tls)
-        except ConnectionFailed as failed:
-            failure = failed
-    raise failure or ConnectionFailed(f"{server.host} has no address")
+async def _connect(server: MailServer, way: Way, demand: Demand, seconds: float) -> SmtpClient:
+    """Begin a conversation, up to the EHLO under TLS that shows what is demanded."""
+    tls = (demand.context, demand.server_name) if server.implicit_tls else None
+    patience = ClientPatience(connect_seconds=seconds, command_seconds=seconds)
+    client = await first_reached(
+        server, way, lambda endpoint: SmtpClient.open(endpoint, name=_NAME, patience=patience, tls=tls)
+    )
+    try:
+        if server.implicit_tls:
+            demand.check(client.tls)
+        await client.greet()
+        await client.hello()
+        if not server.implicit_tls:
+            demand.check(await client.start_tls(demand.context, server_name=demand.server_name))
+            await client.hello()
+    except BaseException:
+        client.stream.abort()
+        raise
+    return client

@@ -13,6 +13,7 @@ Limits: `_MOST_DOMAINS` reports a day, 100 kinds of failure a policy, four desti
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -39,6 +40,8 @@ from letterlock.trust import dkim
 
 SENT = "tls report sent"
 _DAY = 86_400
+_AGAIN_SECONDS = 900
+_LONGEST_WAIT = 14_400
 _MOST_DOMAINS = 1000
 _MOST_FAILURES = 100
 _MOST_DESTINATIONS = 4
@@ -158,24 +161,39 @@ class TlsReportSender:
         self._log = log
         self._post = post
         self._spread_seconds = spread_seconds
+        self._again: dict[str, tuple[int, int]] = {}  # by report id: when to try again, and the wait before that
+        self._finished = 0  # the end of the day of which nothing is left to send
 
     async def run(self, now: int) -> int:
         """Send every report of yesterday that is due and was not sent; return how many left."""
         end = now - now % _DAY
-        sent = {entry.transaction for entry in self._ledger.read(kind=SENT, since=end - _DAY)}
-        left = 0
-        for drafted in draft(
-            self._ledger.read(kind=KIND, since=end - _DAY, until=end), self._reporter, end - _DAY, end
-        ):
+        if self._finished == end:
+            return 0
+        drafts, sent = await asyncio.to_thread(self._yesterday, end)  # a day of sessions takes a while to read
+        left, owed = 0, 0
+        for drafted in drafts:
             report_id = drafted.report.report_id
-            if report_id not in sent and due_at(report_id, end, self._spread_seconds) <= now:
-                left += await self._send(drafted, now)
+            if report_id in sent:
+                continue
+            owed += 1
+            first = due_at(report_id, end, self._spread_seconds)
+            if now >= self._again.get(report_id, (first, 0))[0] and await self._send(drafted, now):
+                left += 1
+        if not owed:
+            self._finished = end
+            self._again.clear()
         return left
+
+    def _yesterday(self, end: int) -> tuple[list[Drafted], set[str]]:
+        """Return the reports of the day that ended, and the ids of those sent. Blocks."""
+        entries = self._ledger.read(kind=KIND, since=end - _DAY, until=end)
+        drafts = list(draft(entries, self._reporter, end - _DAY, end))
+        return drafts, {entry.transaction for entry in self._ledger.read(kind=SENT, since=end - _DAY)}
 
     async def _send(self, drafted: Drafted, now: int) -> bool:
         answer = await self._resolver.ask(Question(f"_smtp._tls.{drafted.domain}", "TXT"))
         if answer.outcome is Outcome.FAILED:
-            return False  # it stays due for the rest of the day
+            return self._later(drafted, now)
         uris = tlsrpt.report_uris(tuple(record.joined for record in answer.records if isinstance(record, Txt)))
         addresses, delivered = _addresses(uris), 0
         keys = self._keys()
@@ -187,12 +205,20 @@ class TlsReportSender:
             if uri.lower().startswith("https:") and self._post is not None:
                 content = gzip.compress(tlsrpt.write(drafted.report), mtime=drafted.report.end)
                 delivered += await self._post(uri, content, "application/tlsrpt+gzip")
+        if any(uri.lower().startswith("https:") for uri in uris) and self._post is not None and not delivered:
+            return self._later(drafted, now)
         if uris:
             self._log.event("TLS report", domain=drafted.domain, sent=bool(delivered))
         facts: dict[str, Fact] = {"to": [*uris]}
         self._ledger.append(Entry(now, SENT, drafted.report.report_id, drafted.domain, facts))
         self._ledger.flush()
         return bool(delivered)
+
+    def _later(self, drafted: Drafted, now: int) -> bool:
+        # RFC 8460 section 5.5: for up to a day, at growing intervals; the day's end ends it by itself.
+        wait = min(2 * self._again.get(drafted.report.report_id, (0, _AGAIN_SECONDS // 2))[1], _LONGEST_WAIT)
+        self._again[drafted.report.report_id] = now + wait, wait
+        return False
 
 
 def _addresses(uris: tuple[str, ...]) -> tuple[str, ...]:

@@ -61,7 +61,10 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The servers of a domain by preference; `skipped` are sentences about those left out."""
+    """The servers of a domain by preference; `skipped` are sentences about those left out.
+
+    `unproved` are the names of those left out because their TLSA records could not be looked up.
+    """
 
     domain: str
     fate: Fate
@@ -69,6 +72,7 @@ class Plan:
     hosts: tuple[Host, ...] = ()
     skipped: tuple[str, ...] = ()
     mx_security: Security = Security.INDETERMINATE
+    unproved: tuple[str, ...] = ()
 
 
 def plan_delivery(domain: str, port: int = 25) -> Decision[Plan]:
@@ -107,6 +111,7 @@ def _plan_hosts(
     answers = yield from ask_all(questions)
     hosts: list[Host] = []
     skipped: list[str] = []
+    unproved: list[str] = []
     failed = False
     for index, (preference, name) in enumerate(candidates):
         found = answers[2 * index], answers[2 * index + 1]
@@ -119,15 +124,19 @@ def _plan_hosts(
         result = yield from _require(name, found, references if trusted else (), port, usages)
         if isinstance(result, str):
             failed = True
+            unproved.append(name)
             skipped.append(f"{name}: {result}")
             continue
         requirement, reason, tlsa, base = result
         names = tuple(dict.fromkeys((base, name, *references))) if base else ()
         hosts.append(Host(name, preference, addresses, requirement, reason, tlsa, base or name, names))
     if hosts:
-        return Plan(domain, Fate.TRY, f"{len(hosts)} host(s)", tuple(hosts), tuple(skipped), mx_security)
+        return Plan(
+            domain, Fate.TRY, f"{len(hosts)} host(s)", tuple(hosts), tuple(skipped), mx_security, tuple(unproved)
+        )
     fate = Fate.DEFER if failed else Fate.NO_DOMAIN
-    return Plan(domain, fate, "; ".join(skipped) or f"{domain} has no mail server", (), tuple(skipped), mx_security)
+    reason = "; ".join(skipped) or f"{domain} has no mail server"
+    return Plan(domain, fate, reason, (), tuple(skipped), mx_security, tuple(unproved))
 
 
 def _addresses(answers: tuple[Answer, Answer]) -> tuple[str, ...]:
