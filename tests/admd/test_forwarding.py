@@ -168,12 +168,13 @@ def variants(now: int) -> dict[str, tuple[bytes, dict[str, str]]]:
     }
 
 
+@pytest.mark.parametrize("options", [(), ("NOTIFY=SUCCESS",)])
 @pytest.mark.parametrize("name", ["signed", "unsigned", "broken", "by a list"])
-async def test_forwarded_mail_is_sealed(tmp_path: Path, name: str) -> None:
+async def test_forwarded_mail_is_sealed(tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
     """The chain verifies there, tells what was found here, and the octets behind the seal are those of the copy here."""
     async with serving(tmp_path) as site:
         octets, expected = variants(site.now)[name]
-        await site.forward(octets, "both@rosewood.test")
+        await site.forward(octets, "both@rosewood.test", options=options)
         (copy,) = await site.inbox()
         verdicts = []
         for domain in ("far.test", "away.test"):

@@ -99,6 +99,9 @@ class Recipients(Protocol):
         ...
 
 
+# Where a queue entry of ours keeps the seal for whatever its aliases will lead to (`Queued.details`).
+SEAL = "seal"
+
 Assess = Callable[[Arrival], Awaitable[Assessment]]
 # Judges a sender before DATA: the client's address, its EHLO name, the reverse path, the time; a refusal or None.
 JudgeSender = Callable[[str, str, Address | None, float], Awaitable[Reply | None]]

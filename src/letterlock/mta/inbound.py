@@ -24,6 +24,7 @@ from letterlock.host.logs import Log, follow
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.mta.arrival import (
+    SEAL,
     Arrival,
     Assess,
     Assessment,
@@ -209,17 +210,17 @@ class InboundPolicy:
         self._examination = None
 
     async def _sealed(self, transaction: Transaction, assessment: Assessment) -> Transaction:
-        """Put our seal before what goes on to other domains."""
+        """Put our seal before what goes on to other domains, now or when the queue has resolved it."""
         service = self._service
-        away = {entry.queue_id for entry in transaction.queued if not self._is_ours(entry)}
-        if service.seal is None or assessment.evidence is None or not away:
+        if service.seal is None or assessment.evidence is None or not transaction.queued:
             return transaction
         seal = await service.seal(assessment.evidence, transaction.octets)
-        queued = (replace(one, prefix=seal) if one.queue_id in away else one for one in transaction.queued)
-        return replace(transaction, queued=tuple(queued))
+        return replace(transaction, queued=tuple(self._with_seal(entry, seal) for entry in transaction.queued))
 
-    def _is_ours(self, entry: Queued) -> bool:
-        return self._service.recipients.is_ours(entry.envelope.recipients[0].forward_path.domain)
+    def _with_seal(self, entry: Queued, seal: bytes) -> Queued:
+        if self._service.recipients.is_ours(entry.envelope.recipients[0].forward_path.domain):
+            return replace(entry, details={**entry.details, SEAL: seal.decode()} if seal else entry.details)
+        return replace(entry, prefix=seal)
 
     def _declined(self, recipient: Recipient, answer: Reply) -> Reply:
         self._log.event("recipient refused", recipient=str(recipient.forward_path), reply=str(answer))

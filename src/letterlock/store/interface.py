@@ -71,7 +71,7 @@ class Queued:
 
     `priority` is MT-PRIORITY (RFC 6710), higher first. `source` says where it came from for the operator ("submission
     anna@rosewood.test", "mx.harbor.test [192.0.2.1]"); `route` overrides routing ("" is by MX). `details` is room for
-    what the transfer needs to remember (DELIVERBY, HOLDFOR, trace id), as short text.
+    what the transfer needs to remember (DELIVERBY, HOLDFOR, trace id, a seal), as short text.
     """
 
     queue_id: str

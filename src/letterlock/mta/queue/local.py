@@ -1,6 +1,7 @@
 """Recipients of ours in the queue: their copies, and the addresses their aliases lead on to, from the stored octets.
 
-Nothing is copied: the new deliveries and queue entries refer to the content the entry has.
+Nothing is copied: the new deliveries and queue entries refer to the content the entry has. What goes on gets the seal that
+was made when the message came, if there is one.
 
 Standards: RFC 3461 section 5.2.7 (aliases: who reports what), section 5.2.1.
 """
@@ -12,6 +13,7 @@ from dataclasses import replace
 from letterlock.formats.envelope import Notify, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.mda.deliver import DeliveryAgent, Destination
+from letterlock.mta.arrival import SEAL
 from letterlock.mta.queue.schedule import QueueSettings
 from letterlock.store.interface import Instant, Queued, QueuedRecipient, QueueEntry, Transaction
 
@@ -36,6 +38,8 @@ class LocalDelivery:
         if outcome.result is Result.EXPANDED:
             # RFC 3461 section 5.2.7.3: the expansion was reported; what comes after it is not
             relays = tuple(replace(relay, notify=relay.notify & ~Notify.SUCCESS) for relay in relays)
+        details = dict(entry.details)
+        seal = details.pop(SEAL, "").encode()
         name = f"{entry.queue_id}-{recipient.number}"
         queued = tuple(
             Queued(
@@ -45,7 +49,8 @@ class LocalDelivery:
                 expires=now + self._settings.expire_after_seconds,
                 priority=entry.priority,
                 source=entry.source,
-                details=entry.details,
+                prefix=seal,
+                details=details,
             )
             for number, relay in enumerate(relays)
         )
