@@ -147,13 +147,14 @@ class Runner:
     async def _rest(self, *, full: bool) -> None:
         """Wait until there may be something to do."""
         self._room.clear()
-        waits: list[Awaitable[object]] = [self._stopping.wait(), self._room.wait()]
         seconds = _LONGEST_SLEEP_SECONDS
+        due = None if full else await self._store.next_due()
+        if due is not None:
+            seconds = min(max(due - self._clock.now(), 0.0), seconds)
+        # Made only now: what is made and never awaited, because we were cancelled before, is complained of.
+        waits: list[Awaitable[object]] = [self._stopping.wait(), self._room.wait()]
         if not full:
             waits.append(self._store.queue_changed())
-            due = await self._store.next_due()
-            if due is not None:
-                seconds = min(max(due - self._clock.now(), 0.0), seconds)
         tasks = [asyncio.ensure_future(wait) for wait in waits]
         self._resting = True
         try:
