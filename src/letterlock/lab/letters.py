@@ -37,40 +37,48 @@ class Letter:
         return self.octets[start : self.octets.index(b"\r\n", start)].decode()
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A letter before it is written out; `to` names home, person, and what stands behind the local part."""
+
+    title: str
+    home: Organisation
+    author: Person
+    to: list[tuple[Organisation, Person, str]]
+    text: str
+    html: str = ""
+    attachments: tuple[Text | Binary, ...] = ()
+    eight_bit: bool = False
+
+
 def letters(plan: Plan, now: datetime, token: Callable[[], str]) -> list[Letter]:
     """Return the letters, from both organisations to both; `token` gives a fresh short name each time."""
+    return [_written(draft, now, token) for draft in _drafts(plan)]
+
+
+def _written(draft: _Draft, now: datetime, token: Callable[[], str]) -> Letter:
+    octets = compose(
+        author=Mailbox(draft.author.name, draft.author.local_part, draft.home.domain),
+        to=[Mailbox(person.name, person.local_part, home.domain) for home, person, _ in draft.to],
+        subject=draft.title,
+        date=now,
+        message_id=f"{token()}@{draft.home.domain}",
+        text=draft.text,
+        html=draft.html,
+        attachments=draft.attachments,
+        token=token(),
+        eight_bit=draft.eight_bit,
+    )
+    recipients = tuple(f"{person.local_part}{detail}@{home.domain}" for home, person, detail in draft.to)
+    return Letter(draft.title, draft.home, draft.author, recipients, octets)
+
+
+def _drafts(plan: Plan) -> list[_Draft]:
     rosewood, harbor = plan.organisations
     (ada, bruno), (chiyo, dafydd) = rosewood.people, harbor.people
-
-    def letter(
-        title: str,
-        home: Organisation,
-        author: Person,
-        to: list[tuple[Organisation, Person, str]],
-        text: str,
-        *,
-        html: str = "",
-        attachments: tuple[Text | Binary, ...] = (),
-        eight_bit: bool = False,
-    ) -> Letter:
-        octets = compose(
-            author=Mailbox(author.name, author.local_part, home.domain),
-            to=[Mailbox(person.name, person.local_part, organisation.domain) for organisation, person, _ in to],
-            subject=title,
-            date=now,
-            message_id=f"{token()}@{home.domain}",
-            text=text,
-            html=html,
-            attachments=attachments,
-            token=token(),
-            eight_bit=eight_bit,
-        )
-        recipients = tuple(f"{person.local_part}{detail}@{organisation.domain}" for organisation, person, detail in to)
-        return Letter(title, home, author, recipients, octets)
-
     return [
-        letter("A first letter", rosewood, ada, [(harbor, chiyo, "")], "Dear Chiyo,\n\nit works.\n\nAda\n"),
-        letter(
+        _Draft("A first letter", rosewood, ada, [(harbor, chiyo, "")], "Dear Chiyo,\n\nit works.\n\nAda\n"),
+        _Draft(
             "Grüße — 挨拶 — Χαιρετισμούς",
             harbor,
             chiyo,
@@ -78,7 +86,7 @@ def letters(plan: Plan, now: datetime, token: Callable[[], str]) -> list[Letter]
             "拝啓 エイダ様、\n\nお元気ですか。\n",
             html="<p>拝啓 <b>エイダ</b>様、</p><p>お元気ですか。</p>",
         ),
-        letter(
+        _Draft(
             "Plans and figures",
             rosewood,
             bruno,
@@ -89,7 +97,7 @@ def letters(plan: Plan, now: datetime, token: Callable[[], str]) -> list[Letter]
                 Binary(bytes(range(256)) * 40, "application/octet-stream", "every octet.bin"),
             ),
         ),
-        letter(
+        _Draft(
             "A picture of the harbour",
             harbor,
             dafydd,
@@ -97,16 +105,16 @@ def letters(plan: Plan, now: datetime, token: Callable[[], str]) -> list[Letter]
             "Two megabytes of fog.\n",
             attachments=(Binary(_picture(), "image/png", "fog.png"),),
         ),
-        letter("Åtta bitar", rosewood, ada, [(harbor, dafydd, "")], "Räksmörgås à la carte\n" * 3, eight_bit=True),
-        letter(
+        _Draft("Åtta bitar", rosewood, ada, [(harbor, dafydd, "")], "Räksmörgås à la carte\n" * 3, eight_bit=True),
+        _Draft(
             "Dots and blanks",
             harbor,
             chiyo,
             [(rosewood, bruno, "")],
             ".\n..\n.leading\nFrom here on\ntrailing blank \n\n.\nQUIT\n\n\n",
         ),
-        letter("Next door", rosewood, ada, [(rosewood, bruno, "")], "See you at lunch.\n"),
-        letter(
+        _Draft("Next door", rosewood, ada, [(rosewood, bruno, "")], "See you at lunch.\n"),
+        _Draft(
             "To all of you",
             harbor,
             dafydd,
