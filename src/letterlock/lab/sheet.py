@@ -67,6 +67,7 @@ def as_lines(plan: Plan, folder: Path, authority: Path, program: str) -> list[st
         f"  {program} mail list --profile {profile}",
         f"  {program} mail send --profile {profile} {second.address_of(reader)} --subject Hello --text 'It works.'",
         f"  {program} mail show --profile {other} 1",
+        f"  {program} mail show --profile {other} 1 --raw | {program} explain --server {server}",
         f"  {program} queue list --config {folder / first.domain}",
         f"  {program} dns lookup {second.domain} MX --iterate --root {server} --port {plan.name_server[1]} "
         f"--anchor {folder / 'anchors.zone'}",
