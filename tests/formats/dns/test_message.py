@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from letterlock.errors import Malformed
 from letterlock.formats.dns import message as messages
 from letterlock.formats.dns import name as names
-from letterlock.formats.dns import rdata_text, rdata_wire, types, zone_text
+from letterlock.formats.dns import rdata, rdata_text, rdata_wire, types, zone_text
 from letterlock.formats.dns.message import Edns, Message, Record
 
 LINES = [
@@ -129,3 +129,12 @@ def test_what_does_not_fit_loses_whole_sets() -> None:
     read = messages.read(octets)
     assert (len(octets) <= 100, read.is_truncated, len(read.answer) % 3) == (True, True, 0)
     assert read.answer
+
+
+def test_pseudo_types_in_a_bit_map_are_passed_over() -> None:
+    """RFC 4034 section 4.1.2: their bits must be clear, and are ignored where they are not."""
+    data = b"\x01x\x04test\x00" + bytes((0, 32, 0xC0, *(0 for _ in range(30)), 0x01))  # types 0, 1 and 255
+    value = rdata_wire.read("NSEC", data)
+    assert isinstance(value, rdata.Nsec)
+    assert value.types == ("A",)
+    assert rdata_text.read("NSEC", rdata_text.write(value)) == value

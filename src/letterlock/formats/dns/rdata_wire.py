@@ -149,8 +149,14 @@ def _read_strings(octets: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
     return tuple(strings), at
 
 
+_PSEUDO_TYPES = frozenset({0, 41, *range(249, 256)})  # OPT, TKEY, TSIG, IXFR, AXFR, MAILB, MAILA, ANY
+
+
 def read_bit_map(octets: bytes) -> list[int]:
-    """Return the type numbers of a type bit map, ascending; raises Malformed (RFC 4034 section 4.1.2)."""
+    """Return the type numbers of a type bit map, ascending; raises Malformed (RFC 4034 section 4.1.2).
+
+    Types that never stand in a zone are passed over, as that section demands; NXNAME (128) is no such type.
+    """
     numbers: list[int] = []
     at = 0
     last = -1
@@ -168,7 +174,7 @@ def read_bit_map(octets: bytes) -> list[int]:
             for bit in range(8)
             if octet & (0x80 >> bit)
         ]
-    return numbers
+    return [number for number in numbers if number not in _PSEUDO_TYPES]
 
 
 def write_bit_map(numbers: list[int]) -> bytes:
