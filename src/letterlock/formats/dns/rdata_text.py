@@ -38,7 +38,9 @@ def write_octets(number: int, octets: bytes) -> str:
     """Return the presentation form of record data in wire form; raises Malformed."""
     try:
         parsed = dns.rdata.from_wire(_IN, dns.rdatatype.RdataType.make(number), octets, 0, len(octets))
-        return str(parsed.to_text(chunksize=0) if number in _CHUNKED else parsed.to_text())
+        text = str(parsed.to_text(chunksize=0) if number in _CHUNKED else parsed.to_text())
+        # RFC 3597 section 5: what has no text of its own is written as octets, if only to say that there are none.
+        return text or f"\\# {len(octets)} {octets.hex()}".rstrip()
     except (dns.exception.DNSException, ValueError) as error:
         raise Malformed(f"record data without a text form: {error}", clause="RFC 1035 section 5.1") from None
 
