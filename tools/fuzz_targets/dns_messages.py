@@ -43,8 +43,8 @@ def _as_message(octets: bytes) -> None:
         read = messages.read(octets)
     except Malformed:
         return
-    again = messages.read(messages.write(read))
-    assert (again.answer, again.authority, again.edns) == (read.answer, read.authority, read.edns)
+    rewritten = messages.read(messages.write(read))
+    assert (rewritten.answer, rewritten.authority, rewritten.edns) == (read.answer, read.authority, read.edns)
     for record in read.answer:
         assert names.to_wire(names.to_text(record.owner)) == record.owner
         mnemonic = types.mnemonic(record.type)
@@ -53,4 +53,7 @@ def _as_message(octets: bytes) -> None:
             text = rdata_text.write(value)
         except Malformed:
             continue
-        assert rdata_wire.write(rdata_text.read(mnemonic, text)) == rdata_wire.write(value), text
+        again = rdata_text.read(mnemonic, text)
+        assert rdata_text.write(again) == text
+        # The text of WKS names ports, and says nothing of the zeros that may end its bit map.
+        assert mnemonic == "WKS" or rdata_wire.write(again) == rdata_wire.write(value), text

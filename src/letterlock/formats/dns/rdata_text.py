@@ -39,10 +39,18 @@ def write_octets(number: int, octets: bytes) -> str:
     try:
         parsed = dns.rdata.from_wire(_IN, dns.rdatatype.RdataType.make(number), octets, 0, len(octets))
         text = str(parsed.to_text(chunksize=0) if number in _CHUNKED else parsed.to_text())
-        # RFC 3597 section 5: what has no text of its own is written as octets, if only to say that there are none.
-        return text or f"\\# {len(octets)} {octets.hex()}".rstrip()
+        return text if _is_readable(number, text) else f"\\# {len(octets)} {octets.hex()}".rstrip()
     except (dns.exception.DNSException, ValueError) as error:
         raise Malformed(f"record data without a text form: {error}", clause="RFC 1035 section 5.1") from None
+
+
+def _is_readable(number: int, text: str) -> bool:
+    """Tell whether text can be read again; what cannot is written as octets instead (RFC 3597 section 5)."""
+    try:
+        dns.rdata.from_text(_IN, dns.rdatatype.RdataType.make(number), text, origin=dns.name.root, relativize=False)
+    except (dns.exception.DNSException, ValueError):
+        return False
+    return True
 
 
 _CHUNKED = {types.NUMBERS[mnemonic] for mnemonic in ("TLSA", "SMIMEA", "DNSKEY", "CDNSKEY", "RRSIG", "DS", "CDS")}
