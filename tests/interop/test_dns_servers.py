@@ -278,7 +278,11 @@ async def test_servers_take_our_updates(program, tmp_path: Path) -> None:  # typ
     wanted = wanted_records(DomainFacts(ORIGIN, f"mail.{ORIGIN}", ("127.0.1.1",), ports={"imaps": 993}))
     async with _running(program(tmp_path, port), port):
         resolver = ForwardingResolver(Upstream((server,), exchange))
-        findings = await drive(compare(wanted), resolver)
+        # A server that has only just begun may leave a question unanswered; what is not known is not published.
+        for _ in range(5):
+            findings = await drive(compare(wanted), resolver)
+            if Standing.UNKNOWN not in {found.standing for found in findings}:
+                break
         assert Standing.RIGHT not in {found.standing for found in findings}
         wrong = TsigKey(KEY.name, b"another secret")
         with pytest.raises(PeerFault):
