@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.interop.terminal import run_in_terminal
 
 from letterlock.host.tls import KeyPair
 
@@ -307,14 +308,7 @@ set header_cache = ""
 unset move
 push "<search>~s letter<enter><copy-message>{saved}<enter><delete-message><sync-mailbox><quit>"
 """)
-    run(
-        "script",
-        "-qec",
-        f"timeout 30 neomutt -n -F {configuration}",
-        "/dev/null",
-        TERM="xterm",
-        HOME=str(server.folder),
-    )
+    assert run_in_terminal("neomutt", "-n", "-F", configuration, HOME=str(server.folder)) == 0
     assert b"Subject: Plain letter" in saved.read_bytes()
     assert set(server.contents()) == {b"<mime@harbor.test>"}
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
 from tests.interop.conftest import Lab
+from tests.interop.terminal import run_in_terminal
 
 pytestmark = pytest.mark.interop
 
@@ -124,10 +124,5 @@ def test_mutt_reads(lab: Lab, tmp_path: Path) -> None:
         "set ssl_verify_host=no\nset ssl_usesystemcerts=no\nset header_cache=''\nset confirmcreate=no\nset delete=no\n"
         f"push '<limit>~s {subject}<enter><copy-message>{saved}<enter><exit>'\n"
     )
-    # A terminal program needs a terminal.
-    environment = {**os.environ, "TERM": "xterm", "HOME": str(tmp_path)}
-    subprocess.run(
-        ["script", "-qec", f"neomutt -n -F {settings}", "/dev/null"],
-        stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False, env=environment,
-    )  # fmt: skip
+    run_in_terminal("neomutt", "-n", "-F", settings, HOME=str(tmp_path))
     assert b"read by mutt" in saved.read_bytes()
