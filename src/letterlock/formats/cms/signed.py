@@ -10,12 +10,13 @@ Limits: 64 signers, 256 certificates, 64 lists.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
 from letterlock.formats.cms import content, identifiers
-from letterlock.formats.cms.attributes import Attributes
+from letterlock.formats.cms.attributes import NO_ATTRIBUTES, Attributes
 from letterlock.formats.cms.identifiers import CertificateIdentifier, KeyIdentifier
 from letterlock.formats.x509.algorithm import AlgorithmIdentifier
 
@@ -24,8 +25,7 @@ MAX_CERTIFICATES = 256
 _OCSP_RESPONSE = "1.3.6.1.5.5.7.16.2"  # RFC 5940 section 2.1
 
 
-@dataclass(frozen=True, slots=True)
-class SignerInfo:
+class SignerInfo(msgspec.Struct, frozen=True):
     """One signature; `signed_octets` is what it covers, None where it covers the content itself.
 
     They are as they came; should that not be DER, `canonical_octets` is what was signed.
@@ -34,10 +34,10 @@ class SignerInfo:
     identifier: CertificateIdentifier
     digest_algorithm: AlgorithmIdentifier
     signed: Attributes
-    signed_octets: bytes | None = field(repr=False)
+    signed_octets: bytes | None
     signature_algorithm: AlgorithmIdentifier
-    signature: bytes = field(repr=False)
-    unsigned: Attributes = field(default_factory=Attributes)
+    signature: bytes
+    unsigned: Attributes = NO_ATTRIBUTES
 
     @classmethod
     def parse(cls, element: Element) -> SignerInfo:
@@ -58,11 +58,11 @@ class SignerInfo:
         return cls(
             identifier,
             digest_algorithm,
-            Attributes() if attributes is None else Attributes.parse(attributes),
+            NO_ATTRIBUTES if attributes is None else Attributes.parse(attributes),
             signed_octets,
             signature_algorithm,
             signature,
-            Attributes() if unsigned is None else Attributes.parse(unsigned),
+            NO_ATTRIBUTES if unsigned is None else Attributes.parse(unsigned),
         )
 
     @property
@@ -84,16 +84,15 @@ class SignerInfo:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SignedData:
+class SignedData(msgspec.Struct, frozen=True):
     """A SignedData as it came. `content` is None when detached, or when there is none (certs-only)."""
 
     content_type: str
-    content: Element | None = field(repr=False)
+    content: Element | None
     digest_algorithms: tuple[str, ...]
-    certificates: tuple[bytes, ...] = field(repr=False)
-    crls: tuple[bytes, ...] = field(repr=False)
-    ocsp_responses: tuple[bytes, ...] = field(repr=False)
+    certificates: tuple[bytes, ...]
+    crls: tuple[bytes, ...]
+    ocsp_responses: tuple[bytes, ...]
     signers: tuple[SignerInfo, ...]
 
     @classmethod

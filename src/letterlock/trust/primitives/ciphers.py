@@ -10,12 +10,11 @@ Standards: RFC 3565, RFC 5084, RFC 8103, RFC 3370 section 5, RFC 5652 section 6.
 
 from __future__ import annotations
 
-import dataclasses
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -36,8 +35,7 @@ _RC2_VERSIONS = {160: 40, 120: 64, 58: 128}  # RFC 3370 section 5.2
 _VERSION_OF_RC2 = {bits: version for version, bits in _RC2_VERSIONS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class ContentCipher:
+class ContentCipher(msgspec.Struct, frozen=True):
     """A content encryption algorithm with its parameters: the initial vector or nonce, and what else it needs."""
 
     oid: str
@@ -297,7 +295,7 @@ def unwrap_for_password(cipher: ContentCipher, key: bytes, wrapped: bytes) -> by
         raise NotAuthentic(FAILED)
 
     def run(initial: bytes, octets: bytes) -> bytes:
-        context = _transform(dataclasses.replace(cipher, initial=initial), key, decrypt=True)
+        context = _transform(msgspec.structs.replace(cipher, initial=initial), key, decrypt=True)
         return context.update(octets) + context.finalize()
 
     last = run(wrapped[-2 * block : -block], wrapped[-block:])
