@@ -149,6 +149,17 @@ def test_what_is_encrypted_opens(people, kind: str, cipher: str) -> None:
         opening.decrypt(enveloped, people.named("mallory", kind).ring)
 
 
+@pytest.mark.parametrize("cipher", [oids.AES256_GCM, oids.AES128_CBC, oids.AES256_CCM])
+@pytest.mark.parametrize("content_type", [oids.DATA, oids.SIGNED_DATA])
+def test_large_content_is_encrypted_in_place(people, cipher: str, content_type: str) -> None:
+    """Content above the size from which cipher text is made in place opens as any other, its type authenticated."""
+    bob = people.named("bob", "rsa2048")
+    octets = bytes(range(256)) * 1025 + b"odd"
+    sealed = encrypt(octets, (To(bob.certificate),), cipher=cipher, content_type=content_type)
+    opened = opening.decrypt(EnvelopedData.parse(*content.parse(sealed)), KeyRing((Own(bob.key, bob.certificate),)))
+    assert (opened.content, opened.content_type) == (octets, content_type)
+
+
 @pytest.mark.parametrize("kind", ["rsa2048", "p256"])
 def test_changes_give_one_and_the_same_answer(people, kind: str) -> None:
     """GCM text, its tag, its recipients: whoever changes them learns only that it failed."""

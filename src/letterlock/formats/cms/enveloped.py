@@ -11,6 +11,7 @@ import msgspec
 
 from letterlock.formats.asn1 import oids, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
+from letterlock.formats.asn1.writer import Part, Room
 from letterlock.formats.cms import content, recipients
 from letterlock.formats.cms.attributes import NO_ATTRIBUTES, Attributes
 from letterlock.formats.cms.identifiers import KeyIdentifier
@@ -103,15 +104,18 @@ def encode(
     infos: tuple[RecipientInfo, ...],
     content_type: str,
     algorithm: AlgorithmIdentifier,
-    sealed: Sequence[bytes | memoryview],
+    sealed: Sequence[Part],
     *,
     authenticated: bytes = b"",
-    tag: bytes = b"",
+    tag: bytes | Room = b"",
 ) -> bytes:
-    """Return the DER of a ContentInfo with EnvelopedData or AuthEnvelopedData around cipher text in pieces."""
+    """Return the DER of a ContentInfo with EnvelopedData or AuthEnvelopedData around cipher text in pieces.
+
+    Cipher text and tag may also be room, in which they are made.
+    """
     described = writer.oid(content_type) + algorithm.encode()
     body = writer.around(0x30, [described, *writer.around(0x80, sealed)])
-    parts: list[bytes | memoryview] = [encode_head(content_info_type, infos), *body]
+    parts: list[Part] = [encode_head(content_info_type, infos), *body]
     if content_info_type == oids.AUTH_ENVELOPED_DATA:
-        parts += [writer.implicit(1, authenticated) if authenticated else b"", writer.octet_string(tag)]
-    return content.encode_parts(content_info_type, writer.around(0x30, parts))
+        parts += [writer.implicit(1, authenticated) if authenticated else b"", *writer.around(0x04, [tag])]
+    return writer.join(content.around(content_info_type, writer.around(0x30, parts)))

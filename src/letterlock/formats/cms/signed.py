@@ -9,7 +9,7 @@ Limits: 64 signers, 256 certificates, 64 lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -180,9 +180,20 @@ def encode(
     crls: tuple[bytes, ...] = (),
 ) -> bytes:
     """Return the DER of a ContentInfo with a SignedData; `body` None leaves the content out (detached)."""
+    return b"".join(encode_parts(content_type, None if body is None else (body,), signers, certificates, crls))
+
+
+def encode_parts(
+    content_type: str,
+    body: Sequence[bytes | memoryview] | None,
+    signers: tuple[SignerInfo, ...],
+    certificates: tuple[bytes, ...] = (),
+    crls: tuple[bytes, ...] = (),
+) -> list[bytes | memoryview]:
+    """Return what `encode` does for content in pieces, in parts among which are those pieces."""
     digests = tuple(signer.digest_algorithm for signer in signers)
     encapsulated: list[bytes | memoryview] = [writer.oid(content_type)]
     if body is not None:
-        encapsulated += writer.around(0xA0, writer.around(0x04, [body]))
+        encapsulated += writer.around(0xA0, writer.around(0x04, body))
     head, tail = encode_head(content_type, digests, signers), encode_tail(certificates, crls, signers)
-    return content.encode_parts(oids.SIGNED_DATA, writer.around(0x30, [head, *writer.around(0x30, encapsulated), tail]))
+    return content.around(oids.SIGNED_DATA, writer.around(0x30, [head, *writer.around(0x30, encapsulated), tail]))

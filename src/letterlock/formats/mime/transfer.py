@@ -10,6 +10,7 @@ Limits: linear; the streams hold back at most one line (quoted-printable) or one
 from __future__ import annotations
 
 import binascii
+import io
 import re
 import struct
 from collections.abc import Iterable, Iterator
@@ -147,9 +148,19 @@ def _quoted_printable_stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield decode_quoted_printable(b"".join(held), [])
 
 
-def encode_base64(octets: bytes) -> bytes:
-    """Return base64 in lines of 76 characters ended by CRLF (RFC 2045 section 6.8)."""
-    return b"".join(encode_base64_stream((octets,)))
+def encode_base64(*pieces: bytes | memoryview, after: bytes = b"") -> bytes:
+    """Return `after` and then the pieces as base64 in lines of 76 characters ended by CRLF (RFC 2045 section 6.8)."""
+    octets = sum(map(len, pieces))
+    if octets <= _LINE_OCTETS * _BLOCK_LINES:
+        return after + b"".join(encode_base64_stream(pieces))
+    memory = io.BytesIO()  # has the room from the start, and gives away the octets it was written into
+    memory.seek(len(after) + (octets + 2) // 3 * 4 + 2 * -(-octets // _LINE_OCTETS) - 1)
+    memory.write(b"\n")
+    memory.seek(0)
+    memory.write(after)
+    for block in encode_base64_stream(pieces):
+        memory.write(block)
+    return memory.getvalue()
 
 
 def encode_base64_stream(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:

@@ -122,6 +122,9 @@ class Transform(Protocol):
     def update(self, octets: bytes | memoryview, /) -> bytes:
         """Take octets, return those that are ready."""
 
+    def update_into(self, octets: memoryview, place: memoryview, /) -> int:
+        """Take octets, write those that are ready; return how many."""
+
     def finalize(self) -> bytes:
         """Return what is left."""
 
@@ -136,6 +139,11 @@ class _Rc2Transform:
         whole = len(octets) // 8 * 8
         self._waiting = octets[whole:]
         return self._run(octets[:whole])
+
+    def update_into(self, octets: memoryview, place: memoryview, /) -> int:
+        ready = self.update(octets)
+        place[: len(ready)] = ready
+        return len(ready)
 
     def finalize(self) -> bytes:
         if self._waiting:
@@ -161,20 +169,35 @@ def _check_key(cipher: ContentCipher, key: bytes) -> None:
         raise NotAuthentic(FAILED)
 
 
-_LARGE = 1 << 18  # from here on cutting the tag off costs more than working piece by piece
-
-
 def seal_whole(
     cipher: ContentCipher, key: bytes, octets: bytes, associated: bytes = b""
 ) -> tuple[tuple[bytes | memoryview, ...], bytes]:
     """Encrypt `octets`; return the cipher text in pieces and the authentication tag (empty for CBC)."""
-    if cipher.is_authenticated and (cipher.oid not in _GCM_KEYS or len(octets) < _LARGE):
+    if cipher.is_authenticated:
         sealed = _aead(cipher, key).encrypt(cipher.initial, octets, associated or None)
         return (memoryview(sealed)[: -cipher.tag_octets],), sealed[-cipher.tag_octets :]
     sealing = Sealing(cipher, key, associated)
     first = sealing.update(octets)
     last, tag = sealing.finish()
     return (first, last), tag
+
+
+def sealed_octets(cipher: ContentCipher, octets: int) -> int:
+    """Return the size of the cipher text of content of this size: CBC fills up the last block."""
+    block = 1 if cipher.is_authenticated else block_octets(cipher)
+    return octets if block == 1 else octets + block - octets % block
+
+
+def seal_into(cipher: ContentCipher, key: bytes, octets: bytes, place: memoryview, associated: bytes = b"") -> bytes:
+    """Encrypt `octets` into `place`, which has the size `sealed_octets` tells; return the tag. AES-CBC and GCM only."""
+    sealing = Sealing(cipher, key, associated)
+    block = 1 if cipher.is_authenticated else block_octets(cipher)
+    whole = len(octets) - len(octets) % block
+    sealing.update_into(memoryview(octets)[:whole], place)
+    rest = sealing.update(octets[whole:])
+    last, tag = sealing.finish()
+    place[whole:] = rest + last
+    return tag
 
 
 def _aead(cipher: ContentCipher, key: bytes) -> AESGCM | AESCCM | ChaCha20Poly1305:
@@ -222,6 +245,11 @@ class Sealing:
         """Encrypt more octets."""
         self._size += len(octets)
         return self._run.update(octets)
+
+    def update_into(self, octets: memoryview, place: memoryview) -> None:
+        """Encrypt whole blocks into `place`, which has room for one block more (CBC)."""
+        self._size += len(octets)
+        self._run.update_into(octets, place)
 
     def finish(self) -> tuple[bytes, bytes]:
         """Return the last cipher text and the authentication tag (empty for CBC)."""

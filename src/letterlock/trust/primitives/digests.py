@@ -71,10 +71,11 @@ def digester(oid: str) -> Digester:
     return hashlib.new(_NAMES[oid], usedforsecurity=False)
 
 
-def digest(oid: str, octets: bytes) -> bytes:
-    """Return the digest of `octets`."""
+def digest(oid: str, *pieces: bytes | memoryview) -> bytes:
+    """Return the digest of octets, whole or in pieces."""
     state = digester(oid)
-    state.update(octets)
+    for piece in pieces:
+        state.update(piece)
     return state.digest()
 
 
