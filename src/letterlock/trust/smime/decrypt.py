@@ -86,7 +86,7 @@ def content_cipher(algorithm: AlgorithmIdentifier) -> tuple[ContentCipher, bytes
 
 def bind(key: bytes, bound: bytes) -> bytes:
     """Return the content key bound to its cipher (RFC 9709 section 2)."""
-    return key_agreement.hkdf_sha256(key, b"The Cryptographic Message Syntax", bound, len(key))
+    return key_agreement.derive_hkdf(oids.SHA256, key, b"The Cryptographic Message Syntax", bound, len(key))
 
 
 def describe(info: RecipientInfo) -> str:
