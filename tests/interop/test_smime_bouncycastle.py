@@ -202,3 +202,12 @@ def test_passwords(castle: BouncyCastle, cipher: str) -> None:
     assert unwrap_cms(made, KeyRing(passwords=(b"rose", b"tulip"))).content == OCTETS
     ours = castle.world.file(encrypt(OCTETS, (ToPassword(b"tulip"),), cipher=CIPHERS[cipher]))
     assert castle.made("open", "tulip", ours) == OCTETS
+
+
+@pytest.mark.parametrize("cipher", ["aes-128-cbc", "aes-256-cbc", "des3"])
+def test_encrypted_data(castle: BouncyCastle, cipher: str) -> None:
+    """EncryptedData, whose key comes by other ways (RFC 5652 section 8), is read."""
+    key = castle.world.file(b"")
+    made = castle.made("seal", CIPHERS[cipher], castle.world.file(OCTETS), key)
+    assert unwrap_cms(made, KeyRing(content_keys=(key.read_bytes(),))).content == OCTETS
+    assert "none of the content keys" in unwrap_cms(made).fault

@@ -10,10 +10,12 @@ from tests.interop.smime_world import CIPHERS, DIGESTS, NOW, OCTETS, SIGNING, Wo
 
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import content
+from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.mime.entity import parse
 from letterlock.trust.primitives import key_pairs
 from letterlock.trust.smime import protect, stream
+from letterlock.trust.smime.decrypt import KeyRing, open_with_key
 from letterlock.trust.smime.encrypt import To, encrypt
 from letterlock.trust.smime.entities import wrap
 from letterlock.trust.smime.sign import certs_only, sign
@@ -161,3 +163,14 @@ def test_certificates_alone(nss: Nss) -> None:
     assert signed.signers == ()
     ours = certs_only((nss.world.person("p256").certificate,))
     assert b"type=signedData; nsigners=0" in nss("-D", "-n", "-h", "9", "-i", nss.world.file(ours))
+
+
+def test_encrypted_data(nss: Nss) -> None:
+    """EncryptedData under the key of an envelope sent before: what opened that, opens this."""
+    person = nss.world.person("rsa2048")
+    envelope = nss("-E", "-r", person.address, "-i", nss.world.file(OCTETS))
+    sealed = nss("-C", "-e", nss.world.file(envelope), "-i", nss.world.file(b"More.\r\n"))
+    _opened, key = open_with_key(EnvelopedData.parse(*content.parse(envelope)), person.ring)
+    unwrapped = unwrap_cms(sealed, KeyRing(content_keys=(key,)))
+    assert (unwrapped.fault, unwrapped.content) == ("", b"More.\r\n")
+    assert "none of the content keys" in unwrap_cms(sealed, person.ring).fault
