@@ -24,7 +24,7 @@ from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
-from letterlock.admd.smime import smime_anchors
+from letterlock.admd.smime import Foundation, Gateway, open_gateway, smime_anchors
 from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
 from letterlock.host.backoff import Backoff
@@ -73,6 +73,7 @@ class _Parts:
     resolver: SystemResolver
     assessor: Assessor
     ledger: Ledger
+    gateway: Gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         sockets = sockets or bound_sockets(settings)
         stack.callback(sockets.close)
-        parts = await _open(settings, stack, clock)
+        parts = await _open(settings, stack, clock, entropy)
         await serve_own_zones(settings, sockets.zones, stack, clock)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         _begin_reports(settings, parts, stack, clock)
@@ -164,7 +165,7 @@ async def _stop_together(listeners: Mapping[str, Listener]) -> None:
     await asyncio.gather(*(listener.stop(grace_seconds=_GRACE_SECONDS) for listener in listeners.values()))
 
 
-async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock) -> _Parts:
+async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock, entropy: Entropy) -> _Parts:
     """Open what the services share; `stack` closes it."""
     log = Log("admd")
     data = settings.path(settings.data)
@@ -189,14 +190,16 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
         trusted_sealers=tuple(settings.assess.trusted_sealers),
     )
+    gateway = open_gateway(Foundation(settings, store, accounts, ledger, clock, entropy), stack)
     return _Parts(
         store,
         accounts,
         DeliveryAgent(Resolver(resolve, accounts), accounts, store),
         tls,
         resolver,
-        Assessor(assess, resolver.resolver, ledger),
+        Assessor(assess, resolver.resolver, ledger, smime=gateway.judge),
         ledger,
+        gateway,
     )
 
 
@@ -290,6 +293,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         judge_sender=parts.assessor.sender,
         examine=parts.assessor.examine,
         seal=signer.seal if settings.assess.seal_forwarded else None,
+        gate=parts.gateway.gate,
     )
     submission = Submission(
         SubmissionSettings(
@@ -307,6 +311,8 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         entropy=entropy,
         log=Log("msa"),
         sign=signer,
+        protect=parts.gateway.protect,
+        gate=parts.gateway.gate,
     )
     access = AccessService(
         AccessSettings(settings.host_name, message_octets=limits.message_octets),
@@ -344,6 +350,7 @@ def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock,
         clock=clock,
         entropy=entropy,
         log=Log("queue"),
+        programs=parts.gateway.programs,
     )
 
 

@@ -221,6 +221,41 @@ class Reports(Section):
     account: str = Field("", description="The account whose INBOX gets the reports of others, to be read from there.")
 
 
+class Smime(Section):
+    """S/MIME at the gateway: signing, decrypting and labels for the accounts that `letterlock account smime` names."""
+
+    password_file: Path | None = Field(
+        None,
+        description="File whose first line opens the domain's key store (smime.sqlite in the data folder); without it "
+        "nothing is signed or decrypted here.",
+    )
+    labels: Path | None = Field(
+        None, description="Policy file (TOML) that says which security labels who may read; enforced at delivery."
+    )
+    decrypt_unauthenticated: bool = Field(
+        False,
+        description="Decrypt also what was encrypted so that changes do not show (CBC) and carries no signature inside. "
+        "Without it such mail is delivered as it came.",
+    )
+    originals_mailbox: str = Field("Encrypted", description="Where accounts that wish it keep what came encrypted.")
+    signature_log: bool = Field(
+        False, description="Keep the signatures of all mail sent and received, without the mail (signatures.sqlite)."
+    )
+
+
+class Registrar(Section):
+    """The domain's certification authority at work: requests by mail, certificates, revocation lists and OCSP."""
+
+    folder: Path = Field(Path("ca"), description="The folder that `letterlock ca init` made.")
+    password_file: Path | None = Field(
+        None, description="File whose first line opens the authority's key; without it the authority does not work."
+    )
+    approval: Literal["challenge", "administrator"] = Field(
+        "challenge",
+        description="What a request needs beside an answered challenge: nothing more, or `letterlock ca approve`.",
+    )
+
+
 class Log(Section):
     """Where events are written, one JSON line each."""
 
@@ -258,6 +293,8 @@ class Settings(Section):
     assess: Assess = Assess()
     filters: Filters = Filters()
     reports: Reports = Reports()
+    smime: Smime = Smime()
+    registrar: Registrar = Registrar()
     log: Log = Log()
     metrics: Metrics = Metrics()
     folder: Annotated[Path, Field(exclude=True)] = Path()

@@ -156,10 +156,10 @@ def signatures(
     """Search the log of signatures of mail sent and received, kept without the mail."""
     opened = _open(store, password_file)
     if switch is not None:
-        opened.log_signatures(switch)
-    found = opened.logged(address=address, message_id=message_id)
+        opened.signatures.switch(switch)
+    found = opened.signatures.search(address=address, message_id=message_id)
     value = {
-        "on": opened.logs_signatures,
+        "on": opened.signatures.is_on,
         "signatures": [
             {
                 "when": each.when,
@@ -177,7 +177,7 @@ def signatures(
         for each in found
     ]
     lines = [
-        f"the log is {'on' if opened.logs_signatures else 'off'}",
+        f"the log is {'on' if opened.signatures.is_on else 'off'}",
         *table(["when", "way", "from", "message"], rows),
     ]
     answer(value, as_json=as_json, lines=lines)

@@ -19,6 +19,7 @@ from letterlock.errors import Malformed, OurFault
 from letterlock.formats import domain as domains
 from letterlock.formats.address import Address
 from letterlock.formats.dns.rdata import Smimea
+from letterlock.formats.x509.algorithm import PublicKeyInfo
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import Reason, RevocationList, Revoked
 from letterlock.formats.x509.extensions import KeyUsage
@@ -147,6 +148,27 @@ class CertificationAuthority:
         if not usages:
             raise OurFault("the key cannot be used as the request asks")
         return usages
+
+    def certify(
+        self, key: PublicKeyInfo, addresses: tuple[str, ...], usages: frozenset[KeyUsage], when: datetime.datetime
+    ) -> Certificate:
+        """Issue a certificate without a request, to whoever holds the authority's key; raises OurFault, Malformed."""
+        if not 1 <= len(addresses) <= MAX_ADDRESSES:
+            raise OurFault(f"a certificate names 1 to {MAX_ADDRESSES} addresses, not {len(addresses)}")
+        for address in addresses:
+            self._check_address(address)
+        certificate = issue.certify(
+            self.authority,
+            key,
+            Name.make(CN=addresses[0]),
+            addresses,
+            usages,
+            when=when,
+            days=self.settings.certificate_days,
+            serial=issue.serial_number(self.entropy(16)),
+        )
+        self.registry.add_certificate(certificate, None, when)
+        return certificate
 
     def renew(self, serial: int, when: datetime.datetime) -> Certificate:
         """Issue a new certificate for the key and addresses of an old one that was not revoked."""
