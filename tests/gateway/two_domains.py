@@ -91,16 +91,22 @@ class Lab:
 
         return await asyncio.to_thread(send)
 
-    async def inbox(self, address: str, mailbox: str = "INBOX", *, at_least: int = 1) -> list[bytes]:
-        """Return the messages of a mailbox, waiting until there are so many."""
-        store = self.store(address.rpartition("@")[2])
+    async def arrived(self, address: str, which: bytes, mailbox: str = "INBOX") -> bytes:
+        """Return the one message of a mailbox that holds some octets, waiting until it is there."""
         for _ in range(3000):
-            found = await store.mailbox(address, mailbox)
-            if found is not None and found.messages >= at_least:
-                break
-            await asyncio.sleep(0.01)
-        else:
-            raise AssertionError(f"{address} has no {at_least} messages in {mailbox}: " + "".join(self.log[-20:]))
+            found = [octets for octets in await self.inbox(address, mailbox) if which in octets]
+            if found:
+                assert len(found) == 1
+                return found[0]
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"{address} has no {which!r} in {mailbox}: " + "".join(self.log[-20:]))
+
+    async def inbox(self, address: str, mailbox: str = "INBOX") -> list[bytes]:
+        """Return the messages of a mailbox."""
+        store = self.store(address.rpartition("@")[2])
+        found = await store.mailbox(address, mailbox)
+        if found is None:
+            return []
         handle = await store.open(found.id)
         octets = [await store.read(content) for content in handle.snapshot().contents]
         handle.close()
@@ -124,6 +130,11 @@ def command(*arguments: str, succeeds: bool = True) -> Result:
     result = CliRunner().invoke(letterlock, arguments)
     assert (result.exit_code == 0) is succeeds, result.output
     return result
+
+
+def identifier(message: bytes) -> bytes:
+    """Return what tells a message from others."""
+    return message.partition(b"Message-ID: ")[2].partition(b"\r\n")[0]
 
 
 def message(author: str, to: str, text: str = "Dig on Monday.", subject: str = "Beds", **fields: str) -> bytes:
