@@ -24,7 +24,7 @@ from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
-from letterlock.admd.smime import Foundation, Gateway, open_gateway, smime_anchors
+from letterlock.admd.smime import Foundation, Gateway, open_gateway, service_addresses, smime_anchors
 from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
 from letterlock.host.backoff import Backoff
@@ -180,7 +180,9 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
     resolver = await _resolver(settings, log)
     stack.push_async_callback(resolver.aclose)
     ledger = stack.enter_context(contextlib.closing(Ledger.open(data / LEDGER_NAME)))
-    resolve = ResolveSettings(settings.local_domains, settings.delivery.sub_address_separator)
+    resolve = ResolveSettings(
+        settings.local_domains, settings.delivery.sub_address_separator, services=service_addresses(settings)
+    )
     assess = AssessSettings(
         settings.host_name,
         junk_mailbox=settings.assess.junk_mailbox,
@@ -190,7 +192,7 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
         trusted_sealers=tuple(settings.assess.trusted_sealers),
     )
-    gateway = open_gateway(Foundation(settings, store, accounts, ledger, clock, entropy), stack)
+    gateway = open_gateway(Foundation(settings, store, accounts, ledger, resolver.resolver, clock, entropy), stack)
     return _Parts(
         store,
         accounts,

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats import domain as domains
+from letterlock.formats.address import Address
 from letterlock.host.tls import KeyPair
 
 FILE_NAME = "letterlock.toml"
@@ -52,6 +53,19 @@ def _filter_address(text: str) -> str:
     return f"inet:{_endpoint(place)}"
 
 
+def _mail_address(text: str) -> str:
+    try:
+        return str(Address.parse(text))
+    except Malformed as error:
+        raise ValueError(f"{error.problem}; write an address such as list@example.org") from None
+
+
+def _optional_address(text: str) -> str:
+    return _mail_address(text) if text else ""
+
+
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
+OptionalAddress = Annotated[str, AfterValidator(_optional_address)]
 DomainName = Annotated[str, AfterValidator(_domain)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Endpoints = list[Endpoint]
@@ -243,6 +257,30 @@ class Smime(Section):
     )
 
 
+class MailList(Section):
+    """A mail list of the domain. It needs `smime.password_file`, and keys: `letterlock account smime ADDRESS --enrol`."""
+
+    address: MailAddress = Field(description="The list's address, in one of the domains served here.")
+    owner: OptionalAddress = Field(
+        "", description="Who gets the bounces and runs the list; postmaster of its domain if left out."
+    )
+    members: list[MailAddress] = Field([], description="The members' addresses.")
+    members_file: Path | None = Field(None, description="File with further members' addresses, one a line.")
+    posters: Literal["anyone", "members", "signed-members"] = Field(
+        "members",
+        description="Whose mail goes to the list: anyone's; that from a member's address; that signed by a member.",
+    )
+    receipts: Literal["", "none", "owner", "also-owner"] = Field(
+        "",
+        description="Where members' signed receipts go: as the author asks (empty), nowhere, to the owner, or to both.",
+    )
+    rewrite_author: Literal["when-needed", "never", "always"] = Field(
+        "when-needed",
+        description="Put the list's address into From, where the author's domain asks others to refuse what passed through "
+        "strange hands (DMARC).",
+    )
+
+
 class Registrar(Section):
     """The domain's certification authority at work: requests by mail, certificates, revocation lists and OCSP."""
 
@@ -294,6 +332,7 @@ class Settings(Section):
     filters: Filters = Filters()
     reports: Reports = Reports()
     smime: Smime = Smime()
+    lists: list[MailList] = Field([], description="The domain's mail lists, as tables.")
     registrar: Registrar = Registrar()
     log: Log = Log()
     metrics: Metrics = Metrics()

@@ -19,13 +19,15 @@ from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy, SystemEntropy
 from letterlock.host.ledger import Ledger
 from letterlock.host.logs import Log
+from letterlock.host.resolver.interface import Resolver
 from letterlock.mta.queue.local import Programs
-from letterlock.store.accounts import Accounts
+from letterlock.store.accounts import Accounts, fold
 from letterlock.store.interface import Store
 from letterlock.trust.pkix.path import Anchor
 
 if TYPE_CHECKING:
     from letterlock.gateway.domain_keys import DomainKeys
+    from letterlock.gateway.programs import Program
     from letterlock.gateway.signature_record import SignatureRecord
     from letterlock.msa.inbound import Protect
     from letterlock.mta.arrival import Gate
@@ -128,13 +130,21 @@ class Foundation:
     store: Store
     accounts: Accounts
     ledger: Ledger
+    resolver: Resolver
     clock: Clock
     entropy: Entropy
+
+
+def service_addresses(settings: Settings) -> frozenset[str]:
+    """Return the addresses behind which no mailbox stands but a program."""
+    return frozenset(fold(one.address) for one in settings.lists)
 
 
 def open_gateway(base: Foundation, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Gateway:
     """Open what the settings switch on; `stack` closes it. Raises SettingsFault, Unavailable."""
     wanted = base.settings.smime
+    if base.settings.lists and wanted.password_file is None:
+        raise SettingsFault(("lists: a list needs keys; set smime.password_file, and enrol it",))
     if wanted.password_file is None and wanted.labels is None and not wanted.signature_log:
         return Gateway()
     from letterlock.gateway.admit import Admission
@@ -163,8 +173,18 @@ def open_gateway(base: Foundation, stack: contextlib.ExitStack | contextlib.Asyn
         BorderJudge(keys, anchors, record, log) if judges else None,
         SubmissionSigner(keys, record, base.clock, base.entropy, log),
         Admission(keys, rules, log) if keys is not None or rules is not None else None,
-        GatewayPrograms({}, treatment),
+        GatewayPrograms(_programs(base, keys, rules), treatment),
     )
+
+
+def _programs(base: Foundation, keys: DomainKeys | None, rules: LabelRules | None) -> dict[str, Program]:
+    """Return the programs behind addresses."""
+    found: dict[str, Program] = {}
+    if keys is not None and base.settings.lists:
+        from letterlock.admd.mail_lists import list_programs
+
+        found |= list_programs(base.settings, keys, rules, base.store, base.resolver, base.clock, base.entropy)
+    return found
 
 
 def _domain_keys(base: Foundation, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> DomainKeys:

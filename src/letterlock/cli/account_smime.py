@@ -44,8 +44,8 @@ def account_smime(
 ) -> None:
     """Show or set what the gateway does for ADDRESS; without ADDRESS, list all accounts it serves.
 
-    Nothing is signed or decrypted here for anybody who is not named by this command. Keys from elsewhere come in with
-    `letterlock keys import --store DATA/smime.sqlite`.
+    Nothing is signed or decrypted here for anybody who is not named by this command. ADDRESS may be a mail list's, which
+    needs keys, too. Keys from elsewhere come in with `letterlock keys import --store DATA/smime.sqlite`.
     """
     settings = load(settings_file, as_json=as_json)
     try:
@@ -81,7 +81,9 @@ def _opened(settings: Settings) -> Iterator[tuple[KeyStore, GatewayAccounts]]:
 
 
 def _known(settings: Settings, address: str) -> tuple[str, tuple[str, ...]]:
-    """Return the account an address names with all its addresses. Raises OurFault."""
+    """Return the account an address names with all its addresses, or a mail list. Raises OurFault."""
+    if any(one.address.lower() == address.lower() for one in settings.lists):
+        return address, (address,)
     with opened_accounts(settings) as accounts:
         found = accounts.account(address)
     if found is None:
