@@ -38,6 +38,7 @@ from letterlock.host.milter_client import FilterSettings
 from letterlock.host.resolver.system import SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import ServerTls
+from letterlock.hostmaster.zone_host import ZoneHost
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
@@ -107,8 +108,8 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         sockets = sockets or bound_sockets(settings)
         stack.callback(sockets.close)
-        parts = await _open(settings, stack, clock, entropy)
-        await serve_own_zones(settings, sockets.zones, stack, clock)
+        zones = await serve_own_zones(settings, sockets.zones, stack, clock)
+        parts = await _open(settings, stack, clock, entropy, zones)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         _begin_reports(settings, parts, stack, clock)
         listeners: dict[str, Listener] = {}
@@ -118,7 +119,7 @@ async def running(
                 session,
                 log=Log(service),
                 tls=parts.tls if service in _TLS_FROM_THE_START else None,
-                limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
+                limits=_limits(settings),
                 refusal=_REFUSALS[service],
                 proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
             )
@@ -129,6 +130,11 @@ async def running(
         await control.start()
         stack.push_async_callback(control.stop)
         await _watch(settings, parts, transferring, listeners, sockets, stack, clock)
+        if parts.gateway.pages is not None:
+            listeners["registrar"] = Listener(
+                parts.gateway.pages.session, log=Log("registrar"), limits=_limits(settings)
+            )
+            await listeners["registrar"].start(sockets.services.get("registrar", ()))
         endpoints = {service: listener.endpoints for service, listener in listeners.items()}
         yield Admd(endpoints, parts.tls, parts.store, transferring)
 
@@ -161,11 +167,17 @@ async def _watch(
     await shown.start(sockets.services.get("metrics", ()))
 
 
+def _limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network)
+
+
 async def _stop_together(listeners: Mapping[str, Listener]) -> None:
     await asyncio.gather(*(listener.stop(grace_seconds=_GRACE_SECONDS) for listener in listeners.values()))
 
 
-async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock, entropy: Entropy) -> _Parts:
+async def _open(
+    settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock, entropy: Entropy, zones: ZoneHost | None
+) -> _Parts:
     """Open what the services share; `stack` closes it."""
     log = Log("admd")
     data = settings.path(settings.data)
@@ -192,7 +204,9 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
         trusted_sealers=tuple(settings.assess.trusted_sealers),
     )
-    gateway = open_gateway(Foundation(settings, store, accounts, ledger, resolver.resolver, clock, entropy), stack)
+    gateway = open_gateway(
+        Foundation(settings, store, accounts, ledger, resolver.resolver, clock, entropy, zones), stack
+    )
     return _Parts(
         store,
         accounts,

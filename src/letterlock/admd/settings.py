@@ -288,9 +288,19 @@ class Registrar(Section):
     password_file: Path | None = Field(
         None, description="File whose first line opens the authority's key; without it the authority does not work."
     )
+    address: OptionalAddress = Field(
+        "", description="The address that takes requests by mail, such as ca@example.org; empty: none."
+    )
     approval: Literal["challenge", "administrator"] = Field(
         "challenge",
         description="What a request needs beside an answered challenge: nothing more, or `letterlock ca approve`.",
+    )
+    listen: Endpoints = Field(
+        [],
+        description="Where /ca.crl, /ca.cer and /ocsp are, ADDRESS:PORT, over plain HTTP, as is usual: they are signed.",
+    )
+    publish_certificates: bool = Field(
+        True, description="Publish SMIMEA records of the certificates, where the domain's zone is served here."
     )
 
 

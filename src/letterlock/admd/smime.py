@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import tomllib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from letterlock.admd.own_zone import look_again
 from letterlock.admd.settings import Settings
 from letterlock.errors import Malformed, NotAuthentic, SettingsFault
 from letterlock.formats.x509 import pem
@@ -27,8 +29,11 @@ from letterlock.trust.pkix.path import Anchor
 
 if TYPE_CHECKING:
     from letterlock.gateway.domain_keys import DomainKeys
+    from letterlock.gateway.enrolment import Enrolment
     from letterlock.gateway.programs import Program
     from letterlock.gateway.signature_record import SignatureRecord
+    from letterlock.host.pages import Pages
+    from letterlock.hostmaster.zone_host import ZoneHost
     from letterlock.msa.inbound import Protect
     from letterlock.mta.arrival import Gate
     from letterlock.mta.assess_smime import Judge
@@ -48,6 +53,7 @@ class Gateway:
     protect: Protect | None = None
     gate: Gate | None = None
     programs: Programs | None = None
+    pages: Pages | None = None
 
 
 def smime_anchors(settings: Settings) -> tuple[Anchor, ...]:
@@ -133,19 +139,26 @@ class Foundation:
     resolver: Resolver
     clock: Clock
     entropy: Entropy
+    zones: ZoneHost | None = None
 
 
 def service_addresses(settings: Settings) -> frozenset[str]:
     """Return the addresses behind which no mailbox stands but a program."""
-    return frozenset(fold(one.address) for one in settings.lists)
+    addresses = [one.address for one in settings.lists]
+    if settings.registrar.address:
+        addresses.append(settings.registrar.address)
+    return frozenset(map(fold, addresses))
 
 
-def open_gateway(base: Foundation, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Gateway:
+def open_gateway(base: Foundation, stack: contextlib.AsyncExitStack) -> Gateway:
     """Open what the settings switch on; `stack` closes it. Raises SettingsFault, Unavailable."""
-    wanted = base.settings.smime
+    wanted, registrar = base.settings.smime, base.settings.registrar
+    if registrar.password_file is None and (registrar.address or registrar.listen):
+        raise SettingsFault(("registrar: set registrar.password_file, too; nothing is certified without the key",))
     if base.settings.lists and wanted.password_file is None:
         raise SettingsFault(("lists: a list needs keys; set smime.password_file, and enrol it",))
-    if wanted.password_file is None and wanted.labels is None and not wanted.signature_log:
+    is_certifying = bool(registrar.address or registrar.listen)
+    if not (is_certifying or wanted.password_file or wanted.labels or wanted.signature_log):
         return Gateway()
     from letterlock.gateway.admit import Admission
     from letterlock.gateway.judge import BorderJudge
@@ -167,27 +180,36 @@ def open_gateway(base: Foundation, stack: contextlib.ExitStack | contextlib.Asyn
         base.entropy,
         log,
     )
+    programs = _lists(base, keys, rules)
+    enrolment = _enrolment(base, keys, stack) if is_certifying else None
+    if enrolment is not None and registrar.address:
+        programs[fold(registrar.address)] = enrolment
     anchors = smime_anchors(base.settings)
     judges = keys is not None or record.is_on or bool(anchors)
     return Gateway(
         BorderJudge(keys, anchors, record, log) if judges else None,
         SubmissionSigner(keys, record, base.clock, base.entropy, log),
         Admission(keys, rules, log) if keys is not None or rules is not None else None,
-        GatewayPrograms(_programs(base, keys, rules), treatment),
+        GatewayPrograms(programs, treatment),
+        enrolment.pages() if enrolment is not None else None,
     )
 
 
-def _programs(base: Foundation, keys: DomainKeys | None, rules: LabelRules | None) -> dict[str, Program]:
-    """Return the programs behind addresses."""
-    found: dict[str, Program] = {}
-    if keys is not None and base.settings.lists:
-        from letterlock.admd.mail_lists import list_programs
+def _lists(base: Foundation, keys: DomainKeys | None, rules: LabelRules | None) -> dict[str, Program]:
+    if keys is None or not base.settings.lists:
+        return {}
+    from letterlock.admd.mail_lists import list_programs
 
-        found |= list_programs(base.settings, keys, rules, base.store, base.resolver, base.clock, base.entropy)
-    return found
+    return dict(list_programs(base.settings, keys, rules, base.store, base.resolver, base.clock, base.entropy))
 
 
-def _domain_keys(base: Foundation, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> DomainKeys:
+def _enrolment(base: Foundation, keys: DomainKeys | None, stack: contextlib.AsyncExitStack) -> Enrolment:
+    from letterlock.admd.enrolment import open_enrolment
+
+    return open_enrolment(base.settings, keys, base.store, partial(look_again, base.zones), base.clock, stack)
+
+
+def _domain_keys(base: Foundation, stack: contextlib.AsyncExitStack) -> DomainKeys:
     from letterlock.gateway.domain_keys import DomainKeys
     from letterlock.registrar.gateway_accounts import GatewayAccounts
 
@@ -202,7 +224,7 @@ def _domain_keys(base: Foundation, stack: contextlib.ExitStack | contextlib.Asyn
     return DomainKeys(store, accounts, addresses_of, smime_anchors(base.settings))
 
 
-def _signature_record(settings: Settings, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> SignatureRecord:
+def _signature_record(settings: Settings, stack: contextlib.AsyncExitStack) -> SignatureRecord:
     from letterlock.gateway.signature_record import SignatureRecord
 
     log = Log("smime")

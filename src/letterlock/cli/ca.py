@@ -139,10 +139,24 @@ def list_all(folder: Path, password_file: Path, as_json: bool) -> None:
 @json_option
 @files.plain_errors
 def approve(number: int, folder: Path, password_file: Path, as_json: bool) -> None:
-    """Approve request NUMBER."""
+    """Approve request NUMBER; a running server issues it at once and sends it to whoever asked by mail."""
     authority = open_authority(folder, password_file)
     authority.approve(number)
     answer(_value(authority.registry.request(number)), as_json=as_json, lines=[f"request {number} is approved"])
+
+
+@ca.command()
+@click.argument("number", type=int)
+@click.argument("reason", default="")
+@folder_option
+@password_option
+@json_option
+@files.plain_errors
+def refuse(number: int, reason: str, folder: Path, password_file: Path, as_json: bool) -> None:
+    """Refuse request NUMBER; a running server tells REASON to whoever asked by mail."""
+    authority = open_authority(folder, password_file)
+    authority.refuse(number, reason)
+    answer(_value(authority.registry.request(number)), as_json=as_json, lines=[f"request {number} is refused"])
 
 
 @ca.command("issue")

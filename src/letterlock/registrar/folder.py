@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from letterlock.errors import Malformed, OurFault, SettingsFault
+from letterlock.formats.address import Address
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import Name
@@ -58,6 +59,26 @@ def certificate_of(folder: Path) -> Certificate:
         return Certificate.parse(pem.decode((folder / CERTIFICATE).read_bytes(), *pem.CERTIFICATE)[0])
     except (OSError, Malformed, IndexError):
         raise SettingsFault((f"{folder} holds no authority: `letterlock ca init` founds one",)) from None
+
+
+def certificates_in_force(folder: Path, domain: str, when: datetime.datetime) -> tuple[tuple[Address, bytes], ...]:
+    """Return addresses of a domain with their certificates in force (DER), for which the authority's key is not needed.
+
+    None where the folder holds no authority. Raises Unavailable.
+    """
+    if not (folder / REGISTRY).exists():
+        return ()
+    registry = Registry(folder / REGISTRY)
+    try:
+        records = registry.certificates()
+    finally:
+        registry.close()
+    found = []
+    for each in records:
+        if each.revoked is None and each.certificate.not_before <= when <= each.certificate.not_after:
+            addresses = [Address.parse(text) for text in each.certificate.addresses]
+            found += [(address, each.certificate.octets) for address in addresses if address.domain == domain]
+    return tuple(found)
 
 
 def open_folder(
