@@ -24,7 +24,7 @@ from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
-from letterlock.admd.smime import smime_anchors
+from letterlock.admd.smime import Foundation, Gateway, open_gateway, service_addresses, smime_anchors
 from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
 from letterlock.host.backoff import Backoff
@@ -38,6 +38,7 @@ from letterlock.host.milter_client import FilterSettings
 from letterlock.host.resolver.system import SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import ServerTls
+from letterlock.hostmaster.zone_host import ZoneHost
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
@@ -73,6 +74,7 @@ class _Parts:
     resolver: SystemResolver
     assessor: Assessor
     ledger: Ledger
+    gateway: Gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,8 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         sockets = sockets or bound_sockets(settings)
         stack.callback(sockets.close)
-        parts = await _open(settings, stack, clock)
-        await serve_own_zones(settings, sockets.zones, stack, clock)
+        zones = await serve_own_zones(settings, sockets.zones, stack, clock)
+        parts = await _open(settings, stack, clock, entropy, zones)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         _begin_reports(settings, parts, stack, clock)
         listeners: dict[str, Listener] = {}
@@ -117,7 +119,7 @@ async def running(
                 session,
                 log=Log(service),
                 tls=parts.tls if service in _TLS_FROM_THE_START else None,
-                limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
+                limits=_limits(settings),
                 refusal=_REFUSALS[service],
                 proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
             )
@@ -128,6 +130,11 @@ async def running(
         await control.start()
         stack.push_async_callback(control.stop)
         await _watch(settings, parts, transferring, listeners, sockets, stack, clock)
+        if parts.gateway.pages is not None:
+            listeners["registrar"] = Listener(
+                parts.gateway.pages.session, log=Log("registrar"), limits=_limits(settings)
+            )
+            await listeners["registrar"].start(sockets.services.get("registrar", ()))
         endpoints = {service: listener.endpoints for service, listener in listeners.items()}
         yield Admd(endpoints, parts.tls, parts.store, transferring)
 
@@ -160,11 +167,17 @@ async def _watch(
     await shown.start(sockets.services.get("metrics", ()))
 
 
+def _limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network)
+
+
 async def _stop_together(listeners: Mapping[str, Listener]) -> None:
     await asyncio.gather(*(listener.stop(grace_seconds=_GRACE_SECONDS) for listener in listeners.values()))
 
 
-async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock) -> _Parts:
+async def _open(
+    settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock, entropy: Entropy, zones: ZoneHost | None
+) -> _Parts:
     """Open what the services share; `stack` closes it."""
     log = Log("admd")
     data = settings.path(settings.data)
@@ -179,7 +192,9 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
     resolver = await _resolver(settings, log)
     stack.push_async_callback(resolver.aclose)
     ledger = stack.enter_context(contextlib.closing(Ledger.open(data / LEDGER_NAME)))
-    resolve = ResolveSettings(settings.local_domains, settings.delivery.sub_address_separator)
+    resolve = ResolveSettings(
+        settings.local_domains, settings.delivery.sub_address_separator, services=service_addresses(settings)
+    )
     assess = AssessSettings(
         settings.host_name,
         junk_mailbox=settings.assess.junk_mailbox,
@@ -189,14 +204,18 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
         trusted_sealers=tuple(settings.assess.trusted_sealers),
     )
+    gateway = open_gateway(
+        Foundation(settings, store, accounts, ledger, resolver.resolver, clock, entropy, zones), stack
+    )
     return _Parts(
         store,
         accounts,
         DeliveryAgent(Resolver(resolve, accounts), accounts, store),
         tls,
         resolver,
-        Assessor(assess, resolver.resolver, ledger),
+        Assessor(assess, resolver.resolver, ledger, smime=gateway.judge),
         ledger,
+        gateway,
     )
 
 
@@ -290,6 +309,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         judge_sender=parts.assessor.sender,
         examine=parts.assessor.examine,
         seal=signer.seal if settings.assess.seal_forwarded else None,
+        gate=parts.gateway.gate,
     )
     submission = Submission(
         SubmissionSettings(
@@ -307,6 +327,8 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         entropy=entropy,
         log=Log("msa"),
         sign=signer,
+        protect=parts.gateway.protect,
+        gate=parts.gateway.gate,
     )
     access = AccessService(
         AccessSettings(settings.host_name, message_octets=limits.message_octets),
@@ -344,6 +366,7 @@ def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock,
         clock=clock,
         entropy=entropy,
         log=Log("queue"),
+        programs=parts.gateway.programs,
     )
 
 

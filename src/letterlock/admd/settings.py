@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats import domain as domains
+from letterlock.formats.address import Address
 from letterlock.host.tls import KeyPair
 
 FILE_NAME = "letterlock.toml"
@@ -52,6 +53,19 @@ def _filter_address(text: str) -> str:
     return f"inet:{_endpoint(place)}"
 
 
+def _mail_address(text: str) -> str:
+    try:
+        return str(Address.parse(text))
+    except Malformed as error:
+        raise ValueError(f"{error.problem}; write an address such as list@example.org") from None
+
+
+def _optional_address(text: str) -> str:
+    return _mail_address(text) if text else ""
+
+
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
+OptionalAddress = Annotated[str, AfterValidator(_optional_address)]
 DomainName = Annotated[str, AfterValidator(_domain)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Endpoints = list[Endpoint]
@@ -221,6 +235,75 @@ class Reports(Section):
     account: str = Field("", description="The account whose INBOX gets the reports of others, to be read from there.")
 
 
+class Smime(Section):
+    """S/MIME at the gateway: signing, decrypting and labels for the accounts that `letterlock account smime` names."""
+
+    password_file: Path | None = Field(
+        None,
+        description="File whose first line opens the domain's key store (smime.sqlite in the data folder); without it "
+        "nothing is signed or decrypted here.",
+    )
+    labels: Path | None = Field(
+        None, description="Policy file (TOML) that says which security labels who may read; enforced at delivery."
+    )
+    decrypt_unauthenticated: bool = Field(
+        False,
+        description="Decrypt also what was encrypted so that changes do not show (CBC) and carries no signature inside. "
+        "Without it such mail is delivered as it came.",
+    )
+    originals_mailbox: str = Field("Encrypted", description="Where accounts that wish it keep what came encrypted.")
+    signature_log: bool = Field(
+        False, description="Keep the signatures of all mail sent and received, without the mail (signatures.sqlite)."
+    )
+
+
+class MailList(Section):
+    """A mail list of the domain. It needs `smime.password_file`, and keys: `letterlock account smime ADDRESS --enrol`."""
+
+    address: MailAddress = Field(description="The list's address, in one of the domains served here.")
+    owner: OptionalAddress = Field(
+        "", description="Who gets the bounces and runs the list; postmaster of its domain if left out."
+    )
+    members: list[MailAddress] = Field([], description="The members' addresses.")
+    members_file: Path | None = Field(None, description="File with further members' addresses, one a line.")
+    posters: Literal["anyone", "members", "signed-members"] = Field(
+        "members",
+        description="Whose mail goes to the list: anyone's; that from a member's address; that signed by a member.",
+    )
+    receipts: Literal["", "none", "owner", "also-owner"] = Field(
+        "",
+        description="Where members' signed receipts go: as the author asks (empty), nowhere, to the owner, or to both.",
+    )
+    rewrite_author: Literal["when-needed", "never", "always"] = Field(
+        "when-needed",
+        description="Put the list's address into From, where the author's domain asks others to refuse what passed through "
+        "strange hands (DMARC).",
+    )
+
+
+class Registrar(Section):
+    """The domain's certification authority at work: requests by mail, certificates, revocation lists and OCSP."""
+
+    folder: Path = Field(Path("ca"), description="The folder that `letterlock ca init` made.")
+    password_file: Path | None = Field(
+        None, description="File whose first line opens the authority's key; without it the authority does not work."
+    )
+    address: OptionalAddress = Field(
+        "", description="The address that takes requests by mail, such as ca@example.org; empty: none."
+    )
+    approval: Literal["challenge", "administrator"] = Field(
+        "challenge",
+        description="What a request needs beside an answered challenge: nothing more, or `letterlock ca approve`.",
+    )
+    listen: Endpoints = Field(
+        [],
+        description="Where /ca.crl, /ca.cer and /ocsp are, ADDRESS:PORT, over plain HTTP, as is usual: they are signed.",
+    )
+    publish_certificates: bool = Field(
+        True, description="Publish SMIMEA records of the certificates, where the domain's zone is served here."
+    )
+
+
 class Log(Section):
     """Where events are written, one JSON line each."""
 
@@ -258,6 +341,9 @@ class Settings(Section):
     assess: Assess = Assess()
     filters: Filters = Filters()
     reports: Reports = Reports()
+    smime: Smime = Smime()
+    lists: list[MailList] = Field([], description="The domain's mail lists, as tables.")
+    registrar: Registrar = Registrar()
     log: Log = Log()
     metrics: Metrics = Metrics()
     folder: Annotated[Path, Field(exclude=True)] = Path()

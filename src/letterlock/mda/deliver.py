@@ -12,7 +12,7 @@ Standards: RFC 5321 section 4.4 (Return-Path), section 3.9 (forwarding), RFC 346
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Notify, Recipient
@@ -32,11 +32,15 @@ DEFAULT_MAILBOXES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """What becomes of one recipient: copies for mailboxes here, and recipients it goes on to elsewhere."""
+    """What becomes of one recipient: copies for mailboxes here, and recipients it goes on to elsewhere.
+
+    `recipient` is the recipient as it was given, where it was resolved.
+    """
 
     deliveries: tuple[Delivery, ...] = ()
     relays: tuple[Recipient, ...] = ()
     aliased: bool = False
+    recipient: Recipient | None = field(default=None, compare=False)
 
 
 class DeliveryAgent:
@@ -72,7 +76,7 @@ class DeliveryAgent:
             return Outcome(recipient.forward_path, Result.DEFERRED, "4.2.2", "The mailbox is full: try again later")
         deliveries = [await self._delivery(reverse_path, local) for local in resolved.local]
         relays = [replace(recipient, forward_path=address) for address in resolved.remote]
-        return Destination(tuple(deliveries), tuple(relays), resolved.aliased)
+        return Destination(tuple(deliveries), tuple(relays), resolved.aliased, recipient)
 
     async def _full(self, resolved: Resolved) -> bool:
         """Tell whether the one mailbox this is for is full; of several, each has its own luck."""

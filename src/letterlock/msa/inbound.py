@@ -31,7 +31,7 @@ from letterlock.host.logs import Log, follow
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.msa.prepare import Prepared, prepare
-from letterlock.mta.arrival import Destination, Recipients
+from letterlock.mta.arrival import Destination, Gate, Recipients
 from letterlock.mta.identifier import SessionName
 from letterlock.mta.inbound import once, queue_entries
 from letterlock.mta.session import ContentBudget, Patience, Session
@@ -87,6 +87,8 @@ _MOST_FAMILIAR = 100_000
 _LONGEST_HOLD_SECONDS = 30 * 24 * 3600
 
 Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
+# Given the account and the message in pieces: the message as it goes out (with its author's signature), or a refusal.
+Protect = Callable[[str, tuple[bytes, ...]], Awaitable[tuple[bytes, ...] | Reply]]
 
 
 async def sign_nothing(_author_domain: str, _content: tuple[bytes, ...]) -> bytes:
@@ -112,7 +114,8 @@ class SubmissionSettings:
 class Submission:
     """The service: give `session` to a Listener, with TLS from the start (465) or for STARTTLS (587).
 
-    `sign` is given the author's domain and the message in pieces and returns the fields to put before it (DKIM).
+    `protect` is given the prepared message and returns it as it goes out (S/MIME); `sign` is given that and the author's
+    domain and returns the fields to put before it (DKIM); `gate` looks at what is going to be delivered here.
     """
 
     def __init__(
@@ -128,6 +131,8 @@ class Submission:
         entropy: Entropy,
         log: Log,
         sign: Sign = sign_nothing,
+        protect: Protect | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -137,6 +142,8 @@ class Submission:
         self.clock = clock
         self.entropy = entropy
         self.sign = sign
+        self.protect = protect
+        self.gate = gate
         self.allowance = Allowance(clock, burst=settings.recipients_per_hour, per_hour=settings.recipients_per_hour)
         self.account_backoff = Backoff(clock, BackoffSettings(free_failures=20, first_seconds=30))
         self.familiar: OrderedDict[tuple[str, str], None] = OrderedDict()  # (account, network) that were together
@@ -236,7 +243,10 @@ class SubmissionPolicy:
         if isinstance(prepared, Reply):
             self._log.event("refused", id=identifier, user=user, reply=str(prepared))
             return prepared
-        message = (prepared.fields, *content) if prepared.fields else content
+        message = await self._protected((prepared.fields, *content) if prepared.fields else content, user)
+        if isinstance(message, Reply):
+            self._log.event("refused", id=identifier, user=user, reply=str(message))
+            return message
         signature = await service.sign(prepared.author_domain, message)
         transaction = self._transaction(session, envelope, identifier, now, signature, message)
         await service.store.commit(transaction)
@@ -252,6 +262,21 @@ class SubmissionPolicy:
             queued=len(transaction.queued),
         )
         return reply(250, "2.0.0", f"Accepted as {identifier}")
+
+    async def _protected(self, message: tuple[bytes, ...], user: str) -> tuple[bytes, ...] | Reply:
+        """Return the message as it goes out, its recipients here looked at, or the reply that refuses it."""
+        service = self._service
+        if service.protect is not None:
+            protected = await service.protect(user, message)
+            if isinstance(protected, Reply):
+                return protected
+            message = protected
+        if service.gate is not None:
+            gated = await service.gate(message, tuple(self._destinations), False)
+            if isinstance(gated, Reply):
+                return gated
+            self._destinations[:] = gated
+        return message
 
     def dropped(self, session: Session, reason: str) -> None:
         """Forget the recipients."""
@@ -396,3 +421,4 @@ class _Elsewhere:
 
     relays: tuple[Recipient, ...]
     deliveries: tuple[()] = ()
+    recipient: Recipient | None = None

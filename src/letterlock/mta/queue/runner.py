@@ -29,7 +29,7 @@ from letterlock.host.logs import Log, follow
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mta.identifier import trace_of
 from letterlock.mta.queue.conclude import conclude
-from letterlock.mta.queue.local import LocalDelivery
+from letterlock.mta.queue.local import LocalDelivery, Programs
 from letterlock.mta.queue.reports import Reporter
 from letterlock.mta.queue.schedule import QueueSettings
 from letterlock.store.interface import (
@@ -81,7 +81,10 @@ class _Lane:
 
 
 class Runner:
-    """Runs the queue of one store. `transfer` gives one outcome for each recipient of an errand, in their order."""
+    """Runs the queue of one store. `transfer` gives one outcome for each recipient of an errand, in their order.
+
+    `programs` treat mail for addresses of ours (local.py).
+    """
 
     def __init__(
         self,
@@ -94,6 +97,7 @@ class Runner:
         entropy: Entropy,
         log: Log,
         limits: RunnerSettings | None = None,
+        programs: Programs | None = None,
     ) -> None:
         self._store = store
         self._agent = agent
@@ -104,7 +108,7 @@ class Runner:
         self._log = log
         self._limits = limits or RunnerSettings()
         self._reporter = Reporter(settings, store, agent, entropy)
-        self._local = LocalDelivery(agent, settings)
+        self._local = LocalDelivery(agent, settings, programs)
         self._lanes: dict[str, _Lane] = {}
         self._open: dict[str, int] = {}  # queue id: errands not finished
         self._tasks: set[asyncio.Task[None]] = set()
