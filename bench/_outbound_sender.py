@@ -43,9 +43,7 @@ async def fill(store: Store, messages: int, octets: int) -> None:
 
     async def one(number: int) -> None:
         name = f"m{number:06}"
-        await store.commit(
-            Transaction(name, now, (content,), (), (Queued(name, envelope, now, now + 86_400),))
-        )
+        await store.commit(Transaction(name, now, (content,), (), (Queued(name, envelope, now, now + 86_400),)))
 
     for start in range(0, messages, 500):
         await asyncio.gather(*map(one, range(start, min(start + 500, messages))))
