@@ -20,7 +20,8 @@ from letterlock.host.entropy import SeededEntropy
 from letterlock.host.logs import Log, send_to
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
-from letterlock.mta.queue.runner import Errand, Runner, RunnerSettings
+from letterlock.mta.queue.lanes import Errand
+from letterlock.mta.queue.runner import Runner, RunnerSettings
 from letterlock.mta.queue.schedule import QueueSettings, next_attempt, wait_seconds
 from letterlock.store.accounts import Accounts
 from letterlock.store.engine import LogStore, StoreSettings, open_store
@@ -90,9 +91,9 @@ def relayed(errand: Errand) -> list[Outcome]:
     return outcomes(errand, Result.RELAYED, "2.0.0", "250 2.0.0 Ok")
 
 
-def outcomes(errand: Errand, result: Result, status: str, reply: str) -> list[Outcome]:
+def outcomes(errand: Errand, result: Result, status: str, reply: str, *, about_host: bool = False) -> list[Outcome]:
     return [
-        Outcome(one.recipient.forward_path, result, status, reply, host="mx.harbor.test")
+        Outcome(one.recipient.forward_path, result, status, reply, host="mx.harbor.test", about_host=about_host)
         for one in errand.entry.recipients
     ]
 
@@ -370,7 +371,7 @@ async def test_a_fault_of_the_program_defers(site: Site) -> None:
 
 
 async def test_a_dead_destination_is_tried_once_and_the_rest_deferred(site: Site) -> None:
-    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.4.1", "connection refused")
+    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.4.1", "connection refused", about_host=True)
     for number in range(40):
         await site.queue(f"q{number}", to("a@harbor.test"))
     await site.queue("other", to("a@example.test"))

@@ -23,9 +23,7 @@ _UNSAID = dict.fromkeys((*range(32), 127))  # control characters never go out in
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply. `status` is the enhanced status code or empty; `lines` its text, without CR or LF.
-
-    """
+    """A reply. `status` is the enhanced status code or empty; `lines` its text, without CR or LF."""
 
     code: int
     status: str
