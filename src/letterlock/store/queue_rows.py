@@ -238,9 +238,18 @@ def _conditions(chosen: QueueFilter) -> tuple[str, list[SQLiteValue]]:
     if chosen.queue_id:
         conditions.append("e.queue_id = ?")
         values.append(chosen.queue_id)
-    if chosen.sender:
+    if "@" in chosen.sender or chosen.sender == "<>":
         conditions.append("e.sender = ?")
         values.append("" if chosen.sender == "<>" else chosen.sender)
+    elif chosen.sender:
+        conditions.append("substr(e.sender, -length(?)) = ?")
+        values += [f"@{chosen.sender}"] * 2
+    if chosen.arrived_before is not None:
+        conditions.append("e.arrived < ?")
+        values.append(chosen.arrived_before)
+    if chosen.reason:  # the attempt is packed, and its texts stand in it as they are
+        conditions.append("instr(r.last, CAST(? AS BLOB)) > 0")
+        values.append(chosen.reason)
     if chosen.recipient:
         address = Address.parse(chosen.recipient)
         conditions.append("r.domain = ? AND r.local_part = ?")
