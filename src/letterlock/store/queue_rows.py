@@ -87,12 +87,6 @@ def add(batch: Batch, number: int, owed: PackedQueued, content: int, size: int, 
 def settle(batch: Batch, queue_id: str, settlements: Sequence[PackedSettlement], *, release: bool) -> None:
     """Record an attempt for recipients that are still owed; with `release` the entry is taken no more."""
     for settlement in settlements:
-        batch.add(
-            "INSERT INTO queue_attempts (entry, attempt) SELECT id, ? FROM queue_entries WHERE queue_id = ?",
-            settlement.attempt,
-            queue_id,
-        )
-    for settlement in settlements:
         if settlement.final:
             batch.add(
                 f"DELETE FROM queue_recipients WHERE entry IN {_THIS} AND number = ?", queue_id, settlement.number
@@ -106,6 +100,12 @@ def settle(batch: Batch, queue_id: str, settlements: Sequence[PackedSettlement],
                 queue_id,
                 settlement.number,
             )
+    for settlement in settlements:  # an entry that is owed to nobody is gone by now, and its history with it
+        batch.add(
+            "INSERT INTO queue_attempts (entry, attempt) SELECT id, ? FROM queue_entries WHERE queue_id = ?",
+            settlement.attempt,
+            queue_id,
+        )
     again(batch, [queue_id], release=release)
 
 
@@ -238,9 +238,18 @@ def _conditions(chosen: QueueFilter) -> tuple[str, list[SQLiteValue]]:
     if chosen.queue_id:
         conditions.append("e.queue_id = ?")
         values.append(chosen.queue_id)
-    if chosen.sender:
+    if "@" in chosen.sender or chosen.sender == "<>":
         conditions.append("e.sender = ?")
         values.append("" if chosen.sender == "<>" else chosen.sender)
+    elif chosen.sender:
+        conditions.append("substr(e.sender, -length(?)) = ?")
+        values += [f"@{chosen.sender}"] * 2
+    if chosen.arrived_before is not None:
+        conditions.append("e.arrived < ?")
+        values.append(chosen.arrived_before)
+    if chosen.reason:  # the attempt is packed, and its texts stand in it as they are
+        conditions.append("instr(r.last, CAST(? AS BLOB)) > 0")
+        values.append(chosen.reason)
     if chosen.recipient:
         address = Address.parse(chosen.recipient)
         conditions.append("r.domain = ? AND r.local_part = ?")

@@ -102,6 +102,7 @@ class ClientConversation:
         self._begun = False  # a transaction may stand open at the server
         self.offer = Offer()
         self.greeting = ""
+        self.hindrance: Reply | None = None  # why the last message did not fit this server's offer
 
     def greet(self) -> Exchange[None]:
         """Hear the greeting. Raises Refused."""
@@ -172,9 +173,9 @@ class ClientConversation:
 
         At most `offer.recipient_limit` recipients are to be given.
         """
-        hindrance = self._hindrance(envelope, content)
-        if hindrance is not None:
-            return (hindrance,) * len(envelope.recipients)
+        self.hindrance = self._hindrance(envelope, content)
+        if self.hindrance is not None:
+            return (self.hindrance,) * len(envelope.recipients)
         chunking = envelope.body is Body.BINARY
         commands = [self._mail(envelope, len(content), priority)]
         commands += [self._rcpt(recipient) for recipient in envelope.recipients]
