@@ -272,6 +272,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
             size_limit=limits.message_octets,
             recipient_limit=limits.recipients,
             expire_seconds=settings.transfer.expire_after_seconds,
+            no_soliciting=tuple(settings.assess.no_soliciting),
         ),
         store=parts.store,
         recipients=parts.agent,

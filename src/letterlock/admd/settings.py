@@ -18,6 +18,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats import domain as domains
 from letterlock.host.tls import KeyPair
+from letterlock.protocols.smtp.command import SOLICITATION
 
 FILE_NAME = "letterlock.toml"
 
@@ -52,11 +53,18 @@ def _filter_address(text: str) -> str:
     return f"inet:{_endpoint(place)}"
 
 
+def _solicitation_class(text: str) -> str:
+    if not SOLICITATION.fullmatch(text) or "," in text:
+        raise ValueError("write a class of solicitation such as net.example:ADV")
+    return text
+
+
 DomainName = Annotated[str, AfterValidator(_domain)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Endpoints = list[Endpoint]
 Network = Annotated[str, AfterValidator(_network)]
 FilterAddress = Annotated[str, AfterValidator(_filter_address)]
+SolicitationClass = Annotated[str, AfterValidator(_solicitation_class)]
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
@@ -182,6 +190,9 @@ class Assess(Section):
 
     honour_reject: bool = Field(True, description="Refuse mail that fails DMARC where its domain asks for it.")
     junk_mailbox: str = Field("Junk", description="Where mail goes that its domain asks to be quarantined.")
+    no_soliciting: list[SolicitationClass] = Field(
+        [], description="Classes of solicitation, such as net.example:ADV, that are refused (RFC 3865)."
+    )
     seal_forwarded: bool = Field(
         True,
         description="Seal (ARC) what goes on to other domains by an alias, so that they may see what was found here.",

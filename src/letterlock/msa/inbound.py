@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from letterlock.formats.address import Address
-from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.envelope import DeliverBy, Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.allowance import Allowance
 from letterlock.host.backoff import Backoff, BackoffSettings
@@ -31,6 +31,7 @@ from letterlock.host.logs import Log, follow
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.msa.prepare import Prepared, prepare
+from letterlock.mta import wishes
 from letterlock.mta.arrival import Destination, Recipients
 from letterlock.mta.identifier import SessionName
 from letterlock.mta.inbound import once, queue_entries
@@ -179,6 +180,7 @@ class SubmissionPolicy:
         self._failures = 0
         self._priority = 0
         self._release = 0.0
+        self._deliver_by: DeliverBy | None = None
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
@@ -194,7 +196,10 @@ class SubmissionPolicy:
         release = sender.hold_until or now + sender.hold_seconds
         if release > now + _LONGEST_HOLD_SECONDS:
             return reply(501, "5.5.4", f"A message is held for {_LONGEST_HOLD_SECONDS} seconds at most")
-        self._priority, self._release = sender.priority, release
+        by = wishes.deadline(sender.by, now)
+        if by is not None and release > by.instant and release > now:  # RFC 4865 section 5.2.2
+            return reply(501, "5.5.4", "The message would be released only after the time it is to be delivered by")
+        self._priority, self._release, self._deliver_by = sender.priority, release, by
         return None
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
@@ -222,6 +227,10 @@ class SubmissionPolicy:
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
         """Prepare, sign and store the message."""
         service, user = self._service, session.conversation.user
+        wished = wishes.with_wishes(envelope, self._deliver_by, content)
+        if (refusal := await wishes.refusal(envelope, wished, frozenset(), service.recipients)) is not None:
+            return self._declined(user, refusal)
+        envelope = wished
         now = service.clock.now()
         identifier = self._name.next_transaction()
         prepared = prepare(

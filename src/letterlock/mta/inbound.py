@@ -16,13 +16,14 @@ from dataclasses import dataclass, field, replace
 
 from letterlock.errors import OurFault
 from letterlock.formats.address import Address
-from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.envelope import DeliverBy, Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log, follow
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
+from letterlock.mta import wishes
 from letterlock.mta.arrival import (
     SEAL,
     Arrival,
@@ -56,6 +57,7 @@ class InboundSettings:
     recipient_limit: int = 1000
     content_budget: int = 512 * 1024 * 1024
     expire_seconds: float = 432_000
+    no_soliciting: tuple[str, ...] = ()
     patience: Patience = field(default_factory=Patience)
 
 
@@ -98,7 +100,9 @@ class Inbound:
             size_limit=settings.size_limit,
             recipient_limit=settings.recipient_limit,
             offers_tls=tls is not None,
+            no_soliciting=settings.no_soliciting,
         )
+        self.refused_classes = frozenset(one.lower() for one in settings.no_soliciting)
 
     async def session(self, stream: Stream) -> None:
         """Hold one session."""
@@ -119,6 +123,7 @@ class InboundPolicy:
         self._destinations: list[Destination] = []
         self._reverse_path: Address | None = None
         self._examination: Examination | None = None
+        self._deliver_by: DeliverBy | None = None
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
@@ -129,12 +134,15 @@ class InboundPolicy:
         self._forget()
         self._reverse_path = sender.reverse_path
         service = self._service
+        self._deliver_by = wishes.deadline(sender.by, service.clock.now())
         name = session.conversation.name
         return await service.judge_sender(session.peer_address, name, sender.reverse_path, service.clock.now())
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
         """Take what the delivery agent takes."""
         recipients = self._service.recipients
+        if (unwanted := wishes.unwanted(sender.solicitation, self._service.refused_classes)) is not None:
+            return self._declined(recipient, unwanted)
         if not recipients.is_ours(recipient.forward_path.domain):
             return self._declined(
                 recipient, reply(550, "5.7.1", f"Mail for {recipient.forward_path.domain} is not taken here")
@@ -159,6 +167,7 @@ class InboundPolicy:
         """Assess the message and store it."""
         service = self._service
         now = service.clock.now()
+        wished = wishes.with_wishes(envelope, self._deliver_by, content)
         arrival = Arrival(
             id=self._name.next_transaction(),
             received_at=now,
@@ -167,13 +176,15 @@ class InboundPolicy:
             protocol=session.conversation.protocol,
             tls=session.stream.tls,
             user=session.conversation.user,
-            envelope=envelope,
+            envelope=wished,
             content=content,
             examination=self._examination,
         )
         self._examination = None
         if content and count_hops(content[0]) > MOST_HOPS:
             return self._refused(arrival, reply(554, "5.4.6", f"More than {MOST_HOPS} Received fields: a mail loop"))
+        if (refusal := await wishes.refusal(envelope, wished, service.refused_classes, service.recipients)) is not None:
+            return self._refused(arrival, refusal)
         assessment = await service.assess(arrival)
         if assessment.refusal is not None:
             return self._refused(arrival, assessment.refusal, assessment)

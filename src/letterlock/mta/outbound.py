@@ -45,6 +45,7 @@ from letterlock.mta.tls_results import (
 from letterlock.mta.tls_results import FAILED as NOT_VALID
 from letterlock.protocols.sasl.mechanism import client_exchange
 from letterlock.protocols.smtp.client import Refused
+from letterlock.protocols.smtp.offer import Offer
 from letterlock.protocols.smtp.reply import Reply
 
 
@@ -78,6 +79,7 @@ class Outbound:
     ) -> None:
         self._settings = settings
         self._resolver = resolver
+        self._clock = clock
         self._entropy = entropy
         self._log = log
         self._record = record
@@ -206,12 +208,12 @@ class Outbound:
     ) -> list[Outcome]:
         client = connection.client
         replies: list[Reply] = []
-        limit = client.offer.recipient_limit
-        dsn = "DSN" in client.offer
+        offer = client.offer
+        limit = offer.recipient_limit
         try:
             for start in range(0, len(envelope.recipients), limit):
                 part = replace(envelope, recipients=envelope.recipients[start : start + limit])
-                replies += await client.transfer(part, content.octets, priority=content.priority)
+                replies += await client.transfer(part, content.octets, priority=content.priority, now=self._clock.now())
         except BaseException as fault:
             client.stream.abort()
             if isinstance(fault, PeerFault) and (replies or client.has_sent_content):
@@ -224,7 +226,7 @@ class Outbound:
         else:
             await self._keep(key, connection)
         return [
-            _outcome(recipient, reply, hop, endpoint, security, dsn)
+            _outcome(recipient, reply, hop, endpoint, security, offer)
             for recipient, reply in zip(envelope.recipients, replies, strict=True)
         ]
 
@@ -296,7 +298,9 @@ class Outbound:
                 self._record(TlsResult(demand.policy, hop.host.name, endpoint.host, local, kind, information))
 
     async def _keep(self, key: tuple[str, Endpoint, str], connection: _Connection) -> None:
-        if connection.messages >= self._settings.messages_per_connection or self._settings.idle_seconds <= 0:
+        most = self._settings.messages_per_connection
+        most = min(most, connection.client.offer.message_limit or most)  # RFC 9422: MAILMAX
+        if connection.messages >= most or self._settings.idle_seconds <= 0:
             await connection.client.quit()
             return
         connection.expire_after(self._settings.idle_seconds, lambda: self._expire(key, connection))
@@ -364,7 +368,7 @@ class _Attempt:
         return [Outcome(to.forward_path, result, self.status, self.reason, host, address) for to in envelope.recipients]
 
 
-def _outcome(recipient: Recipient, reply: Reply, hop: Hop, endpoint: Endpoint, security: str, dsn: bool) -> Outcome:
+def _outcome(recipient: Recipient, reply: Reply, hop: Hop, endpoint: Endpoint, security: str, offer: Offer) -> Outcome:
     if reply.code < 300:
         result = Result.RELAYED
     else:
@@ -377,7 +381,8 @@ def _outcome(recipient: Recipient, reply: Reply, hop: Hop, endpoint: Endpoint, s
         host=hop.host.name,
         address=endpoint.host,
         security=security,
-        supports_dsn=dsn,
+        supports_dsn="DSN" in offer,
+        supports_deliver_by="DELIVERBY" in offer,
     )
 
 

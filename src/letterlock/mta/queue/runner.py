@@ -28,6 +28,7 @@ from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log, follow
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mta.identifier import trace_of
+from letterlock.mta.queue import deliver_by
 from letterlock.mta.queue.conclude import conclude
 from letterlock.mta.queue.local import LocalDelivery
 from letterlock.mta.queue.reports import Reporter
@@ -250,6 +251,9 @@ class Runner:
         entry = errand.entry
         follow(trace_of(entry.queue_id))
         now = self._clock.now()
+        if deliver_by.is_over(entry.envelope, now):
+            await self._conclude(entry, [(one, deliver_by.returned(one)) for one in entry.recipients])
+            return
         if not entry.route and self._agent.is_ours(errand.destination):
             await self._deliver(entry)
             return
