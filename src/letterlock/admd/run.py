@@ -20,6 +20,7 @@ from letterlock.access.settings import AccessSettings
 from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
+from letterlock.admd.lmtp import lmtp_session
 from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
@@ -119,7 +120,7 @@ async def running(
                 tls=parts.tls if service in _TLS_FROM_THE_START else None,
                 limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
                 refusal=_REFUSALS[service],
-                proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
+                proxies=() if service in _NEARBY else tuple(map(ipaddress.ip_network, settings.limits.proxies)),
             )
             listeners[service] = listener
             await listener.start(sockets.services.get(service, ()))
@@ -242,9 +243,11 @@ def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExi
 
 
 _TLS_FROM_THE_START = frozenset({"submissions", "imaps", "pop3s"})
+_NEARBY = frozenset({"lmtp"})  # never behind a load balancer
 _TOO_MANY = b"421 4.7.0 Too many connections: try again later\r\n"
 _REFUSALS = {
     "smtp": _TOO_MANY,
+    "lmtp": _TOO_MANY,
     "submission": _TOO_MANY,
     "submissions": _TOO_MANY,
     "imap": b"* BYE [UNAVAILABLE] Too many connections\r\n",
@@ -266,6 +269,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
     limits = settings.limits
     backoff = Backoff(clock)  # one for all doors: who guesses at one has to wait at the others
     signer = Signer(settings, clock)
+    trusted_proxies = tuple(ipaddress.ip_network(network) for network in limits.xclient)
     inbound = Inbound(
         InboundSettings(
             settings.host_name,
@@ -273,6 +277,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
             recipient_limit=limits.recipients,
             expire_seconds=settings.transfer.expire_after_seconds,
             no_soliciting=tuple(settings.assess.no_soliciting),
+            trusted_proxies=trusted_proxies,
         ),
         store=parts.store,
         recipients=parts.agent,
@@ -298,6 +303,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
             size_limit=limits.message_octets,
             recipient_limit=limits.recipients,
             expire_seconds=settings.transfer.expire_after_seconds,
+            trusted_proxies=trusted_proxies,
         ),
         store=parts.store,
         accounts=parts.accounts,
@@ -320,6 +326,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
     )
     return {
         "smtp": inbound.session,
+        "lmtp": lmtp_session(settings, parts.store, parts.agent, clock, entropy),
         "submission": submission.session,
         "submissions": submission.session,
         "imap": access.imap,

@@ -37,6 +37,19 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def _near(text: str) -> str:
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return text
+    host = split_endpoint(_endpoint(text))[0]
+    try:
+        near = ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError("write unix:PATH, or an IP address and port such as 127.0.0.1:24") from None
+    if near.is_unspecified or not near.is_private:
+        raise ValueError("this service is for servers nearby: write unix:PATH, or a loopback or inner address")
+    return text
+
+
 def _network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
@@ -62,6 +75,7 @@ def _solicitation_class(text: str) -> str:
 DomainName = Annotated[str, AfterValidator(_domain)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Endpoints = list[Endpoint]
+Near = Annotated[str, AfterValidator(_near)]
 Network = Annotated[str, AfterValidator(_network)]
 FilterAddress = Annotated[str, AfterValidator(_filter_address)]
 SolicitationClass = Annotated[str, AfterValidator(_solicitation_class)]
@@ -85,6 +99,11 @@ class Listen(Section):
     smtp: Endpoints = Field(["0.0.0.0:25", "[::]:25"], description="SMTP for mail from other domains (STARTTLS).")
     submissions: Endpoints = Field(["0.0.0.0:465", "[::]:465"], description="Submission with TLS from the start.")
     submission: Endpoints = Field(["0.0.0.0:587", "[::]:587"], description="Submission with STARTTLS.")
+    lmtp: list[Near] = Field(
+        [],
+        description="LMTP for a mail server in front that has judged the mail, unix:PATH or an inner ADDRESS:PORT; whoever gets "
+        "there may deliver, so let the folder's permissions say who does.",
+    )
     imaps: Endpoints = Field(["0.0.0.0:993", "[::]:993"], description="IMAP with TLS from the start.")
     imap: Endpoints = Field(["0.0.0.0:143", "[::]:143"], description="IMAP with STARTTLS.")
     pop3s: Endpoints = Field(["0.0.0.0:995", "[::]:995"], description="POP3 with TLS from the start.")
@@ -155,6 +174,9 @@ class Limits(Section):
     recipients: int = Field(1000, ge=100, description="Recipients of one message (RFC 5321 asks for 100 at least).")
     connections: int = Field(2000, ge=1, description="Open connections of all services together.")
     connections_per_network: int = Field(100, ge=1, description="Open connections of one /24 or /64 network.")
+    xclient: list[Network] = Field(
+        [], description="Networks of proxies that may say with XCLIENT who their clients are, and who has logged in."
+    )
     proxies: list[Network] = Field([], description="Load balancers' networks; a PROXY header then names the client.")
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import datetime
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from letterlock.formats.address import Address
@@ -26,8 +26,9 @@ from letterlock.host.allowance import Allowance
 from letterlock.host.backoff import Backoff, BackoffSettings
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
-from letterlock.host.listen import ConnectionLimits
+from letterlock.host.listen import ConnectionLimits, Network
 from letterlock.host.logs import Log, follow
+from letterlock.host.networks import is_within
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.msa.prepare import Prepared, prepare
@@ -52,6 +53,7 @@ from letterlock.protocols.sasl.step import (
 from letterlock.protocols.smtp.command import Sender
 from letterlock.protocols.smtp.offer import ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.protocols.smtp.xclient import CLIENT_ATTRIBUTES, LOGIN, Introduction
 from letterlock.store.interface import Store, Transaction
 
 
@@ -97,7 +99,10 @@ async def sign_nothing(_author_domain: str, _content: tuple[bytes, ...]) -> byte
 
 @dataclass(frozen=True, slots=True)
 class SubmissionSettings:
-    """What submission is told. Octets and seconds; `mechanisms` in the order they are offered, all under TLS only."""
+    """What submission is told. Octets and seconds; `mechanisms` in the order they are offered, all under TLS only.
+
+    `trusted_proxies` may say who their clients are and who has logged in (XCLIENT).
+    """
 
     host_name: str
     size_limit: int = 50_000_000
@@ -107,6 +112,7 @@ class SubmissionSettings:
     mechanisms: tuple[str, ...] = PASSWORD_MECHANISMS
     attempts_per_session: int = 3
     recipients_per_hour: int = 2000
+    trusted_proxies: tuple[Network, ...] = ()
     patience: Patience = field(default_factory=Patience)
 
 
@@ -160,6 +166,9 @@ class Submission:
             offers_priority=True,
             longest_hold=(_LONGEST_HOLD_SECONDS, _instant(self.clock.now() + _LONGEST_HOLD_SECONDS)),
         )
+        if is_within(stream.peer.host, settings.trusted_proxies):
+            # The client's TLS ends at the proxy; passwords are still taken under TLS only.
+            offer = replace(offer, client_attributes=(*CLIENT_ATTRIBUTES, LOGIN), demands_tls=False)
         name = SessionName(self.clock, self.entropy)
         follow(name.trace)
         log = self._log.bind(peer=str(stream.peer))
@@ -185,6 +194,15 @@ class SubmissionPolicy:
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
         return None
+
+    async def introduced(self, session: Session, introduction: Introduction) -> Reply | str:
+        """Let in whom a trusted proxy has authenticated, if there is such an account."""
+        if (refusal := await self.connected(session)) is not None:
+            return refusal
+        if not introduction.login:
+            return ""
+        account = self._service.accounts.authenticated(introduction.login)
+        return account.name if account is not None else reply(535, "5.7.8", "No account of that name may log in")
 
     async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
         """An author may use own addresses, and `<>` for notifications."""

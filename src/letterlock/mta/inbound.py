@@ -20,7 +20,9 @@ from letterlock.formats.envelope import DeliverBy, Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
+from letterlock.host.listen import Network
 from letterlock.host.logs import Log, follow
+from letterlock.host.networks import is_within
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.mta import wishes
@@ -44,12 +46,16 @@ from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
 from letterlock.protocols.smtp.command import Sender
 from letterlock.protocols.smtp.offer import Dialect, ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.protocols.smtp.xclient import CLIENT_ATTRIBUTES, Introduction
 from letterlock.store.interface import Delivery, Queued, Store, Transaction
 
 
 @dataclass(frozen=True, slots=True)
 class InboundSettings:
-    """What the server on port 25 (or an LMTP socket) is told. Octets and seconds."""
+    """What the server on port 25 (or an LMTP socket) is told. Octets and seconds.
+
+    `trusted_proxies` may say who their clients are (XCLIENT).
+    """
 
     host_name: str
     dialect: Dialect = Dialect.SMTP
@@ -58,6 +64,7 @@ class InboundSettings:
     content_budget: int = 512 * 1024 * 1024
     expire_seconds: float = 432_000
     no_soliciting: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     patience: Patience = field(default_factory=Patience)
 
 
@@ -102,6 +109,7 @@ class Inbound:
             offers_tls=tls is not None,
             no_soliciting=settings.no_soliciting,
         )
+        self._offer_to_proxies = replace(self._offer, client_attributes=CLIENT_ATTRIBUTES)
         self.refused_classes = frozenset(one.lower() for one in settings.no_soliciting)
 
     async def session(self, stream: Stream) -> None:
@@ -110,7 +118,10 @@ class Inbound:
         follow(name.trace)
         log = self._log.bind(peer=str(stream.peer))
         policy = InboundPolicy(self, name, log)
-        await Session(stream, self._offer, policy, log, self._tls, self._budget, self.settings.patience).run()
+        offer = self._offer
+        if is_within(stream.peer.host, self.settings.trusted_proxies):
+            offer = self._offer_to_proxies
+        await Session(stream, offer, policy, log, self._tls, self._budget, self.settings.patience).run()
 
 
 class InboundPolicy:
@@ -128,6 +139,10 @@ class InboundPolicy:
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
         return None
+
+    async def introduced(self, session: Session, introduction: Introduction) -> Reply | str:
+        """Treat who is introduced like who connects."""
+        return await self.connected(session) or ""
 
     async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
         """Judge SPF while the client waits; what the message is worth is assessed with its content."""

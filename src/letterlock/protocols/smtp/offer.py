@@ -26,7 +26,8 @@ class ServerSettings:
     After more than `fault_limit` wrong commands, `refusal_limit` refused recipients, or `idle_command_limit` commands
     without a message, the client is sent away. `longest_hold` is how long messages may be held for
     future release, in seconds and as the instant that is (RFC 4865 section 3); None does not offer it. `no_soliciting` are
-    the classes of solicitation that are not wanted.
+    the classes of solicitation that are not wanted. `client_attributes` are what a proxy may say of its client (XCLIENT);
+    none for a peer that is not trusted.
     """
 
     host_name: str
@@ -45,6 +46,7 @@ class ServerSettings:
     offers_priority: bool = False
     longest_hold: tuple[int, str] | None = None
     no_soliciting: tuple[str, ...] = ()
+    client_attributes: tuple[str, ...] = ()
 
     def mechanisms(self, *, tls: bool) -> tuple[str, ...]:
         """Return the SASL mechanisms that may be used with or without TLS."""
@@ -76,6 +78,8 @@ class ServerSettings:
             lines.append("MT-PRIORITY")
         if self.longest_hold is not None:
             lines.append(f"FUTURERELEASE {self.longest_hold[0]} {self.longest_hold[1]}")
+        if self.client_attributes:
+            lines.append("XCLIENT " + " ".join(self.client_attributes))
         return tuple(lines)
 
     def extensions(self, *, tls: bool) -> Extensions:

@@ -32,6 +32,7 @@ from letterlock.protocols.smtp.event import (
     AuthenticationBegun,
     AuthenticationCancelled,
     AuthenticationContinued,
+    ClientIntroduced,
     ContentBegun,
     ContentEnded,
     Ended,
@@ -47,6 +48,7 @@ from letterlock.protocols.smtp.offer import Dialect, ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.protocols.smtp.transaction import Transaction, too_big
 from letterlock.protocols.smtp.words import State, out_of_order
+from letterlock.protocols.smtp.xclient import read_introduction
 
 _LONGEST_COMMAND = 4096  # RFC 5321 section 4.5.3.1.4 asks for 512, and extensions add to it
 _LONGEST_RESPONSE = 12288  # RFC 4954 section 4
@@ -201,6 +203,19 @@ class ServerConversation:
         self.tls, self.state = True, State.CONNECTED
         self.name, self.user, self.is_extended = "", "", False
         self._forget_transaction()
+
+    def introduced(self, user: str) -> None:
+        """Begin anew with the client a proxy introduced; `user` is who it has proved to be, or empty."""
+        event, self._pending = self._pending, None
+        if not isinstance(event, ClientIntroduced):
+            raise OurFault("nobody was introduced")
+        who = event.introduction
+        self._forget_transaction()
+        self._commands_without_mail = 0
+        self.name, self.is_extended, self.user = who.hello, who.is_extended, user
+        self.state = State.GREETED if who.hello else State.CONNECTED
+        self._extensions = self._settings.extensions(tls=self.tls)
+        self.greet()
 
     def challenge(self, octets: bytes) -> None:
         """Ask the client for more within AUTH."""
@@ -410,6 +425,12 @@ class ServerConversation:
         self._input.clear()
         return TlsRequested(reply(220, "2.0.0", "Go on with TLS").octets)
 
+    def _xclient(self, rest: str) -> Event | None:
+        offered = self._settings.client_attributes
+        if not offered:
+            raise CommandRefused(reply(550, "5.7.0", "XCLIENT is for proxies that are trusted here"))
+        return ClientIntroduced(read_introduction(rest, offered))
+
     def _auth(self, rest: str) -> Event | None:
         mechanisms = self._settings.mechanisms(tls=self.tls)
         if not mechanisms:
@@ -499,6 +520,7 @@ class ServerConversation:
 
 _AWAITING_ANSWER = frozenset(
     {SenderGiven, RecipientGiven, ContentEnded, TlsRequested, AuthenticationBegun, AuthenticationContinued}
+    | {ClientIntroduced}
 )
 
 _Obey = Callable[[ServerConversation, str], Event | None]
@@ -523,6 +545,7 @@ _RULES: dict[str, tuple[frozenset[State], _Obey]] = {
     "HELP": (_ANY, ServerConversation._help),
     "QUIT": (_ANY, ServerConversation._quit),
     "STARTTLS": (frozenset({State.CONNECTED, State.GREETED}), ServerConversation._starttls),
+    "XCLIENT": (frozenset({State.CONNECTED, State.GREETED}), ServerConversation._xclient),
     "AUTH": (_GREETED, ServerConversation._auth),
 }
 
