@@ -226,7 +226,7 @@ async def test_a_closed_port_leads_to_the_next() -> None:
         outbound._settings.routing.ports["closed.test"] = port  # type: ignore[index]
         table = ZoneTable.parse("two.test. 300 IN MX 1 closed.test.\nclosed.test. 300 IN A 127.0.0.1\n"
                                 "two.test. 300 IN MX 2 a.test.\na.test. 300 IN A 127.0.0.1\n")  # fmt: skip
-        outbound._resolver = table
+        outbound.adopt(outbound._settings, table)
         outcome = await deliver(outbound, Envelope(None, (Recipient(Address("ada", "two.test")),)))
     assert (outcome.result, outcome.host) == (Result.RELAYED, "a.test")
 
@@ -313,10 +313,10 @@ async def test_a_relay_with_credentials_is_never_told_them_in_plain_text() -> No
     async with network(host) as (outbound, ports):
         relay = Relay("a.test", ports[0], "user", "secret")
         settings = OutboundSettings(
-            "mx.rosewood.test", RoutingSettings(frozenset(), relays={"*": relay}), patience=PATIENCE
+            "mx.rosewood.test", RoutingSettings(frozenset(), ways={"*": relay}), patience=PATIENCE
         )
         other = Outbound(
-            settings, resolver=outbound._resolver, clock=SystemClock(), entropy=SeededEntropy(), log=Log("x")
+            settings, resolver=outbound._routes._resolver, clock=SystemClock(), entropy=SeededEntropy(), log=Log("x")
         )
         outcome = await deliver(other)
         await other.close()

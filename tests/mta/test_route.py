@@ -91,12 +91,10 @@ def test_a_host_that_cannot_be_looked_up_leaves_the_others() -> None:
 
 def test_relays_take_the_place_of_exchangers() -> None:
     """By domain, for all, or for one message."""
-    settings = RoutingSettings(
-        frozenset(), relays={"harbor.test": Relay("bare.test", 26), "*": Relay("backup.test", 27)}
-    )
+    settings = RoutingSettings(frozenset(), ways={"harbor.test": Relay("bare.test", 26), "*": Relay("backup.test", 27)})
     assert route("harbor.test", settings).hops[0].endpoints == (Endpoint("192.0.2.5", 26),)
     assert route("other.test", settings).hops[0].endpoints == (Endpoint("192.0.2.4", 27),)
     assert route("harbor.test", override="c.harbor.test:28").hops[0].endpoints == (Endpoint("192.0.2.3", 28),)
-    gone = route("x.test", RoutingSettings(frozenset(), relays={"*": Relay("absent.test")})).hindrance
+    gone = route("x.test", RoutingSettings(frozenset(), ways={"*": Relay("absent.test")})).hindrance
     assert gone is not None
     assert gone.result is Result.DEFERRED

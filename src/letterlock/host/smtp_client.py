@@ -87,7 +87,7 @@ class SmtpClient:
         client = cls(stream, name=name, patience=patience, dialect=dialect)
         if tls is not None:
             try:
-                await client._handshake(*tls)
+                await client.handshake(tls[0], server_name=tls[1])
             except PeerFault:
                 stream.abort()
                 raise
@@ -97,6 +97,11 @@ class SmtpClient:
     def offer(self) -> Offer:
         """What the server offered with its last answer to EHLO."""
         return self._conversation.offer
+
+    @property
+    def hindrance(self) -> Reply | None:
+        """Why the last message could not be given to this server at all, in our words, or None where it was tried."""
+        return self._conversation.hindrance
 
     @property
     def greeting(self) -> str:
@@ -122,7 +127,7 @@ class SmtpClient:
         if self._reader.has_input or self.stream.has_input:
             # Octets behind the 220 are in plain text: somebody between wants them taken for protected.
             raise PeerFault("the server sent octets behind its answer to STARTTLS")
-        return await self._handshake(context, server_name)
+        return await self.handshake(context, server_name=server_name)
 
     async def authenticate(self, exchange: ClientExchange) -> None:
         """Prove who we are."""
@@ -152,7 +157,8 @@ class SmtpClient:
         finally:
             await self.stream.close()
 
-    async def _handshake(self, context: ssl.SSLContext, server_name: str) -> TlsState:
+    async def handshake(self, context: ssl.SSLContext, *, server_name: str) -> TlsState:
+        """Begin TLS here and now, as on a port where it comes first. Raises TlsFailed."""
         self.stream.expect_within(self._patience.command_seconds)
         state = await self.stream.start_tls(context, server_side=False, server_name=server_name)
         self._reader = ReplyReader()

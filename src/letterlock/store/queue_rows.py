@@ -89,12 +89,6 @@ def add(batch: Batch, number: int, owed: PackedQueued, content: int, size: int, 
 def settle(batch: Batch, queue_id: str, settlements: Sequence[PackedSettlement], *, release: bool) -> None:
     """Record an attempt for recipients that are still owed; with `release` the entry is taken no more."""
     for settlement in settlements:
-        batch.add(
-            "INSERT INTO queue_attempts (entry, attempt) SELECT id, ? FROM queue_entries WHERE queue_id = ?",
-            settlement.attempt,
-            queue_id,
-        )
-    for settlement in settlements:
         if settlement.final:
             batch.add(
                 f"DELETE FROM queue_recipients WHERE entry IN {_THIS} AND number = ?", queue_id, settlement.number
@@ -108,6 +102,12 @@ def settle(batch: Batch, queue_id: str, settlements: Sequence[PackedSettlement],
                 queue_id,
                 settlement.number,
             )
+    for settlement in settlements:  # an entry that is owed to nobody is gone by now, and its history with it
+        batch.add(
+            "INSERT INTO queue_attempts (entry, attempt) SELECT id, ? FROM queue_entries WHERE queue_id = ?",
+            settlement.attempt,
+            queue_id,
+        )
     again(batch, [queue_id], release=release)
 
 

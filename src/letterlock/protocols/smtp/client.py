@@ -72,6 +72,7 @@ class ClientConversation:
         self._begun = False  # a transaction may stand open at the server
         self.offer = Offer()
         self.greeting = ""
+        self.hindrance: Reply | None = None  # why the last message did not fit this server's offer
 
     def greet(self) -> Exchange[None]:
         """Hear the greeting. Raises Refused."""
@@ -144,9 +145,9 @@ class ClientConversation:
 
         At most `offer.recipient_limit` recipients are to be given. `now` is what is left of the envelope's BY counted from.
         """
-        hindrance = self._hindrance(envelope, content, now)
-        if hindrance is not None:
-            return (hindrance,) * len(envelope.recipients)
+        self.hindrance = self._hindrance(envelope, content, now)
+        if self.hindrance is not None:
+            return (self.hindrance,) * len(envelope.recipients)
         refusals = [demands.recipient_hindrance(one, self.offer) for one in envelope.recipients]
         sent = tuple(one for one, refusal in zip(envelope.recipients, refusals, strict=True) if refusal is None)
         answers: tuple[Reply, ...] = ()
