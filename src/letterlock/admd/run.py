@@ -22,6 +22,7 @@ from letterlock.admd.accounts import STORE_NAME, account_operations, opened_acco
 from letterlock.admd.control import SOCKET_NAME, Control
 from letterlock.admd.lmtp import lmtp_session
 from letterlock.admd.own_zone import serve_own_zones
+from letterlock.admd.proofs import login_tls, other_proofs
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
@@ -71,6 +72,7 @@ class _Parts:
     accounts: Accounts
     agent: DeliveryAgent
     tls: ServerTls
+    login_tls: ServerTls
     resolver: SystemResolver
     assessor: Assessor
     ledger: Ledger
@@ -117,7 +119,7 @@ async def running(
             listener = Listener(
                 session,
                 log=Log(service),
-                tls=parts.tls if service in _TLS_FROM_THE_START else None,
+                tls=parts.login_tls if service in _TLS_FROM_THE_START else None,
                 limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
                 refusal=_REFUSALS[service],
                 proxies=() if service in _NEARBY else tuple(map(ipaddress.ip_network, settings.limits.proxies)),
@@ -195,6 +197,7 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         accounts,
         DeliveryAgent(Resolver(resolve, accounts), accounts, store),
         tls,
+        login_tls(settings, tls),
         resolver,
         Assessor(assess, resolver.resolver, ledger),
         ledger,
@@ -268,6 +271,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
     """Return the session function of each service."""
     limits = settings.limits
     backoff = Backoff(clock)  # one for all doors: who guesses at one has to wait at the others
+    proofs = other_proofs(settings, parts.accounts, parts.resolver.resolver, clock)
     signer = Signer(settings, clock)
     trusted_proxies = tuple(ipaddress.ip_network(network) for network in limits.xclient)
     inbound = Inbound(
@@ -308,21 +312,23 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         store=parts.store,
         accounts=parts.accounts,
         recipients=parts.agent,
-        tls=parts.tls,
+        tls=parts.login_tls,
         backoff=backoff,
         clock=clock,
         entropy=entropy,
         log=Log("msa"),
         sign=signer,
+        proofs=proofs,
     )
     access = AccessService(
         AccessSettings(settings.host_name, message_octets=limits.message_octets),
         parts.store,
         parts.accounts,
-        tls=parts.tls,
+        tls=parts.login_tls,
         backoff=backoff,
         entropy=entropy,
         log=Log("access"),
+        proofs=proofs,
     )
     return {
         "smtp": inbound.session,

@@ -201,6 +201,32 @@ class Delivery(Section):
     sub_address_separator: str = Field("+", max_length=1, description="What parts user and detail; empty: nothing.")
 
 
+class OAuth(Section):
+    """Logging in with a token of an identity provider (OAUTHBEARER and XOAUTH2), beside passwords; off without `issuer`."""
+
+    issuer: str = Field("", description="The provider as its tokens name it (iss); empty: no tokens are taken.")
+    keys: str = Field("", description="Where the provider's public keys are (JWKS): an https URL, or a file.")
+    audiences: list[str] = Field(
+        [], description="What a token must be meant for (aud), one of these; none: this server's host name."
+    )
+    user_claim: str = Field("email", min_length=1, description="The claim that holds the account's address.")
+    scope: str = Field("", description="A scope that a token must grant; empty: none.")
+    token_types: list[str] = Field(
+        ["at+jwt"], description="The types of token taken (typ); providers older than RFC 9068 write JWT."
+    )
+
+
+class ClientCertificates(Section):
+    """Logging in to submission, IMAP and POP3 with a certificate of one's own (EXTERNAL), beside passwords."""
+
+    authorities: Path | None = Field(
+        None, description="PEM file of the authorities whose certificates count; without it nobody is asked for one."
+    )
+    accounts: dict[str, str] = Field(
+        {}, description="Accounts by a certificate's SHA-256 fingerprint; for others the addresses in it count."
+    )
+
+
 class Dkim(Section):
     """How submitted mail is signed."""
 
@@ -287,6 +313,8 @@ class Settings(Section):
     limits: Limits = Limits()
     transfer: Transfer = Transfer()
     delivery: Delivery = Delivery()
+    oauth: OAuth = OAuth()
+    client_certificates: ClientCertificates = ClientCertificates()
     dkim: Dkim = Dkim()
     assess: Assess = Assess()
     filters: Filters = Filters()

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from letterlock.errors import Unavailable
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import DeliverBy, Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
@@ -55,6 +56,7 @@ from letterlock.protocols.smtp.offer import ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.protocols.smtp.xclient import CLIENT_ATTRIBUTES, LOGIN, Introduction
 from letterlock.store.interface import Store, Transaction
+from letterlock.store.proofs import Proofs
 
 
 class Account(Protocol):
@@ -119,7 +121,8 @@ class SubmissionSettings:
 class Submission:
     """The service: give `session` to a Listener, with TLS from the start (465) or for STARTTLS (587).
 
-    `sign` is given the author's domain and the message in pieces and returns the fields to put before it (DKIM).
+    `sign` is given the author's domain and the message in pieces and returns the fields to put before it (DKIM). `proofs`
+    are those that count beside passwords.
     """
 
     def __init__(
@@ -135,6 +138,7 @@ class Submission:
         entropy: Entropy,
         log: Log,
         sign: Sign = sign_nothing,
+        proofs: Proofs | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -144,6 +148,10 @@ class Submission:
         self.clock = clock
         self.entropy = entropy
         self.sign = sign
+        self.proofs = proofs
+        self.mechanisms = settings.mechanisms
+        if proofs is not None:
+            self.mechanisms = (*proofs.first_mechanisms, *settings.mechanisms, *proofs.last_mechanisms)
         self.allowance = Allowance(clock, burst=settings.recipients_per_hour, per_hour=settings.recipients_per_hour)
         self.account_backoff = Backoff(clock, BackoffSettings(free_failures=20, first_seconds=30))
         self.familiar: OrderedDict[tuple[str, str], None] = OrderedDict()  # (account, network) that were together
@@ -161,7 +169,7 @@ class Submission:
             recipient_limit=settings.recipient_limit,
             offers_tls=True,
             demands_tls=True,
-            tls_mechanisms=settings.mechanisms,
+            tls_mechanisms=self.mechanisms,
             demands_authentication=True,
             offers_priority=True,
             longest_hold=(_LONGEST_HOLD_SECONDS, _instant(self.clock.now() + _LONGEST_HOLD_SECONDS)),
@@ -296,8 +304,13 @@ class SubmissionPolicy:
             )
             return
         bindings = session.stream.tls.bindings if session.stream.tls is not None else {}
+        proofs = self._service.proofs
         self._exchange = server_exchange(
-            mechanism, nonce=self._service.entropy.octets(18), bindings=bindings, offered=self._offered
+            mechanism,
+            nonce=self._service.entropy.octets(18),
+            bindings=bindings,
+            offered=self._offered,
+            discovery=proofs.discovery if proofs is not None else "",
         )
         await self._proceed(session, self._exchange.begin(initial))
 
@@ -320,11 +333,25 @@ class SubmissionPolicy:
                 case KeysWanted(user, digest):
                     step = self._exchange.supply(accounts.keys(user, digest))
                 case TokenGiven() | IdentityClaimed():
-                    step = self._exchange.decide(False)  # such mechanisms are not offered
+                    try:
+                        account = await self._proved(session, step)
+                    except Unavailable as problem:
+                        self._log.error("unavailable", problem=problem.problem)
+                        answer = reply(454, "4.7.0", "That cannot be checked now: try again later")
+                        return session.conversation.refuse(answer)
+                    step = Authenticated(account.name) if account is not None else self._exchange.decide(False)
                 case Authenticated(user, authorization):
                     return self._authenticated(session, user, authorization)
                 case Rejected(reason, user):
                     return self._rejected(session, user, reason)
+
+    async def _proved(self, session: Session, step: TokenGiven | IdentityClaimed) -> Account | None:
+        proofs = self._service.proofs
+        if proofs is None:
+            return None
+        if isinstance(step, TokenGiven):
+            return await proofs.by_token(step.user, step.token)
+        return proofs.by_certificate(step.user, session.stream.tls)
 
     def _authenticated(self, session: Session, user: str, authorization: str) -> None:
         account = self._service.accounts.authenticated(user)

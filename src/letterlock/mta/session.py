@@ -114,6 +114,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.conversation = ServerConversation(self.settings, tls=self.stream.tls is not None)
+        self._note_certificate()
 
     @property
     def peer_address(self) -> str:
@@ -223,6 +224,7 @@ class Session:
         await self.stream.start_tls(context, announcement=event.announcement)
         self.stream.expect_within(self.patience.command_seconds)
         self.conversation.tls_begun()
+        self._note_certificate()
 
     async def _authentication_begun(self, event: events.AuthenticationBegun) -> None:
         await self.policy.authentication(self, event.mechanism, event.initial)
@@ -251,6 +253,9 @@ class Session:
             return reply(451, "4.3.0", "A local problem keeps this from being taken: try again later")
         finally:
             self.stream.expect_within(self.patience.command_seconds)
+
+    def _note_certificate(self) -> None:
+        self.conversation.certified = self.stream.tls is not None and bool(self.stream.tls.validated_chain)
 
     def _answer(self, answer: Reply | None) -> None:
         if answer is None or answer.is_positive:

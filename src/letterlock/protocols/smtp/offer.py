@@ -48,12 +48,15 @@ class ServerSettings:
     no_soliciting: tuple[str, ...] = ()
     client_attributes: tuple[str, ...] = ()
 
-    def mechanisms(self, *, tls: bool) -> tuple[str, ...]:
-        """Return the SASL mechanisms that may be used with or without TLS."""
-        return self.tls_mechanisms if tls else self.plain_mechanisms
+    def mechanisms(self, *, tls: bool, certified: bool = False) -> tuple[str, ...]:
+        """Return the SASL mechanisms that may be used with or without TLS, to a client that showed a certificate or not."""
+        if not tls:
+            return self.plain_mechanisms
+        return tuple(name for name in self.tls_mechanisms if certified or name != "EXTERNAL")
 
-    def keywords(self, *, tls: bool, authenticated: bool) -> tuple[str, ...]:
+    def keywords(self, *, tls: bool, authenticated: bool, certified: bool = False) -> tuple[str, ...]:
         """Return the lines of the answer to EHLO after the first."""
+        mechanisms = self.mechanisms(tls=tls, certified=certified)
         lines = [
             "PIPELINING",
             f"SIZE {self.size_limit}",
@@ -72,8 +75,8 @@ class ServerSettings:
             lines.append("STARTTLS")
         if tls:
             lines.append("REQUIRETLS")
-        if self.mechanisms(tls=tls) and not authenticated:
-            lines.append("AUTH " + " ".join(self.mechanisms(tls=tls)))
+        if mechanisms and not authenticated:
+            lines.append("AUTH " + " ".join(mechanisms))
         if self.offers_priority:
             lines.append("MT-PRIORITY")
         if self.longest_hold is not None:

@@ -59,7 +59,8 @@ _OTHER_PROTOCOLS = frozenset({"GET", "POST", "PUT", "CONNECT", "OPTIONS", "HEAD"
 class ServerConversation:
     """One connection's conversation. `name` is the client's EHLO name, `is_extended` whether it said EHLO or LHLO.
 
-    `tls` and `user` are set through `tls_begun` and `authenticated`, and decide what is offered.
+    `tls` and `user` are set through `tls_begun` and `authenticated`, and decide what is offered, as does `certified`: that
+    the client has shown a certificate that is trusted.
     """
 
     def __init__(self, settings: ServerSettings, *, tls: bool = False) -> None:
@@ -68,6 +69,7 @@ class ServerConversation:
         self.name = ""
         self.is_extended = False
         self.tls = tls
+        self.certified = False
         self.user = ""
         self._extensions = Extensions()
         self._input = Input()
@@ -323,7 +325,7 @@ class ServerConversation:
         greeting = f"{self._settings.host_name} greets {name}"
         if extended:
             self._extensions = self._settings.extensions(tls=self.tls)
-            keywords = self._settings.keywords(tls=self.tls, authenticated=bool(self.user))
+            keywords = self._settings.keywords(tls=self.tls, authenticated=bool(self.user), certified=self.certified)
             self._say(reply(250, "", greeting, *keywords))
         else:
             self._say(reply(250, "", greeting))
@@ -432,7 +434,7 @@ class ServerConversation:
         return ClientIntroduced(read_introduction(rest, offered))
 
     def _auth(self, rest: str) -> Event | None:
-        mechanisms = self._settings.mechanisms(tls=self.tls)
+        mechanisms = self._settings.mechanisms(tls=self.tls, certified=self.certified)
         if not mechanisms:
             if self._settings.tls_mechanisms and not self.tls:
                 raise CommandRefused(reply(538, "5.7.11", "Encryption required for AUTH: send STARTTLS first"))
