@@ -37,7 +37,7 @@ INDEX_NAME = "index.sqlite"
 BACKUP_NAME = "index.copy"
 SUSPECT_NAME = "index.suspect"
 
-_VERSION = 2
+_VERSION = 3
 _MOST_BATCHES = 200
 _CHECKPOINT_PAGES = 2000  # 8 MB of write-ahead log
 _RETRY_SECONDS = 1.0
@@ -80,7 +80,8 @@ CREATE INDEX queue_taken ON queue_entries (taken) WHERE taken > 0;
 CREATE INDEX queue_parked ON queue_entries (lane, priority DESC, next_attempt) WHERE taken = 2;
 CREATE TABLE queue_recipients (
     entry INTEGER NOT NULL, number INTEGER NOT NULL, local_part TEXT NOT NULL, domain TEXT NOT NULL,
-    notify INTEGER NOT NULL, original TEXT NOT NULL, next_attempt REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+    notify INTEGER NOT NULL, original TEXT NOT NULL, valid_since TEXT NOT NULL DEFAULT '',
+    next_attempt REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
     held INTEGER NOT NULL, delay_reported INTEGER NOT NULL DEFAULT 0, last BLOB,
     PRIMARY KEY (entry, number)) WITHOUT ROWID;
 CREATE INDEX queue_by_domain ON queue_recipients (domain);
@@ -219,13 +220,16 @@ _INSERTS = {(table, size): _insertion(table, size) for table in _COLUMNS for siz
 
 
 def prepare(connection: apsw.Connection) -> None:
-    """Make the tables in a new database."""
+    """Make the tables in a new database, and add what one of an older version lacks."""
     with connection:
         if not value(connection, "SELECT 1 FROM sqlite_schema WHERE name = 'meta'"):
             for _ in connection.execute(SCHEMA):
                 pass
             connection.execute("INSERT INTO meta VALUES ('version', ?), ('sequence', 0)", (_VERSION,))
             connection.execute("INSERT INTO meta VALUES ('next_mailbox', 1), ('last_uid_validity', 0)")
+        elif value(connection, "SELECT value FROM meta WHERE key = 'version'") == 2:
+            connection.execute("ALTER TABLE queue_recipients ADD COLUMN valid_since TEXT NOT NULL DEFAULT ''")
+            connection.execute("UPDATE meta SET value = 3 WHERE key = 'version'")
     version = value(connection, "SELECT value FROM meta WHERE key = 'version'")
     if version != _VERSION:
         raise Unavailable(f"the index has version {version!r}; this program knows version {_VERSION}")

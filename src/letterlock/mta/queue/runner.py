@@ -29,6 +29,7 @@ from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log, follow
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mta.identifier import trace_of
+from letterlock.mta.queue import deliver_by
 from letterlock.mta.queue.conclude import conclude
 from letterlock.mta.queue.lanes import Errand, Lane
 from letterlock.mta.queue.local import LocalDelivery, Programs
@@ -261,6 +262,9 @@ class Runner:
     async def _run_errand(self, lane: Lane, errand: Errand) -> None:
         entry = errand.entry
         try:
+            if deliver_by.is_over(entry.envelope, self._clock.now()):
+                await self._conclude(entry, [(one, deliver_by.returned(one)) for one in entry.recipients])
+                return
             if not entry.route and self._agent.is_ours(errand.destination):
                 await self._deliver(entry)
                 return

@@ -214,7 +214,10 @@ def _check_limits(key: PublicKeyInfo, scheme: Scheme) -> None:
     if key.algorithm.parameters is None:
         return
     limit = _parse_pss(key.algorithm)
-    if msgspec.structs.replace(scheme, salt_octets=limit.salt_octets) != limit or scheme.salt_octets < limit.salt_octets:
+    if (
+        msgspec.structs.replace(scheme, salt_octets=limit.salt_octets) != limit
+        or scheme.salt_octets < limit.salt_octets
+    ):
         raise NotAuthentic(f"the key is limited to {limit.label} and a salt of {limit.salt_octets} octets or more")
 
 

@@ -64,7 +64,7 @@ def multipart_signed(outer: bytes, inner: Pieces, cms: bytes, signers: tuple[Sig
     return clear_signed(outer, inner, cms, (signer.digest_algorithm.oid for signer in signers), token)
 
 
-def clear_signed(outer: bytes, inner: bytes, cms: bytes, digest_algorithms: Iterable[str], token: str) -> bytes:
+def clear_signed(outer: bytes, inner: Pieces, cms: bytes, digest_algorithms: Iterable[str], token: str) -> bytes:
     """Return the message with `inner` in clear beside a detached signature made with these digests."""
     boundary = f"=_{token}_s".encode()
     while mentions(inner, boundary):
