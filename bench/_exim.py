@@ -63,13 +63,14 @@ def exim(
     transports: str = "",
     sections: str = "",
     address: str = "127.0.0.1",
+    port: int = 0,
     environment: dict[str, str] | None = None,
 ) -> Iterator[int]:
     """Run Exim with its files below `folder`, `more` lines of main options, and the sections named; yield its port."""
-    for made in (folder / "spool", folder / "log"):
+    for made in (folder / "spool", folder / "log", folder / "mail"):
         made.mkdir(parents=True)
         shutil.chown(made, USER, USER)
-    port = free_port()
+    port = port or free_port()
     configuration = folder / "exim.conf"
     configuration.write_text(
         _CONFIGURATION.format(
@@ -83,7 +84,7 @@ def exim(
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
     try:
-        wait_for(port, address)
+        wait_for(port, address, said=folder / "said")
         yield port
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -43,6 +43,7 @@ def opensmtpd(
     listen: str = "",
     paused: bool = False,
     address: str = "127.0.0.1",
+    port: int = 0,
     environment: dict[str, str] | None = None,
 ) -> Iterator[int]:
     """Run OpenSMTPD with its files below `folder`; yield its port.
@@ -54,7 +55,7 @@ def opensmtpd(
         made.mkdir(parents=True)
         made.chmod(0o711)
     (folder / "resolv.conf").write_text("lookup file\n")  # it looks up every client, and nobody is to wait for that
-    port = free_port()
+    port = port or free_port()
     configuration = folder / "smtpd.conf"
     configuration.write_text(
         _CONFIGURATION.format(more=more, address=address, port=port, listen=listen, actions=actions)
@@ -80,7 +81,7 @@ def opensmtpd(
             command, stdout=said, stderr=said, start_new_session=True, env={**os.environ, **(environment or {})}
         )
     try:
-        wait_for(port, address)
+        wait_for(port, address, said=folder / "said")
         yield port
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -110,7 +110,7 @@ def submitting_client(site: Site, name: str) -> None:
 def imap_client(site: Site, name: str) -> None:
     """Appends to INBOX, and moves every third message on to Kept."""
     chance = random.Random(name)
-    client = imaplib.IMAP4_SSL("127.0.0.1", site.ports["imaps"], ssl_context=unverified(), timeout=20)
+    client = imaplib.IMAP4_SSL(site.host, site.ports["imaps"], ssl_context=unverified(), timeout=20)
     try:
         client.login(f"ben@{DOMAIN}", PASSWORD)
         client.create("Kept")  # NO when it is there

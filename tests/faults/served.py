@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -59,7 +60,7 @@ def name_server() -> Iterator[str]:
 
 
 class Site:
-    """A served domain; `ports` are those of 127.0.0.1 by service, `expected` the places of what was acknowledged by id."""
+    """A served domain: `ports` by service at `host`, and by id in `expected` the places of what was acknowledged."""
 
     def __init__(
         self,
@@ -70,9 +71,11 @@ class Site:
         more: Mapping[str, Any] | None = None,
         aliases: Mapping[str, str] | None = None,
     ) -> None:
-        self.ports = {service: _free_port() for service in services}
+        # An address of its own: while it is down nobody else is given its ports.
+        self.host = f"127.{random.randrange(1, 255)}.{random.randrange(255)}.{random.randrange(1, 255)}"
+        self.ports = {service: 1000 + number for number, service in enumerate(services)}
         overrides: dict[str, Any] = {
-            "listen": {name: [f"127.0.0.1:{self.ports[name]}"] if name in self.ports else [] for name in _SERVICES},
+            "listen": {name: [f"{self.host}:{self.ports[name]}"] if name in self.ports else [] for name in _SERVICES},
             "dns": {"mode": "trust-ad", "servers": [names]},
             "log": {"file": "log"},
             "limits": {"connections_per_network": 2000},
@@ -110,7 +113,7 @@ class Site:
 
     def connect(self, service: str = "smtp") -> socket.socket:
         """Connect to a service. Raises OSError."""
-        return socket.create_connection(("127.0.0.1", self.ports[service]), timeout=30)
+        return socket.create_connection((self.host, self.ports[service]), timeout=30)
 
     def up(self) -> None:
         """Return when every service can be connected to and, where it begins in plain text, greets."""
@@ -160,12 +163,6 @@ def ident_of(octets: bytes) -> str:
 def place_of(user: str) -> str:
     """Return where mail for a local part of the domain must be: in the INBOX, or queued for elsewhere."""
     return f"{user}/INBOX" if user in USERS else QUEUE
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def tree(root: int) -> list[int]:

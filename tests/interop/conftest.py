@@ -7,6 +7,7 @@ import json
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -98,3 +99,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         )
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture
+def common() -> Iterator[Path]:
+    """A folder that other users may enter: pytest's own belong to whoever runs it, and Postfix runs as somebody else."""
+    with tempfile.TemporaryDirectory(prefix="letterlock-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
