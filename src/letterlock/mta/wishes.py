@@ -10,7 +10,6 @@ Limits: 256 KiB of header are looked through.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -25,7 +24,7 @@ from letterlock.protocols.smtp.command import MOST_SOLICITATION, SOLICITATION, B
 from letterlock.protocols.smtp.reply import Reply, reply
 
 _MOST_HEADER = 256 << 10
-_FIELDS = re.compile(rb"(?:^|\n)(?:solicitation|require-recipient-valid-since):", re.IGNORECASE)
+_NAMES = (b"\nsolicitation:", b"\nrequire-recipient-valid-since:")
 
 
 def deadline(by: By | None, now: float) -> DeliverBy | None:
@@ -38,7 +37,8 @@ def with_wishes(envelope: Envelope, by: DeliverBy | None, content: tuple[bytes, 
     if by is not None:
         envelope = replace(envelope, deliver_by=by)
     header = _header(content)
-    if not _FIELDS.search(header):
+    folded = b"\n" + header.lower()
+    if not any(name in folded for name in _NAMES):
         return envelope
     fields = read_header(header)
     if not envelope.solicitation:
