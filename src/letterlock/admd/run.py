@@ -22,6 +22,7 @@ from letterlock.admd.accounts import STORE_NAME, account_operations, opened_acco
 from letterlock.admd.control import SOCKET_NAME, Control
 from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
+from letterlock.admd.sending import Sending, begin_sending
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
 from letterlock.admd.smime import smime_anchors
@@ -44,10 +45,6 @@ from letterlock.msa.inbound import Submission, SubmissionSettings
 from letterlock.mta.assess import Assessor, AssessSettings
 from letterlock.mta.filters import Filtered
 from letterlock.mta.inbound import Inbound, InboundSettings
-from letterlock.mta.outbound import Outbound
-from letterlock.mta.queue.runner import Runner
-from letterlock.mta.queue.schedule import QueueSettings
-from letterlock.mta.transfer import transfer_over
 from letterlock.postmaster.aggregate import Reporter
 from letterlock.postmaster.failures import FailureSettings
 from letterlock.postmaster.report_store import ReportStore
@@ -108,11 +105,14 @@ async def running(
         stack.callback(sockets.close)
         parts = await _open(settings, stack, clock)
         await serve_own_zones(settings, sockets.zones, stack, clock)
-        transferring = await _begin_queue(settings, parts, stack, clock, entropy)
+        sending = begin_sending(
+            settings, parts.store, parts.agent, parts.resolver.resolver, parts.ledger, clock, entropy
+        )
+        stack.push_async_callback(sending.stop, _GRACE_SECONDS)
         _begin_reports(settings, parts, stack, clock)
         listeners: dict[str, Listener] = {}
         stack.push_async_callback(_stop_together, listeners)
-        for service, session in _services(settings, parts, clock, entropy).items():
+        for service, session in _services(settings, parts, sending, clock, entropy).items():
             listener = Listener(
                 session,
                 log=Log(service),
@@ -123,13 +123,13 @@ async def running(
             )
             listeners[service] = listener
             await listener.start(sockets.services.get(service, ()))
-        operations = queue_operations(parts.store, clock) | account_operations(parts.store)
+        operations = queue_operations(parts.store, clock, sending) | account_operations(parts.store)
         control = Control(settings.path(settings.data) / SOCKET_NAME, operations, Log("control"))
         await control.start()
         stack.push_async_callback(control.stop)
-        await _watch(settings, parts, transferring, listeners, sockets, stack, clock)
+        await _watch(settings, parts, sending.task, listeners, sockets, stack, clock)
         endpoints = {service: listener.endpoints for service, listener in listeners.items()}
-        yield Admd(endpoints, parts.tls, parts.store, transferring)
+        yield Admd(endpoints, parts.tls, parts.store, sending.task)
 
 
 async def _watch(
@@ -200,18 +200,6 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
     )
 
 
-async def _begin_queue(
-    settings: Settings, parts: _Parts, stack: contextlib.AsyncExitStack, clock: Clock, entropy: Entropy
-) -> asyncio.Task[None]:
-    outbound = outward.outbound(settings, parts.resolver.resolver, parts.ledger, clock, entropy)
-    stack.push_async_callback(outbound.close)
-    runner = _runner(settings, parts, outbound, clock, entropy)
-    transferring = asyncio.create_task(runner.run())
-    stack.push_async_callback(_end, transferring)
-    stack.push_async_callback(runner.stop, _GRACE_SECONDS)
-    return transferring
-
-
 def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExitStack, clock: Clock) -> None:
     """Send reports to other domains and read theirs, in the background."""
     ledger = parts.assessor.ledger
@@ -261,7 +249,9 @@ async def _resolver(settings: Settings, log: Log) -> SystemResolver:
     return resolver
 
 
-def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy) -> dict[str, Session]:
+def _services(
+    settings: Settings, parts: _Parts, sending: Sending, clock: Clock, entropy: Entropy
+) -> dict[str, Session]:
     """Return the session function of each service."""
     limits = settings.limits
     backoff = Backoff(clock)  # one for all doors: who guesses at one has to wait at the others
@@ -274,7 +264,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
             expire_seconds=settings.transfer.expire_after_seconds,
         ),
         store=parts.store,
-        recipients=parts.agent,
+        recipients=sending.recipients(settings, parts.agent, clock),
         clock=clock,
         entropy=entropy,
         log=Log("mta"),
@@ -307,6 +297,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         entropy=entropy,
         log=Log("msa"),
         sign=signer,
+        suppressed=sending.suppressions.refusal,
     )
     access = AccessService(
         AccessSettings(settings.host_name, message_octets=limits.message_octets),
@@ -326,25 +317,6 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         "pop3": access.pop3,
         "pop3s": access.pop3,
     }
-
-
-def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock, entropy: Entropy) -> Runner:
-    transfer = settings.transfer
-    return Runner(
-        store=parts.store,
-        agent=parts.agent,
-        transfer=transfer_over(outbound, parts.store),
-        settings=QueueSettings(
-            settings.host_name,
-            retry_first_seconds=transfer.retry_first_seconds,
-            retry_longest_seconds=transfer.retry_longest_seconds,
-            warn_after_seconds=transfer.warn_after_seconds,
-            expire_after_seconds=transfer.expire_after_seconds,
-        ),
-        clock=clock,
-        entropy=entropy,
-        log=Log("queue"),
-    )
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -89,6 +89,15 @@ _LONGEST_HOLD_SECONDS = 30 * 24 * 3600
 Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
 
 
+# Given the sender and a recipient elsewhere: why nothing is sent there from here, or None.
+Suppressed = Callable[[Address | None, Address], Outcome | None]
+
+
+def suppress_nobody(_sender: Address | None, _recipient: Address) -> Outcome | None:
+    """Keep mail from nobody."""
+    return None
+
+
 async def sign_nothing(_author_domain: str, _content: tuple[bytes, ...]) -> bytes:
     """Put no signature before a message."""
     return b""
@@ -112,7 +121,8 @@ class SubmissionSettings:
 class Submission:
     """The service: give `session` to a Listener, with TLS from the start (465) or for STARTTLS (587).
 
-    `sign` is given the author's domain and the message in pieces and returns the fields to put before it (DKIM).
+    `sign` is given the author's domain and the message in pieces and returns the fields to put before it (DKIM);
+    `suppressed` tells of addresses that nothing is sent to.
     """
 
     def __init__(
@@ -128,6 +138,7 @@ class Submission:
         entropy: Entropy,
         log: Log,
         sign: Sign = sign_nothing,
+        suppressed: Suppressed = suppress_nobody,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -137,6 +148,7 @@ class Submission:
         self.clock = clock
         self.entropy = entropy
         self.sign = sign
+        self.suppressed = suppressed
         self.allowance = Allowance(clock, burst=settings.recipients_per_hour, per_hour=settings.recipients_per_hour)
         self.account_backoff = Backoff(clock, BackoffSettings(free_failures=20, first_seconds=30))
         self.familiar: OrderedDict[tuple[str, str], None] = OrderedDict()  # (account, network) that were together
@@ -205,6 +217,9 @@ class SubmissionPolicy:
             return self._declined(str(recipient.forward_path), answer)
         recipients = self._service.recipients
         if not recipients.is_ours(recipient.forward_path.domain):
+            refusal = self._service.suppressed(sender.reverse_path, recipient.forward_path)
+            if refusal is not None:
+                return self._declined(str(recipient.forward_path), reply(550, refusal.status, refusal.reply))
             self._destinations.append(_Elsewhere((recipient,)))
             return None
         destination = await recipients.accept(sender.reverse_path, recipient)

@@ -54,7 +54,7 @@ class Pool:
         """Let a connection wait for its next message, or take leave if it has served enough."""
         connection.messages += 1
         if connection.messages >= self.messages or self.idle_seconds <= 0:
-            self._leave(connection)
+            self.leave(connection.client)
             return
         loop = asyncio.get_running_loop()
         connection.timer = loop.call_later(self.idle_seconds, self._expire, connection)
@@ -66,7 +66,7 @@ class Pool:
             for connection in connections:
                 if connection.timer is not None:
                     connection.timer.cancel()
-                self._leave(connection)
+                self.leave(connection.client)
         self._idle.clear()
         if self._leaving:
             await asyncio.wait(self._leaving)
@@ -76,10 +76,10 @@ class Pool:
             self._idle[connection.key].remove(connection)
         if not self._idle.get(connection.key):
             self._idle.pop(connection.key, None)
-        self._leave(connection)
+        self.leave(connection.client)
 
-    def _leave(self, connection: Connection) -> None:
+    def leave(self, client: SmtpClient) -> None:
         """Say QUIT, in the background: nobody waits for that."""
-        task = asyncio.get_running_loop().create_task(connection.client.quit())
+        task = asyncio.get_running_loop().create_task(client.quit())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)

@@ -34,7 +34,7 @@ from letterlock.mta.queue.lanes import Errand, Lane
 from letterlock.mta.queue.local import LocalDelivery
 from letterlock.mta.queue.reports import Reporter
 from letterlock.mta.queue.schedule import QueueSettings
-from letterlock.mta.queue.suppressed import Suppressions, outcome_of
+from letterlock.mta.queue.suppressed import Suppressions
 from letterlock.store.interface import (
     Instant,
     QueuedRecipient,
@@ -292,9 +292,9 @@ class Runner:
         decided: list[tuple[QueuedRecipient, Outcome]] = []
         for owed in entry.recipients:
             address = owed.recipient.forward_path
-            entry_of = self._suppressions.find(sender, address) if self._suppressions is not None else None
-            if entry_of is not None:
-                decided.append((owed, outcome_of(entry_of, address)))
+            refusal = self._suppressions.refusal(sender, address) if self._suppressions is not None else None
+            if refusal is not None:
+                decided.append((owed, refusal))
             elif owed.attempts == 0 and (rule := self._settings.hold_rule(sender, address)):
                 await self._store.hold(QueueFilter(queue_id=entry.queue_id, recipient=str(address)), held=True)
                 reason = f"Held by the rule for {rule}, until it is retried"
@@ -310,7 +310,8 @@ class Runner:
     def _forwarded(self, entry: QueueEntry, now: Instant) -> QueueEntry:
         """Return an entry as it goes out: mail of others that we pass on has a reverse path that leads here."""
         sender = entry.envelope.reverse_path
-        if sender is None or self._agent.is_ours(sender.domain):
+        is_backup = entry.recipients[0].recipient.forward_path.domain in self._settings.backup_for
+        if sender is None or is_backup or self._agent.is_ours(sender.domain):
             return entry
         rewritten = self._agent.resolver.rewriting.outward(sender, now)
         return replace(entry, envelope=replace(entry.envelope, reverse_path=rewritten))
