@@ -205,7 +205,12 @@ class Transfer(Section):
     relay: str = Field("", description="A host, HOST or HOST:PORT, that takes all mail for elsewhere in place of MX.")
     relay_user: str = Field("", description="The user name for that host; then its certificate must carry its name.")
     relay_password: Path | None = Field(None, description="The file with the password for that host, on one line.")
-    routes: list[Route] = Field([], description="Ways of their own for some domains, as tables; see below.")
+    routes: list[Route] = Field(
+        [],
+        description="Ways of their own for some domains, as tables with `domains` (`*.example.org` is all below one, `*` all "
+        "others), `to` (smtp:HOST[:PORT], smtps:HOST[:PORT], lmtp:HOST:PORT, lmtp:unix:PATH, mx or refuse:REASON), `user` "
+        "and `password` (a file).",
+    )
     backup_for: list[DomainName] = Field(
         [], description="Domains whose mail is taken for their better mail exchangers, and passed on to these."
     )
