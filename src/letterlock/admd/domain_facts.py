@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from letterlock.admd.own_policy import policy_id
 from letterlock.admd.settings import Settings, key_pairs, split_endpoint
 from letterlock.admd.signing import load_ring
 from letterlock.errors import Malformed
@@ -35,6 +36,7 @@ def facts_of(settings: Settings, domain: str = "", addresses: tuple[str, ...] = 
         certificates=tuple(certificates),
         next_keys=_next_keys(settings),
         report_address=f"postmaster@{domain}",
+        mta_sts_id=policy_id(settings),
         smtp_port=settings.transfer.port,
         ports=ports,
     )

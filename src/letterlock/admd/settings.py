@@ -287,6 +287,22 @@ class Reports(Section):
     account: str = Field("", description="The account whose INBOX gets the reports of others, to be read from there.")
 
 
+class MtaSts(Section):
+    """The domain's own MTA-STS policy, for senders that cannot use DANE: served at mta-sts.DOMAIN over HTTPS."""
+
+    listen: Endpoints = Field([], description="Where, ADDRESS:PORT; others look on port 443. Empty: no policy.")
+    mode: Literal["testing", "enforce", "none"] = Field(
+        "testing",
+        description="testing: they report when TLS fails, and deliver; enforce: they do not deliver; none: to withdraw it.",
+    )
+    max_age_days: int = Field(7, ge=1, le=365, description="How long others keep it.")
+    certificate: Path | None = Field(
+        None,
+        description="A certificate chain for mta-sts.DOMAIN, PEM; without it, that of all services, which must name it.",
+    )
+    key: Path | None = Field(None, description="The private key of that certificate, PEM.")
+
+
 class Log(Section):
     """Where events are written, one JSON line each."""
 
@@ -324,6 +340,7 @@ class Settings(Section):
     assess: Assess = Assess()
     filters: Filters = Filters()
     reports: Reports = Reports()
+    mta_sts: MtaSts = MtaSts()
     log: Log = Log()
     metrics: Metrics = Metrics()
     folder: Annotated[Path, Field(exclude=True)] = Path()
