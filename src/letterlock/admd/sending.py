@@ -1,7 +1,7 @@
 """The way out of a running domain as one thing: what sends, the queue's runner, the list of suppressed addresses.
 
     sending = begin_sending(settings, store, agent, resolver, ledger, clock, entropy)
-    ... sending.adopt(settings) ... await sending.stop(grace_seconds)
+    ... sending.prepare(settings)() ... await sending.stop(grace_seconds)
 
 See also: admd/outward.py (what the settings say of it), admd/queue_operations.py (what is asked of it).
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from letterlock.admd import outward
@@ -23,6 +24,7 @@ from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mta.arrival import Recipients
 from letterlock.mta.backup import Backup
 from letterlock.mta.outbound import Outbound
+from letterlock.mta.queue.local import Programs
 from letterlock.mta.queue.runner import Runner
 from letterlock.mta.queue.schedule import QueueSettings
 from letterlock.mta.queue.suppressed import Suppressions, SuppressionSettings
@@ -42,12 +44,20 @@ class Sending:
     resolver: Resolver
     task: asyncio.Task[None]
 
-    def adopt(self, settings: Settings) -> None:
-        """Go by other settings from now on. Raises SettingsFault, and then changes nothing."""
-        sending, routing = queue_settings(settings), outward.outbound_settings(settings)
-        self.suppressions.settings = _suppression(settings)
-        self.runner.adopt(sending)
-        self.outbound.adopt(routing, self.resolver)
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """Return what lets us go by other settings. Raises SettingsFault."""
+        queue, sending, suppression = (
+            queue_settings(settings),
+            outward.outbound_settings(settings),
+            _suppression(settings),
+        )
+
+        def take_up() -> None:
+            self.suppressions.settings = suppression
+            self.runner.adopt(queue)
+            self.outbound.adopt(sending, self.resolver)
+
+        return take_up
 
     def forget_failures(self) -> None:
         """Ask hosts again that did not answer."""
@@ -76,6 +86,7 @@ def begin_sending(
     ledger: Ledger,
     clock: Clock,
     entropy: Entropy,
+    programs: Programs | None = None,
 ) -> Sending:
     """Begin to send what is queued. Raises SettingsFault."""
     outbound = outward.outbound(settings, resolver, ledger, clock, entropy)
@@ -92,6 +103,7 @@ def begin_sending(
         entropy=entropy,
         log=log,
         suppressions=suppressions,
+        programs=programs,
     )
     return Sending(outbound, runner, suppressions, resolver, asyncio.create_task(runner.run()))
 

@@ -25,8 +25,8 @@ from letterlock.host.connect import connect
 from letterlock.host.stream import ConnectionLost, DeadlinePassed, Endpoint, Stream
 from letterlock.host.tls import TlsState
 from letterlock.protocols.sasl.mechanism import ClientExchange
-from letterlock.protocols.smtp.client import ClientConversation, Exchange, Offer, Phase
-from letterlock.protocols.smtp.offer import Dialect
+from letterlock.protocols.smtp.client import ClientConversation, Exchange, Phase
+from letterlock.protocols.smtp.offer import Dialect, Offer
 from letterlock.protocols.smtp.reply import Reply, ReplyReader
 
 T = TypeVar("T")
@@ -137,10 +137,15 @@ class SmtpClient:
         """Ask whether the first recipient would be taken; nothing is sent."""
         return await self._run(self._conversation.try_recipient(envelope))
 
-    async def transfer(self, envelope: Envelope, content: bytes, *, priority: int = 0) -> tuple[Reply, ...]:
-        """Send one message, with its MT-PRIORITY; return a reply for each recipient."""
+    async def transfer(
+        self, envelope: Envelope, content: bytes, *, priority: int = 0, now: float = 0.0
+    ) -> tuple[Reply, ...]:
+        """Send one message, with its MT-PRIORITY; `now` (seconds since 1970) is what its BY is counted from.
+
+        Returns a reply for each recipient.
+        """
         self.has_sent_content = False
-        return await self._run(self._conversation.transfer(envelope, content, priority=priority))
+        return await self._run(self._conversation.transfer(envelope, content, priority=priority, now=now))
 
     async def quit(self) -> None:
         """Take leave and close, whatever the server says to that."""

@@ -41,6 +41,7 @@ from letterlock.mta.routes import Routes
 from letterlock.mta.tls_results import DNSSEC_INVALID, AppliedPolicy, Record, TlsResult, record_nothing
 from letterlock.mta.tls_results import FAILED as NOT_VALID
 from letterlock.protocols.smtp.client import Refused
+from letterlock.protocols.smtp.offer import Offer
 from letterlock.protocols.smtp.reply import Reply
 
 
@@ -136,7 +137,9 @@ class Outbound:
             except (PeerFault, NotAuthentic):
                 continue
             address = client.stream.peer.host
-            return _outcome(envelope.recipients[0], reply, hop.host.name, address, _security(client.tls, demand), False)
+            return _outcome(
+                envelope.recipients[0], reply, hop.host.name, address, _security(client.tls, demand), client.offer
+            )
         return None
 
     async def close(self) -> None:
@@ -157,7 +160,7 @@ class Outbound:
                 for to in envelope.recipients
             ]
         tries = self._settings.addresses_tried
-        way = _Way(self.demand, self._hosts, self._pool, self._opener(), self._log, self.record, tries)
+        way = _Way(self.demand, self._hosts, self._pool, self._opener(), self._clock, self._log, self.record, tries)
         return await way.take(route, envelope, content, priority)
 
     def _opener(self) -> Opener:
@@ -176,6 +179,7 @@ class _Way:
     hosts: Hosts
     pool: Pool
     opener: Opener
+    clock: Clock
     log: Log
     record: Record
     tries: int
@@ -296,7 +300,7 @@ class _Way:
             for start in range(0, len(envelope.recipients), limit):
                 few = len(envelope.recipients) <= limit
                 part = envelope if few else replace(envelope, recipients=envelope.recipients[start : start + limit])
-                replies += await client.transfer(part, message.content, priority=message.priority)
+                replies += await client.transfer(part, message.content, priority=message.priority, now=self.clock.now())
         except PeerFault as fault:
             client.stream.abort()
             lost = replies or client.has_sent_content
@@ -326,9 +330,9 @@ class _Way:
             self.pool.keep(connection)
         if hindrance is not None:  # RFC 8689 section 4.2.1, and likewise for whatever else the next host may offer
             return _Attempt(name, address, _status(hindrance), str(hindrance), is_about_message=True)
-        security, dsn = _security(client.tls, demand), "DSN" in client.offer
+        security, offer = _security(client.tls, demand), client.offer
         return [
-            _outcome(recipient, reply, name, address, security, dsn)
+            _outcome(recipient, reply, name, address, security, offer)
             for recipient, reply in zip(message.envelope.recipients, replies, strict=True)
         ]
 
@@ -382,7 +386,7 @@ def _not_authentic(envelope: Envelope) -> str:
     return "5.7.10" if envelope.require_tls else "4.7.5"  # RFC 8689 section 4.2.1
 
 
-def _outcome(recipient: Recipient, reply: Reply, host: str, address: str, security: str, dsn: bool) -> Outcome:
+def _outcome(recipient: Recipient, reply: Reply, host: str, address: str, security: str, offer: Offer) -> Outcome:
     if reply.code < 300:
         result = Result.RELAYED
     else:
@@ -395,7 +399,8 @@ def _outcome(recipient: Recipient, reply: Reply, host: str, address: str, securi
         host=host,
         address=address,
         security=security,
-        supports_dsn=dsn,
+        supports_dsn="DSN" in offer,
+        supports_deliver_by="DELIVERBY" in offer,
         about_host=reply.code == 421,  # RFC 5321 section 3.8: it closes, whoever the message is for
     )
 

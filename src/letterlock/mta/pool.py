@@ -53,7 +53,8 @@ class Pool:
     def keep(self, connection: Connection) -> None:
         """Let a connection wait for its next message, or take leave if it has served enough."""
         connection.messages += 1
-        if connection.messages >= self.messages or self.idle_seconds <= 0:
+        most = connection.client.offer.message_limit or self.messages  # RFC 9422: MAILMAX
+        if connection.messages >= min(most, self.messages) or self.idle_seconds <= 0:
             self.leave(connection.client)
             return
         loop = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ from letterlock.store.entries import (
     decode_envelope,
     encode_envelope,
     unpack_attempt,
+    unpack_valid_since,
 )
 from letterlock.store.index import Batch, SQLiteValue, value
 from letterlock.store.interface import Attempt, Instant, QueuedRecipient, QueueEntry, QueueFilter
@@ -30,8 +31,8 @@ _ADD_ENTRY = (
     " route, details, next_attempt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ADD_RECIPIENT = (
-    "INSERT INTO queue_recipients (entry, number, local_part, domain, notify, original, next_attempt, held)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO queue_recipients (entry, number, local_part, domain, notify, original, valid_since, next_attempt, held)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _DEFER = (
     "UPDATE queue_recipients SET next_attempt = coalesce(?, next_attempt), attempts = attempts + 1, last = ?,"
@@ -46,7 +47,7 @@ _ENTRY = (
     " FROM queue_entries "
 )
 _RECIPIENTS = (
-    "SELECT number, local_part, domain, notify, original, next_attempt, attempts, held, delay_reported, last"
+    "SELECT number, local_part, domain, notify, original, valid_since, next_attempt, attempts, held, delay_reported, last"
     " FROM queue_recipients WHERE entry = ? "
 )
 
@@ -79,6 +80,7 @@ def add(batch: Batch, number: int, owed: PackedQueued, content: int, size: int, 
             recipient.domain,
             recipient.notify,
             recipient.original,
+            recipient.valid_since,
             owed.next_attempt,
             owed.held,
         )
@@ -304,10 +306,12 @@ def _entry(connection: apsw.Connection, row: tuple[SQLiteValue, ...], due: Insta
 
 
 def _recipient(row: tuple[SQLiteValue, ...]) -> QueuedRecipient:
-    number, local_part, domain, notify, original, next_attempt, tries, held, delay_reported, last = row
+    number, local_part, domain, notify, original, valid_since, next_attempt, tries, held, delay_reported, last = row
     return QueuedRecipient(
         number,  # type: ignore[arg-type]  # columns have the types of the schema
-        Recipient(Address(str(local_part), str(domain)), Notify(notify), str(original)),
+        Recipient(
+            Address(str(local_part), str(domain)), Notify(notify), str(original), unpack_valid_since(str(valid_since))
+        ),
         next_attempt,  # type: ignore[arg-type]
         tries,  # type: ignore[arg-type]
         bool(held),

@@ -29,9 +29,10 @@ from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log, follow
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mta.identifier import trace_of
+from letterlock.mta.queue import deliver_by
 from letterlock.mta.queue.conclude import conclude
 from letterlock.mta.queue.lanes import Errand, Lane
-from letterlock.mta.queue.local import LocalDelivery
+from letterlock.mta.queue.local import LocalDelivery, Programs
 from letterlock.mta.queue.reports import Reporter
 from letterlock.mta.queue.schedule import QueueSettings
 from letterlock.mta.queue.suppressed import Suppressions
@@ -65,7 +66,10 @@ Transfer = Callable[[Errand], Awaitable[Sequence[Outcome]]]
 
 
 class Runner:
-    """Runs the queue of one store. `transfer` gives one outcome for each recipient of an errand, in their order."""
+    """Runs the queue of one store. `transfer` gives one outcome for each recipient of an errand, in their order.
+
+    `programs` treat mail for addresses of ours (local.py).
+    """
 
     def __init__(
         self,
@@ -78,6 +82,7 @@ class Runner:
         entropy: Entropy,
         log: Log,
         limits: RunnerSettings | None = None,
+        programs: Programs | None = None,
         suppressions: Suppressions | None = None,
     ) -> None:
         self._store = store
@@ -87,6 +92,7 @@ class Runner:
         self._entropy = entropy
         self._log = log
         self._limits = limits or RunnerSettings()
+        self._programs = programs
         self._suppressions = suppressions
         self._lanes: dict[str, Lane] = {}
         self._open: dict[str, int] = {}  # queue id: errands not finished
@@ -100,7 +106,7 @@ class Runner:
         """Go by these settings from now on."""
         self._settings = settings
         self._reporter = Reporter(settings, self._store, self._agent, self._entropy)
-        self._local = LocalDelivery(self._agent, settings)
+        self._local = LocalDelivery(self._agent, settings, self._programs)
 
     def forget_failures(self) -> None:
         """Try destinations again that did not answer: somebody says that they are back."""
@@ -256,6 +262,9 @@ class Runner:
     async def _run_errand(self, lane: Lane, errand: Errand) -> None:
         entry = errand.entry
         try:
+            if deliver_by.is_over(entry.envelope, self._clock.now()):
+                await self._conclude(entry, [(one, deliver_by.returned(one)) for one in entry.recipients])
+                return
             if not entry.route and self._agent.is_ours(errand.destination):
                 await self._deliver(entry)
                 return
