@@ -28,7 +28,10 @@ from letterlock.mta.route import Relay, RoutingSettings
 
 pytestmark = pytest.mark.interop
 
-CONTENT = b"From: x@rosewood.test\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@rosewood.test>\r\nSubject: by another way\r\n\r\n.dot\r\n..dots\r\n"
+CONTENT = (
+    b"From: x@rosewood.test\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@rosewood.test>\r\n"
+    b"Subject: by another way\r\n\r\n.dot\r\n..dots\r\n"
+)
 _DOVECOT = """
 protocols = lmtp
 base_dir = {folder}/run

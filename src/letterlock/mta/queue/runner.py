@@ -18,6 +18,7 @@ parked in the store and fetched by their lane as it empties, so that a crowd for
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +28,7 @@ from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log, follow
+from letterlock.host.metrics import Histogram
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mta.identifier import trace_of
 from letterlock.mta.queue import deliver_by
@@ -49,6 +51,7 @@ from letterlock.store.interface import (
 
 _LONGEST_SLEEP_SECONDS = 60.0
 _OUR_TROUBLE_SECONDS = 60.0
+_DELAYS_SECONDS = (1, 10, 60, 300, 1800, 3600, 14_400, 86_400, 432_000)
 _RECORD_AGAIN_SECONDS = 5.0
 
 
@@ -94,6 +97,8 @@ class Runner:
         self._limits = limits or RunnerSettings()
         self._programs = programs
         self._suppressions = suppressions
+        self.delays = Histogram(_DELAYS_SECONDS)  # from arrival to the final outcome
+        self.results: Counter[tuple[str, str]] = Counter()  # attempts by result and status class
         self._lanes: dict[str, Lane] = {}
         self._open: dict[str, int] = {}  # queue id: errands not finished
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,6 +117,16 @@ class Runner:
         """Try destinations again that did not answer: somebody says that they are back."""
         for lane in self._lanes.values():
             lane.failing_until = 0.0
+
+    @property
+    def under_way(self) -> int:
+        """How many messages are taken from the queue: being sent, or waiting for their turn."""
+        return len(self._open)
+
+    def destinations(self) -> tuple[int, int]:
+        """Return how many destinations have mail under way or failed just now, and how many of them are left in peace."""
+        now = self._clock.now()
+        return len(self._lanes), sum(lane.hindrance(now) is not None for lane in self._lanes.values())
 
     @property
     def is_idle(self) -> bool:
@@ -354,6 +369,9 @@ class Runner:
         await self._settle(entry, conclusion.settlements, (*transactions, *reports))
         for settlement in conclusion.settlements:
             outcome = settlement.outcome
+            self.results[outcome.result.value, outcome.status[:3]] += 1
+            if outcome.result.final:
+                self.delays.count(max(now - entry.arrived, 0.0))
             self._log.event(
                 outcome.result.value,
                 queue_id=entry.queue_id,
