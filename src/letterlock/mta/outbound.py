@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from letterlock.errors import NotAuthentic, PeerFault
+from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
@@ -94,6 +95,11 @@ class Outbound:
         )
         self._pool = Pool(messages=settings.messages_per_connection, idle_seconds=settings.idle_seconds)
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections are in use, and how many wait for the next message."""
+        return self._hosts.active, self._pool.waiting
+
     def forget_failures(self) -> None:
         """Ask hosts again that did not answer, and look routes up anew: somebody says that all is right again."""
         self._hosts.forget_failures()
@@ -116,6 +122,31 @@ class Outbound:
             outcomes.update(zip(numbers, await self._to_domain(domain, part, content, route, priority), strict=True))
         return tuple(outcomes[number] for number in range(len(envelope.recipients)))
 
+    async def ask(self, recipient: Address) -> Outcome | None:
+        """Ask a recipient's hosts whether they would take mail for it; send nothing. None where none could be asked."""
+        envelope = Envelope(None, (Recipient(recipient),))
+        route = await self._routes.find(recipient.domain)
+        opener = self._opener()
+        for hop in route.hops:
+            try:
+                demand = await self.demand(recipient.domain, hop, wish_of(envelope, b""))
+                endpoints = [host.endpoint for host in self._hosts.usable(hop.endpoints, demand.label)[0]]
+                if not endpoints:
+                    continue
+                race = Race()
+                client = await opener.open(hop, endpoints, demand, race)
+                try:
+                    reply = await client.try_recipient(envelope)
+                finally:
+                    self._pool.leave(client)
+            except (PeerFault, NotAuthentic):
+                continue
+            address = client.stream.peer.host
+            return _outcome(
+                envelope.recipients[0], reply, hop.host.name, address, _security(client.tls, demand), client.offer
+            )
+        return None
+
     async def close(self) -> None:
         """Take leave on every connection that waits to be used again."""
         await self._pool.close()
@@ -133,14 +164,15 @@ class Outbound:
                 Outcome(to.forward_path, hindrance.result, hindrance.status, hindrance.reason, about_host=True)
                 for to in envelope.recipients
             ]
+        tries = self._settings.addresses_tried
+        way = _Way(self.demand, self._hosts, self._pool, self._opener(), self._clock, self._log, self.record, tries)
+        return await way.take(route, envelope, content, priority)
+
+    def _opener(self) -> Opener:
         settings = self._settings
-        opener = Opener(
+        return Opener(
             settings.host_name, settings.patience, settings.local_address, self._entropy, self._log, self.record
         )
-        way = _Way(
-            self.demand, self._hosts, self._pool, opener, self._clock, self._log, self.record, settings.addresses_tried
-        )
-        return await way.take(route, envelope, content, priority)
 
 
 @dataclass(slots=True)
