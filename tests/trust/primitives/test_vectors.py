@@ -8,6 +8,8 @@ from pathlib import Path
 
 import cryptography_vectors
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats.asn1 import oids, writer
@@ -291,6 +293,22 @@ def test_sealing_in_place(oid: str, size: int) -> None:
     place = bytearray(ciphers.sealed_octets(cipher, size))
     assert ciphers.seal_into(cipher, key, bytes(size), memoryview(place), b"more") == tag
     assert bytes(place) == b"".join(apart)
+
+
+@given(st.binary(max_size=100), st.binary(min_size=1, max_size=70), st.sampled_from([oids.AES128_GCM, oids.AES256_GCM]))
+def test_associated_data_that_comes_late(octets: bytes, associated: bytes, oid: str) -> None:
+    """Known only at the end, it is checked as strictly as that known in the beginning."""
+    cipher = ciphers.fresh(oid, bytes(range(16)))
+    key = bytes(range(cipher.key_octets))
+    sealed, tag = ciphers.seal_whole(cipher, key, octets, associated)
+    engine = ciphers.Opening(cipher, key)
+    assert b"".join(engine.update(piece) for piece in sealed) + engine.finish(tag, associated) == octets
+    for wrong in (associated + b"\0", associated[:-1] or b"\0\0", b""):
+        engine = ciphers.Opening(cipher, key)
+        for piece in sealed:
+            engine.update(piece)
+        with pytest.raises(NotAuthentic, match=ciphers.FAILED):
+            engine.finish(tag, wrong)
 
 
 def test_parameters_of_ciphers_round_trip() -> None:
