@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from letterlock.formats.asn1 import oids, writer
 from letterlock.formats.x509.algorithm import NULL, AlgorithmIdentifier, PublicKeyInfo
 from letterlock.trust.primitives import ciphers, key_agreement, key_pairs, key_transport, key_wrap, public_keys
 from letterlock.trust.primitives.rc2 import Rc2
-from letterlock.trust.primitives.signatures import Family, Scheme, scheme_for, sign, verify
+from letterlock.trust.primitives.signatures import Family, Scheme, algorithm_of, scheme_for, sign, verify
 
 _FOLDER = Path(cryptography_vectors.__file__).parent
 _DIGESTS = {
@@ -181,6 +182,30 @@ def test_signatures_changed_anywhere(kind: str) -> None:
     for signature in (b"", good[:-1], good + b"\0", b"\0" + good, bytes(len(good)), b"\xff" * len(good)):
         with pytest.raises(NotAuthentic):
             verify(key.public, scheme, signature, b"text")
+
+
+def test_a_key_for_pss_makes_nothing_else() -> None:
+    """RFC 4056 section 2.1: id-RSASSA-PSS limits the key, its parameters limit it further; RSAES-OAEP never signs."""
+    key = key_pairs.generate("rsa2048")
+    schemes = {
+        "plain": Scheme(Family.RSA, oids.SHA256),
+        "other": Scheme(Family.PSS, oids.SHA384, oids.SHA384, 48),
+        **{f"salt {size}": Scheme(Family.PSS, oids.SHA256, oids.SHA256, size) for size in (0, 32, 40)},
+    }
+    limits = algorithm_of(schemes["salt 32"]).parameters
+    for oid, parameters, good in (
+        (oids.RSA, NULL, {"plain", "other", "salt 0", "salt 32", "salt 40"}),
+        (oids.RSA_PSS, None, {"other", "salt 0", "salt 32", "salt 40"}),
+        (oids.RSA_PSS, limits, {"salt 32", "salt 40"}),
+        (oids.RSA_OAEP, None, set()),
+    ):
+        limited = PublicKeyInfo.make(AlgorithmIdentifier(oid, parameters), key.public.key)
+        taken = set()
+        for name, scheme in schemes.items():
+            with contextlib.suppress(NotAuthentic):
+                verify(limited, scheme, sign(key, scheme, b"text"), b"text")
+                taken.add(name)
+        assert taken == good, oid
 
 
 def test_keys_and_schemes_must_fit() -> None:

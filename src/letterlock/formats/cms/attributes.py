@@ -88,7 +88,7 @@ _DIGEST_OR_TIME = {writer.oid(oid): oid for oid in (oids.MESSAGE_DIGEST, oids.SI
 def _quickly(element: Element) -> Attribute | None:
     """Read a short attribute that was seen before, or a digest or time, which differ in each message; else None."""
     octets, at, end = element.octets, element.content, element.end
-    if element.tag != tags.SEQUENCE or end - at > _REMEMBERED_OCTETS:
+    if element.tag != tags.SEQUENCE or not element.constructed or end - at > _REMEMBERED_OCTETS:
         return None
     oid = _DIGEST_OR_TIME.get(octets[at : at + 11])
     if oid is None:

@@ -182,6 +182,7 @@ def verify(key: PublicKeyInfo, scheme: Scheme, signature: bytes, octets: bytes, 
     Raises NotAuthentic if it does not hold, Malformed if the key or the algorithm are not usable.
     """
     public = public_keys.load(key)
+    _check_limits(key, scheme)
     try:
         if scheme.family is Family.EDDSA:
             _verify_eddsa(public, scheme, signature, octets, digested)
@@ -200,6 +201,24 @@ def verify(key: PublicKeyInfo, scheme: Scheme, signature: bytes, octets: bytes, 
         raise NotAuthentic("the signature does not match") from None
     except (ValueError, UnsupportedAlgorithm) as error:
         raise NotAuthentic(f"the signature cannot be checked: {error}") from None
+
+
+def _check_limits(key: PublicKeyInfo, scheme: Scheme) -> None:
+    """Hold a scheme against what an RSA key is limited to by its own algorithm identifier (RFC 4056 section 2.1)."""
+    if key.algorithm.oid == oids.RSA_OAEP:
+        raise NotAuthentic("the key is for encryption (RSA-OAEP) and signs nothing")
+    if key.algorithm.oid != oids.RSA_PSS:
+        return
+    if scheme.family is not Family.PSS:
+        raise NotAuthentic(f"the key is for RSA-PSS alone, the signature is {scheme.label}")
+    if key.algorithm.parameters is None:
+        return
+    limit = _parse_pss(key.algorithm)
+    if (
+        msgspec.structs.replace(scheme, salt_octets=limit.salt_octets) != limit
+        or scheme.salt_octets < limit.salt_octets
+    ):
+        raise NotAuthentic(f"the key is limited to {limit.label} and a salt of {limit.salt_octets} octets or more")
 
 
 def _verify_eddsa(key: public_keys.PublicKey, scheme: Scheme, signature: bytes, octets: bytes, digested: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from letterlock.errors import OurFault
 from letterlock.formats.asn1 import oids
@@ -61,10 +61,15 @@ def sign_message(
 
 def multipart_signed(outer: bytes, inner: Pieces, cms: bytes, signers: tuple[Signer, ...], token: str) -> bytes:
     """Return the message with `inner` in clear and its detached signature beside it (RFC 8551 section 3.5.3)."""
+    return clear_signed(outer, inner, cms, (signer.digest_algorithm.oid for signer in signers), token)
+
+
+def clear_signed(outer: bytes, inner: Pieces, cms: bytes, digest_algorithms: Iterable[str], token: str) -> bytes:
+    """Return the message with `inner` in clear beside a detached signature made with these digests."""
     boundary = f"=_{token}_s".encode()
     while mentions(inner, boundary):
         boundary += b"_"
-    digests = dict.fromkeys(_MICALG[signer.digest_algorithm.oid] for signer in signers)
+    digests = dict.fromkeys(_MICALG.get(oid, "unknown") for oid in digest_algorithms)  # RFC 8551 section 3.5.3.2
     micalg = ",".join(digests)
     value = f"{micalg}" if len(digests) == 1 else f'"{micalg}"'
     return b"".join(
