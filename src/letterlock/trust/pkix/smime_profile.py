@@ -53,11 +53,16 @@ def comparable(address: str) -> str:
 def matching_address(certificate: Certificate, addresses: tuple[str, ...]) -> str | None:
     """Return the first of `addresses` the certificate is for, or None.
 
-    Local parts are compared with case first, and without it as mail systems do in practice (RFC 8550 section 3).
+    Local parts are compared with case first, and without it as mail systems do in practice (RFC 8550 section 3): that of
+    ASCII alone, since other letters are compared octet by octet (RFC 8398 section 5).
     """
     certified = {comparable(each) for each in certificate.addresses}
-    folded = {each.casefold() for each in certified}
+    folded = {_fold(each) for each in certified}
     for address in addresses:
-        if comparable(address) in certified or comparable(address).casefold() in folded:
+        if comparable(address) in certified or _fold(comparable(address)) in folded:
             return address
     return None
+
+
+def _fold(address: str) -> str:
+    return address.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
