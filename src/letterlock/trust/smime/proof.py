@@ -282,7 +282,9 @@ def _chain(check: Check, layer: SignedLayer, trust: Trust) -> tuple[Path | None,
     except NotAuthentic as error:
         faults.append(str(error))
     try:
-        return path.find(certificate, pool, trust.anchors, trust.when), faults, False
+        found = path.find(certificate, pool, trust.anchors, trust.when)
+        smime_profile.check_authorities(found)
+        return found, faults, False
     except NotAuthentic as error:
         fault = str(error)
     if check.signing_time is not None and check.signing_time < trust.when:
