@@ -306,6 +306,18 @@ def test_cbc_padding(oid: str, size: int) -> None:
             ciphers.open_whole(cipher, key, (wrong,))
 
 
+@pytest.mark.parametrize("oid", [oids.AES128_CBC, oids.AES256_CBC, oids.AES128_GCM, oids.AES256_GCM])
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 100])
+def test_sealing_in_place(oid: str, size: int) -> None:
+    """Cipher text made in room foreseen for it is that made apart, of the size foretold, with the same tag."""
+    cipher = ciphers.fresh(oid, bytes(range(16)))
+    key = bytes(range(cipher.key_octets))
+    apart, tag = ciphers.seal_whole(cipher, key, bytes(size), b"more")
+    place = bytearray(ciphers.sealed_octets(cipher, size))
+    assert ciphers.seal_into(cipher, key, bytes(size), memoryview(place), b"more") == tag
+    assert bytes(place) == b"".join(apart)
+
+
 def test_parameters_of_ciphers_round_trip() -> None:
     """What is written is read the same, and what is out of range is Malformed."""
     for oid in sorted(oids.CONTENT_CIPHERS - {oids.DES_CBC}):
