@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -127,7 +128,7 @@ class Studio:
         """One SignedData with signatures of several; that of `spoil` does not hold."""
         info = SignedData.parse(content.parse(sign(NOON, tuple(self.people.named(w).signer for w in who), self.now))[1])
         signers = tuple(
-            dataclasses.replace(each, signature=each.signature[:-1] + bytes((each.signature[-1] ^ 1,)))
+            msgspec.structs.replace(each, signature=each.signature[:-1] + bytes((each.signature[-1] ^ 1,)))
             if spoil and each.identifier.names(self.people.named(spoil).certificate) else each
             for each in info.signers
         )  # fmt: skip
@@ -136,7 +137,7 @@ class Studio:
     def attributes_for_content(self) -> bytes:
         """Ada's signed attributes passed off as what she wrote."""
         info = SignedData.parse(content.parse(self.cms())[1]).signers[0]
-        bare = dataclasses.replace(info, signed_octets=None)
+        bare = msgspec.structs.replace(info, signed_octets=None)
         certificates = (self.people.named("ada").certificate.octets,)
         return self.opaque(signed_format.encode(oids.DATA, info.signed_octets, (bare,), certificates))
 
