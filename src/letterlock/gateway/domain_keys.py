@@ -51,7 +51,7 @@ class DomainKeys:
 
     def signer(self, address: str, when: datetime.datetime) -> Callable[[], Signer]:
         """Return what makes the signer for an address. Raises OurFault with what is missing; it, NotAuthentic."""
-        certificate = usable.to_sign_with(self.store, address, when)
+        certificate = usable.to_sign_with(self.store, address, when, self.crls())
         opened = self._key(certificate)
         return lambda: Signer(opened(), certificate)
 
@@ -88,7 +88,7 @@ class DomainKeys:
 
     def recipient(self, address: str, when: datetime.datetime) -> Recipient:
         """Return how to encrypt to an address. Raises OurFault with the reason."""
-        return usable.to_encrypt_to(self.store, address, when, self.anchors)
+        return usable.to_encrypt_to(self.store, address, when, self.anchors, self.crls())
 
     def trust(self, header: Header, when: datetime.datetime) -> Trust:
         """Return what a message with this header is judged by."""

@@ -22,6 +22,7 @@ from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.imf.write import write_field
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.formats.x509.certificate import Certificate
+from letterlock.formats.x509.crl import RevocationList
 from letterlock.host.clock import Clock
 from letterlock.host.logs import Log
 from letterlock.host.pages import Asked, Page, Pages
@@ -106,6 +107,10 @@ class Enrolment:
             source=f"registrar {self.address}",
         )
         return Transaction(name, now, (signature, octets), queued=queued)
+
+    def lists(self) -> tuple[RevocationList, ...]:
+        """Return the revocation list in force. Raises Unavailable."""
+        return (self.authority.current_list(_moment(self.clock.now())),)
 
     def pages(self) -> Pages:
         """Return what is published over HTTP: the revocation list, the authority's certificate, OCSP answers."""
