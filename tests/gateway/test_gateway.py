@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -192,7 +193,7 @@ async def test_what_cannot_be_signed(lab: Lab) -> None:
 
 @SHARED
 @pytest.mark.parametrize("opaque", [True, False])
-async def test_opened_on_the_way_in(lab: Lab, opaque: bool) -> None:
+async def test_opened_on_the_way_in(lab: Lab, opaque: bool, tmp_path: Path) -> None:
     """What comes encrypted to Chiyo lies in her mailbox readable, its signature kept; the original where she wishes."""
     await account(lab, CHIYO, "--decrypt", "--keep-original")
     sent = message(ADA, CHIYO, subject="Secret beds")
@@ -220,6 +221,12 @@ async def test_opened_on_the_way_in(lab: Lab, opaque: bool) -> None:
         assert isinstance(unwrap(each).layers[0], EncryptedLayer)
     found = await fact(lab, "smime", sent)
     assert (found["account"], found["done"], found["smime"]["result"]) == (CHIYO, "decrypted", "pass")
+    (tmp_path / "copy").write_bytes(copy)
+    (tmp_path / "zone").write_text("")
+    told = json.loads((await lab.run("explain", str(tmp_path / "copy"), "--zone", str(tmp_path / "zone"), "--json",
+                                     "--config", str(lab.folder("harbor.test")), succeeds=False)).output)  # fmt: skip
+    assert [each["kind"] for each in told["ledger"]] == ["assessed", "smime"]
+    assert told["ledger"][1]["smime"]["sentence"] == found["smime"]["sentence"]
     await lab.settled()
 
 

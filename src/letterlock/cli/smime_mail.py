@@ -129,17 +129,23 @@ def label_rules(file: Path | None) -> LabelRules | None:
         raise SettingsFault((f"{file}: {error}",)) from None
 
 
+def ring_of(store: KeyStore) -> KeyRing:
+    """Return all a store can decrypt with."""
+    return KeyRing(
+        tuple(
+            Own(store.key(public_keys.key_id(each.certificate.public_key).hex()), each.certificate)
+            for each in store.certificates()
+            if each.own
+        )
+    )
+
+
 def opened(store: KeyStore, octets: bytes, reader: str = "", rules: LabelRules | None = None) -> Opened:
     """Open a message with the store's keys, and keep the author's certificates and capabilities if it proves good.
 
     With `rules`, what labels do not let `reader` see is withheld.
     """
-    own = tuple(
-        Own(store.key(public_keys.key_id(each.certificate.public_key).hex()), each.certificate)
-        for each in store.certificates()
-        if each.own
-    )
-    found = protect.open_message(octets, KeyRing(own), usable.trust_of(store, files.now()), reader, rules)
+    found = protect.open_message(octets, ring_of(store), usable.trust_of(store, files.now()), reader, rules)
     for certificate in found.certificates:
         store.add_certificate(certificate, "signed mail", files.now())
     if found.announced is not None:
