@@ -80,7 +80,7 @@ def first_line(file: Path, setting: str) -> bytes:
     return password[0]
 
 
-def open_key_store(settings: Settings) -> KeyStore:
+def open_key_store(settings: Settings, *, waits_for_disk: bool = True) -> KeyStore:
     """Open the domain's key store, which is made if need be. Raises SettingsFault, Unavailable."""
     from letterlock.registrar.key_store import KeyStore
 
@@ -90,7 +90,7 @@ def open_key_store(settings: Settings) -> KeyStore:
     file = settings.path(settings.data) / KEY_STORE_NAME
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file.touch(mode=0o600)
-    store = KeyStore(file, password)
+    store = KeyStore(file, password, waits_for_disk=waits_for_disk)
     try:
         store.check_password()
     except NotAuthentic as fault:
@@ -248,7 +248,7 @@ def _domain_keys(base: Foundation, stack: contextlib.AsyncExitStack) -> DomainKe
     from letterlock.gateway.domain_keys import DomainKeys
     from letterlock.registrar.gateway_accounts import GatewayAccounts
 
-    store = stack.enter_context(contextlib.closing(open_key_store(base.settings)))
+    store = stack.enter_context(contextlib.closing(open_key_store(base.settings, waits_for_disk=False)))
     file = base.settings.path(base.settings.data) / KEY_STORE_NAME
     accounts = stack.enter_context(contextlib.closing(GatewayAccounts(file)))
 

@@ -99,7 +99,9 @@ class DomainKeys:
 
     def learn(self, found: Learned, when: datetime.datetime) -> None:
         """Keep the certificates and capabilities of an author. Raises Unavailable."""
+        known = {each.certificate for address in found.addresses for each in self.store.certificates(address)}
         for certificate in found.certificates:
-            self.store.add_certificate(certificate, "signed mail", when)
+            if certificate not in known:
+                self.store.add_certificate(certificate, "signed mail", when)
         if found.announced is not None:
             self.store.remember(found.announced)

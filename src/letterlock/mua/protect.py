@@ -121,6 +121,11 @@ class Learned:
     certificates: tuple[Certificate, ...] = ()
     announced: Remembered | None = None
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses that the certificates are for."""
+        return tuple(dict.fromkeys(address for each in self.certificates for address in each.addresses))
+
 
 def learned(unwrapped: Unwrapped, proof: Proof, when: datetime.datetime) -> Learned:
     """Return what is worth keeping of a message; nothing of one whose signature does not prove good."""

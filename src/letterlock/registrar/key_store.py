@@ -50,17 +50,19 @@ class StoredCertificate:
 class KeyStore:
     """Keys and certificates in one SQLite file; `password` opens and encrypts the private keys.
 
-    A server and commands may have it open at once. `signatures` is its log of signatures.
+    A server and commands may have it open at once. `signatures` is its log of signatures. Without `waits_for_disk` a power
+    cut may take the last changes, as is fit for what a server learns from mail.
     """
 
-    def __init__(self, path: Path | str, password: bytes) -> None:
+    def __init__(self, path: Path | str, password: bytes, *, waits_for_disk: bool = True) -> None:
         if not password:
             raise OurFault("a key store needs a password: keys are never kept open")
         self._password = password
         try:
             self._database = apsw.Connection(str(path))
             self._database.set_busy_timeout(10_000)
-            self._database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+            synchronous = "FULL" if waits_for_disk else "NORMAL"
+            self._database.execute(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}")
             self._database.execute(_SCHEMA)
             self.signatures = SignatureLog(self._database)
         except apsw.Error as error:
