@@ -20,7 +20,9 @@ from letterlock.access.settings import AccessSettings
 from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
+from letterlock.admd.lmtp import lmtp_session
 from letterlock.admd.own_zone import serve_own_zones
+from letterlock.admd.proofs import login_tls, other_proofs
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
@@ -71,6 +73,7 @@ class _Parts:
     accounts: Accounts
     agent: DeliveryAgent
     tls: ServerTls
+    login_tls: ServerTls
     resolver: SystemResolver
     assessor: Assessor
     ledger: Ledger
@@ -118,10 +121,10 @@ async def running(
             listener = Listener(
                 session,
                 log=Log(service),
-                tls=parts.tls if service in _TLS_FROM_THE_START else None,
+                tls=parts.login_tls if service in _TLS_FROM_THE_START else None,
                 limits=_limits(settings),
                 refusal=_REFUSALS[service],
-                proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
+                proxies=() if service in _NEARBY else tuple(map(ipaddress.ip_network, settings.limits.proxies)),
             )
             listeners[service] = listener
             await listener.start(sockets.services.get(service, ()))
@@ -212,6 +215,7 @@ async def _open(
         accounts,
         DeliveryAgent(Resolver(resolve, accounts), accounts, store),
         tls,
+        login_tls(settings, tls),
         resolver,
         Assessor(assess, resolver.resolver, ledger, smime=gateway.judge),
         ledger,
@@ -261,9 +265,11 @@ def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExi
 
 
 _TLS_FROM_THE_START = frozenset({"submissions", "imaps", "pop3s"})
+_NEARBY = frozenset({"lmtp"})  # never behind a load balancer
 _TOO_MANY = b"421 4.7.0 Too many connections: try again later\r\n"
 _REFUSALS = {
     "smtp": _TOO_MANY,
+    "lmtp": _TOO_MANY,
     "submission": _TOO_MANY,
     "submissions": _TOO_MANY,
     "imap": b"* BYE [UNAVAILABLE] Too many connections\r\n",
@@ -284,13 +290,17 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
     """Return the session function of each service."""
     limits = settings.limits
     backoff = Backoff(clock)  # one for all doors: who guesses at one has to wait at the others
+    proofs = other_proofs(settings, parts.accounts, parts.resolver.resolver, clock)
     signer = Signer(settings, clock)
+    trusted_proxies = tuple(ipaddress.ip_network(network) for network in limits.xclient)
     inbound = Inbound(
         InboundSettings(
             settings.host_name,
             size_limit=limits.message_octets,
             recipient_limit=limits.recipients,
             expire_seconds=settings.transfer.expire_after_seconds,
+            no_soliciting=tuple(settings.assess.no_soliciting),
+            trusted_proxies=trusted_proxies,
         ),
         store=parts.store,
         recipients=parts.agent,
@@ -317,11 +327,12 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
             size_limit=limits.message_octets,
             recipient_limit=limits.recipients,
             expire_seconds=settings.transfer.expire_after_seconds,
+            trusted_proxies=trusted_proxies,
         ),
         store=parts.store,
         accounts=parts.accounts,
         recipients=parts.agent,
-        tls=parts.tls,
+        tls=parts.login_tls,
         backoff=backoff,
         clock=clock,
         entropy=entropy,
@@ -329,18 +340,21 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         sign=signer,
         protect=parts.gateway.protect,
         gate=parts.gateway.gate,
+        proofs=proofs,
     )
     access = AccessService(
         AccessSettings(settings.host_name, message_octets=limits.message_octets),
         parts.store,
         parts.accounts,
-        tls=parts.tls,
+        tls=parts.login_tls,
         backoff=backoff,
         entropy=entropy,
         log=Log("access"),
+        proofs=proofs,
     )
     return {
         "smtp": inbound.session,
+        "lmtp": lmtp_session(settings, parts.store, parts.agent, clock, entropy),
         "submission": submission.session,
         "submissions": submission.session,
         "imap": access.imap,

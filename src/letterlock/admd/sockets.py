@@ -9,11 +9,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from letterlock.admd.settings import Listen, Settings, split_endpoint
 from letterlock.errors import SettingsFault
 from letterlock.host.inherit import inherited_sockets
-from letterlock.host.listen import bind
+from letterlock.host.listen import bind, bind_unix
 from letterlock.hostmaster.name_server import bind_pair
 
 
@@ -28,6 +29,13 @@ class Sockets:
         """Close them all; those that somebody serves on are closed already, and that does no harm."""
         for one in (one for several in (*self.services.values(), *self.zones) for one in several):
             one.close()
+
+
+def _bind(settings: Settings, endpoint: str) -> socket.socket:
+    kind, _, path = endpoint.partition(":")
+    if kind == "unix":
+        return bind_unix(settings.path(Path(path)), mode=0o666)  # its folder says who gets there
+    return bind(*split_endpoint(endpoint))
 
 
 def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = None) -> Sockets:
@@ -49,7 +57,7 @@ def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = No
         section = f"{service}.listen" if service in ("metrics", "registrar") else f"listen.{service}"
         for endpoint in endpoints:
             try:
-                bound.append(bind(*split_endpoint(endpoint)))
+                bound.append(_bind(settings, endpoint))
             except OSError as error:
                 problems.append(f"{section} = {endpoint!r}: {error.strerror}; choose another, or free this one")
     for endpoint in settings.publish.listen:

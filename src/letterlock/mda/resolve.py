@@ -18,6 +18,7 @@ from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock, SystemClock
 from letterlock.mda.srs import SenderRewriting, is_rewritten
 from letterlock.store.accounts import Accounts, fold
+from letterlock.store.interface import Instant
 
 _MOST_LEVELS = 10
 _MOST_TARGETS = 1000
@@ -101,6 +102,13 @@ class Resolver:
 
     def _is_service(self, address: Address) -> bool:
         return bool(self.settings.services) and fold(address) in self.settings.services
+
+    def owner_changed(self, address: Address) -> Instant | None:
+        """Return when an address, or what leads to its owner, last left another owner; None: never."""
+        keys: list[Address | str] = [candidate for candidate, _ in self._candidates(address)]
+        keys += ["@" + domain for domain in self._same(address.domain)]
+        changes = map(self._accounts.owner_changed, keys)
+        return max((instant for instant in changes if instant is not None), default=None)
 
     def _find(self, address: Address, path: tuple[str, ...]) -> Local | tuple[str, tuple[Address, ...]]:
         """Return the mailbox of an address, or the alias it is and that alias' targets (none: it is nothing)."""

@@ -104,5 +104,7 @@ def _outcome(asked: Recipient, destination: Destination) -> Outcome:
         return Outcome(asked.forward_path, Result.EXPANDED, "2.1.5", "Expanded to the alias's addresses")
     if destination.relays:
         # RFC 3461 section 5.2.7.2: an alias for one address is as if that had been given; whoever delivers reports
-        return Outcome(asked.forward_path, Result.RELAYED, "2.1.5", "Forwarded", supports_dsn=True)
+        return Outcome(
+            asked.forward_path, Result.RELAYED, "2.1.5", "Forwarded", supports_dsn=True, supports_deliver_by=True
+        )
     return Outcome(asked.forward_path, Result.DELIVERED, "2.1.5", "Delivered")

@@ -54,4 +54,4 @@ def revealed(message: bytes, unwrapped: Unwrapped, token: str) -> bytes:
     found = layer.signed
     cms = signed.encode(found.content_type, None, found.signers, found.certificates, found.crls)
     digests = [signer.digest_algorithm.oid for signer in found.signers]
-    return clear_signed(restored_fields(outer, unwrapped.content), layer.content, cms, digests, token)
+    return clear_signed(restored_fields(outer, unwrapped.content), (layer.content,), cms, digests, token)
