@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
-import tomlkit
 from click.testing import CliRunner
+from tests.faults.served import DOMAIN, Site, ident_of, kill_group, name_server
 
-from faults.test_served_kill import DOMAIN, Site, _ident, name_server
 from letterlock.admd import settings as admd_settings
 from letterlock.admd.smime import open_key_store
 from letterlock.cli.root import letterlock
@@ -36,13 +35,13 @@ class GatewaySite(Site):
     """anna and ben are on a list; what comes encrypted to ben is opened for him."""
 
     def __init__(self, folder: Path, names: str) -> None:
-        super().__init__(folder, names)
-        self.folder = folder
-        table = tomlkit.parse(self.file.read_text()).unwrap()
-        table["smime"] = {"password_file": "password"}
-        table["registrar"] = {"password_file": "password"}
-        table["lists"] = [{"address": TEAM, "owner": ANNA, "members": [ANNA, BEN], "posters": "anyone"}]
-        self.file.write_text(tomlkit.dumps(table))
+        more = {
+            "smime": {"password_file": "password"},
+            "registrar": {"password_file": "password"},
+            "lists": [{"address": TEAM, "owner": ANNA, "members": [ANNA, BEN], "posters": "anyone"}],
+        }
+        super().__init__(folder, names, more=more)
+        self.acknowledged: dict[str, str] = {}
         (folder / "password").write_text("the domain's own\n")
         command("ca", "init", DOMAIN, "--folder", folder / "ca", "--password-file", folder / "password")
         for address in (TEAM, BEN):
@@ -52,6 +51,18 @@ class GatewaySite(Site):
         certificates = [each.certificate for each in store.certificates(BEN)]
         store.close()
         self.to = next(To(each) for each in certificates if KeyUsage.KEY_AGREEMENT in (each.extensions.key_usage or ()))
+
+    def round(self, name: str, seconds: float, clients: int = 2) -> None:
+        """Serve under load, and kill everything after `seconds`."""
+        process = self.start()
+        threads = [threading.Thread(target=self.send_until_cut, args=(f"{name}.{n}",)) for n in range(clients)]
+        self.up()
+        for thread in threads:
+            thread.start()
+        threads[0].join(seconds)  # it does not end before the server does
+        kill_group(process)
+        for thread in threads:
+            thread.join()
 
     def send_until_cut(self, name: str) -> None:
         """Send messages to the list, and encrypted ones to ben, until the connection dies."""
@@ -86,16 +97,11 @@ class GatewaySite(Site):
 
     def finish(self) -> None:
         """Serve until the queue is empty, and stop as one should."""
-        process = self.start()
-        try:
-            self.connect().close()
-            deadline = time.monotonic() + 60
+        with self.served():
+            deadline = time.monotonic() + 120
             while json.loads(command("queue", "list", "--config", self.file, "--json"))["messages"]:
                 assert time.monotonic() < deadline, "the queue does not become empty"
                 time.sleep(0.05)  # it works
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
 
     async def placed(self) -> dict[tuple[str, str], list[bytes]]:
         """Every copy, by what it says in Subject and whose it is."""
@@ -107,7 +113,7 @@ class GatewaySite(Site):
                 handle = await store.open(mailbox.id)
                 for content in handle.snapshot().contents:
                     octets = await store.read(content)
-                    found.setdefault((_ident(octets), account), []).append(octets)
+                    found.setdefault((ident_of(octets), account), []).append(octets)
                 handle.close()
         await store.close()
         return found
@@ -118,7 +124,7 @@ async def rounds(folder: Path, count: int, seed: int) -> int:
     with name_server() as names:
         site = GatewaySite(folder / "site", names)
         for number in range(count):
-            site.round(f"{seed}.{number}", chance.uniform(0.2, 1.0), clients=2)
+            site.round(f"{seed}.{number}", chance.uniform(0.2, 1.0))
         site.finish()
     found = await site.placed()
     for ident, recipient in site.acknowledged.items():
