@@ -23,7 +23,8 @@ from tests.faults.sink import Sink, sink
 
 CALLS = ("fdatasync", "fsync", "pwritev2", "pwrite64", "ftruncate", "rename", "unlink")
 FAULTS = ("error=EIO", "error=ENOSPC", "signal=SIGKILL")
-ENDS = (0, 69, -signal.SIGKILL, 128 + signal.SIGKILL)  # 69: the store cannot go on (EX_UNAVAILABLE)
+# 69: the store cannot go on (EX_UNAVAILABLE); it may be about to end by itself when it is told to.
+ENDS = (0, 69, -signal.SIGKILL, 128 + signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
 _SETTLED_SECONDS = 60.0
 
 
