@@ -20,11 +20,13 @@ from letterlock.access.settings import AccessSettings
 from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
+from letterlock.admd.lmtp import lmtp_session
 from letterlock.admd.own_zone import serve_own_zones
+from letterlock.admd.proofs import login_tls, other_proofs
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
-from letterlock.admd.smime import smime_anchors
+from letterlock.admd.smime import Foundation, Gateway, open_gateway, service_addresses, smime_anchors
 from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
 from letterlock.host.backoff import Backoff
@@ -38,6 +40,7 @@ from letterlock.host.milter_client import FilterSettings
 from letterlock.host.resolver.system import SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import ServerTls
+from letterlock.hostmaster.zone_host import ZoneHost
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
@@ -70,9 +73,11 @@ class _Parts:
     accounts: Accounts
     agent: DeliveryAgent
     tls: ServerTls
+    login_tls: ServerTls
     resolver: SystemResolver
     assessor: Assessor
     ledger: Ledger
+    gateway: Gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +111,8 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         sockets = sockets or bound_sockets(settings)
         stack.callback(sockets.close)
-        parts = await _open(settings, stack, clock)
-        await serve_own_zones(settings, sockets.zones, stack, clock)
+        zones = await serve_own_zones(settings, sockets.zones, stack, clock)
+        parts = await _open(settings, stack, clock, entropy, zones)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         _begin_reports(settings, parts, stack, clock)
         listeners: dict[str, Listener] = {}
@@ -116,10 +121,10 @@ async def running(
             listener = Listener(
                 session,
                 log=Log(service),
-                tls=parts.tls if service in _TLS_FROM_THE_START else None,
-                limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
+                tls=parts.login_tls if service in _TLS_FROM_THE_START else None,
+                limits=_limits(settings),
                 refusal=_REFUSALS[service],
-                proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
+                proxies=() if service in _NEARBY else tuple(map(ipaddress.ip_network, settings.limits.proxies)),
             )
             listeners[service] = listener
             await listener.start(sockets.services.get(service, ()))
@@ -128,6 +133,11 @@ async def running(
         await control.start()
         stack.push_async_callback(control.stop)
         await _watch(settings, parts, transferring, listeners, sockets, stack, clock)
+        if parts.gateway.pages is not None:
+            listeners["registrar"] = Listener(
+                parts.gateway.pages.session, log=Log("registrar"), limits=_limits(settings)
+            )
+            await listeners["registrar"].start(sockets.services.get("registrar", ()))
         endpoints = {service: listener.endpoints for service, listener in listeners.items()}
         yield Admd(endpoints, parts.tls, parts.store, transferring)
 
@@ -160,11 +170,17 @@ async def _watch(
     await shown.start(sockets.services.get("metrics", ()))
 
 
+def _limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network)
+
+
 async def _stop_together(listeners: Mapping[str, Listener]) -> None:
     await asyncio.gather(*(listener.stop(grace_seconds=_GRACE_SECONDS) for listener in listeners.values()))
 
 
-async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock) -> _Parts:
+async def _open(
+    settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock, entropy: Entropy, zones: ZoneHost | None
+) -> _Parts:
     """Open what the services share; `stack` closes it."""
     log = Log("admd")
     data = settings.path(settings.data)
@@ -179,7 +195,9 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
     resolver = await _resolver(settings, log)
     stack.push_async_callback(resolver.aclose)
     ledger = stack.enter_context(contextlib.closing(Ledger.open(data / LEDGER_NAME)))
-    resolve = ResolveSettings(settings.local_domains, settings.delivery.sub_address_separator)
+    resolve = ResolveSettings(
+        settings.local_domains, settings.delivery.sub_address_separator, services=service_addresses(settings)
+    )
     assess = AssessSettings(
         settings.host_name,
         junk_mailbox=settings.assess.junk_mailbox,
@@ -189,14 +207,19 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
         trusted_sealers=tuple(settings.assess.trusted_sealers),
     )
+    gateway = open_gateway(
+        Foundation(settings, store, accounts, ledger, resolver.resolver, clock, entropy, zones), stack
+    )
     return _Parts(
         store,
         accounts,
         DeliveryAgent(Resolver(resolve, accounts), accounts, store),
         tls,
+        login_tls(settings, tls),
         resolver,
-        Assessor(assess, resolver.resolver, ledger),
+        Assessor(assess, resolver.resolver, ledger, smime=gateway.judge),
         ledger,
+        gateway,
     )
 
 
@@ -242,9 +265,11 @@ def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExi
 
 
 _TLS_FROM_THE_START = frozenset({"submissions", "imaps", "pop3s"})
+_NEARBY = frozenset({"lmtp"})  # never behind a load balancer
 _TOO_MANY = b"421 4.7.0 Too many connections: try again later\r\n"
 _REFUSALS = {
     "smtp": _TOO_MANY,
+    "lmtp": _TOO_MANY,
     "submission": _TOO_MANY,
     "submissions": _TOO_MANY,
     "imap": b"* BYE [UNAVAILABLE] Too many connections\r\n",
@@ -265,13 +290,17 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
     """Return the session function of each service."""
     limits = settings.limits
     backoff = Backoff(clock)  # one for all doors: who guesses at one has to wait at the others
+    proofs = other_proofs(settings, parts.accounts, parts.resolver.resolver, clock)
     signer = Signer(settings, clock)
+    trusted_proxies = tuple(ipaddress.ip_network(network) for network in limits.xclient)
     inbound = Inbound(
         InboundSettings(
             settings.host_name,
             size_limit=limits.message_octets,
             recipient_limit=limits.recipients,
             expire_seconds=settings.transfer.expire_after_seconds,
+            no_soliciting=tuple(settings.assess.no_soliciting),
+            trusted_proxies=trusted_proxies,
         ),
         store=parts.store,
         recipients=parts.agent,
@@ -290,6 +319,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         judge_sender=parts.assessor.sender,
         examine=parts.assessor.examine,
         seal=signer.seal if settings.assess.seal_forwarded else None,
+        gate=parts.gateway.gate,
     )
     submission = Submission(
         SubmissionSettings(
@@ -297,28 +327,34 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
             size_limit=limits.message_octets,
             recipient_limit=limits.recipients,
             expire_seconds=settings.transfer.expire_after_seconds,
+            trusted_proxies=trusted_proxies,
         ),
         store=parts.store,
         accounts=parts.accounts,
         recipients=parts.agent,
-        tls=parts.tls,
+        tls=parts.login_tls,
         backoff=backoff,
         clock=clock,
         entropy=entropy,
         log=Log("msa"),
         sign=signer,
+        protect=parts.gateway.protect,
+        gate=parts.gateway.gate,
+        proofs=proofs,
     )
     access = AccessService(
         AccessSettings(settings.host_name, message_octets=limits.message_octets),
         parts.store,
         parts.accounts,
-        tls=parts.tls,
+        tls=parts.login_tls,
         backoff=backoff,
         entropy=entropy,
         log=Log("access"),
+        proofs=proofs,
     )
     return {
         "smtp": inbound.session,
+        "lmtp": lmtp_session(settings, parts.store, parts.agent, clock, entropy),
         "submission": submission.session,
         "submissions": submission.session,
         "imap": access.imap,
@@ -344,6 +380,7 @@ def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock,
         clock=clock,
         entropy=entropy,
         log=Log("queue"),
+        programs=parts.gateway.programs,
     )
 
 

@@ -16,22 +16,25 @@ from __future__ import annotations
 import datetime
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from letterlock.errors import Unavailable
 from letterlock.formats.address import Address
-from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.envelope import DeliverBy, Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.allowance import Allowance
 from letterlock.host.backoff import Backoff, BackoffSettings
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
-from letterlock.host.listen import ConnectionLimits
+from letterlock.host.listen import ConnectionLimits, Network
 from letterlock.host.logs import Log, follow
+from letterlock.host.networks import is_within
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.msa.prepare import Prepared, prepare
-from letterlock.mta.arrival import Destination, Recipients
+from letterlock.mta import wishes
+from letterlock.mta.arrival import Destination, Gate, Recipients
 from letterlock.mta.identifier import SessionName
 from letterlock.mta.inbound import once, queue_entries
 from letterlock.mta.session import ContentBudget, Patience, Session
@@ -51,7 +54,9 @@ from letterlock.protocols.sasl.step import (
 from letterlock.protocols.smtp.command import Sender
 from letterlock.protocols.smtp.offer import ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.protocols.smtp.xclient import CLIENT_ATTRIBUTES, LOGIN, Introduction
 from letterlock.store.interface import Store, Transaction
+from letterlock.store.proofs import Proofs
 
 
 class Account(Protocol):
@@ -87,6 +92,8 @@ _MOST_FAMILIAR = 100_000
 _LONGEST_HOLD_SECONDS = 30 * 24 * 3600
 
 Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
+# Given the account and the message in pieces: the message as it goes out (with its author's signature), or a refusal.
+Protect = Callable[[str, tuple[bytes, ...]], Awaitable[tuple[bytes, ...] | Reply]]
 
 
 async def sign_nothing(_author_domain: str, _content: tuple[bytes, ...]) -> bytes:
@@ -96,7 +103,10 @@ async def sign_nothing(_author_domain: str, _content: tuple[bytes, ...]) -> byte
 
 @dataclass(frozen=True, slots=True)
 class SubmissionSettings:
-    """What submission is told. Octets and seconds; `mechanisms` in the order they are offered, all under TLS only."""
+    """What submission is told. Octets and seconds; `mechanisms` in the order they are offered, all under TLS only.
+
+    `trusted_proxies` may say who their clients are and who has logged in (XCLIENT).
+    """
 
     host_name: str
     size_limit: int = 50_000_000
@@ -106,13 +116,16 @@ class SubmissionSettings:
     mechanisms: tuple[str, ...] = PASSWORD_MECHANISMS
     attempts_per_session: int = 3
     recipients_per_hour: int = 2000
+    trusted_proxies: tuple[Network, ...] = ()
     patience: Patience = field(default_factory=Patience)
 
 
 class Submission:
     """The service: give `session` to a Listener, with TLS from the start (465) or for STARTTLS (587).
 
-    `sign` is given the author's domain and the message in pieces and returns the fields to put before it (DKIM).
+    `protect` is given the prepared message and returns it as it goes out (S/MIME); `sign` is given that and the author's
+    domain and returns the fields to put before it (DKIM); `gate` looks at what is going to be delivered here. `proofs`
+    are those that count beside passwords.
     """
 
     def __init__(
@@ -128,6 +141,9 @@ class Submission:
         entropy: Entropy,
         log: Log,
         sign: Sign = sign_nothing,
+        protect: Protect | None = None,
+        gate: Gate | None = None,
+        proofs: Proofs | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -137,6 +153,12 @@ class Submission:
         self.clock = clock
         self.entropy = entropy
         self.sign = sign
+        self.protect = protect
+        self.gate = gate
+        self.proofs = proofs
+        self.mechanisms = settings.mechanisms
+        if proofs is not None:
+            self.mechanisms = (*proofs.first_mechanisms, *settings.mechanisms, *proofs.last_mechanisms)
         self.allowance = Allowance(clock, burst=settings.recipients_per_hour, per_hour=settings.recipients_per_hour)
         self.account_backoff = Backoff(clock, BackoffSettings(free_failures=20, first_seconds=30))
         self.familiar: OrderedDict[tuple[str, str], None] = OrderedDict()  # (account, network) that were together
@@ -154,11 +176,14 @@ class Submission:
             recipient_limit=settings.recipient_limit,
             offers_tls=True,
             demands_tls=True,
-            tls_mechanisms=settings.mechanisms,
+            tls_mechanisms=self.mechanisms,
             demands_authentication=True,
             offers_priority=True,
             longest_hold=(_LONGEST_HOLD_SECONDS, _instant(self.clock.now() + _LONGEST_HOLD_SECONDS)),
         )
+        if is_within(stream.peer.host, settings.trusted_proxies):
+            # The client's TLS ends at the proxy; passwords are still taken under TLS only.
+            offer = replace(offer, client_attributes=(*CLIENT_ATTRIBUTES, LOGIN), demands_tls=False)
         name = SessionName(self.clock, self.entropy)
         follow(name.trace)
         log = self._log.bind(peer=str(stream.peer))
@@ -179,10 +204,20 @@ class SubmissionPolicy:
         self._failures = 0
         self._priority = 0
         self._release = 0.0
+        self._deliver_by: DeliverBy | None = None
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
         return None
+
+    async def introduced(self, session: Session, introduction: Introduction) -> Reply | str:
+        """Let in whom a trusted proxy has authenticated, if there is such an account."""
+        if (refusal := await self.connected(session)) is not None:
+            return refusal
+        if not introduction.login:
+            return ""
+        account = self._service.accounts.authenticated(introduction.login)
+        return account.name if account is not None else reply(535, "5.7.8", "No account of that name may log in")
 
     async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
         """An author may use own addresses, and `<>` for notifications."""
@@ -194,7 +229,10 @@ class SubmissionPolicy:
         release = sender.hold_until or now + sender.hold_seconds
         if release > now + _LONGEST_HOLD_SECONDS:
             return reply(501, "5.5.4", f"A message is held for {_LONGEST_HOLD_SECONDS} seconds at most")
-        self._priority, self._release = sender.priority, release
+        by = wishes.deadline(sender.by, now)
+        if by is not None and release > by.instant and release > now:  # RFC 4865 section 5.2.2
+            return reply(501, "5.5.4", "The message would be released only after the time it is to be delivered by")
+        self._priority, self._release, self._deliver_by = sender.priority, release, by
         return None
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
@@ -222,6 +260,10 @@ class SubmissionPolicy:
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
         """Prepare, sign and store the message."""
         service, user = self._service, session.conversation.user
+        wished = wishes.with_wishes(envelope, self._deliver_by, content)
+        if (refusal := await wishes.refusal(envelope, wished, frozenset(), service.recipients)) is not None:
+            return self._declined(user, refusal)
+        envelope = wished
         now = service.clock.now()
         identifier = self._name.next_transaction()
         prepared = prepare(
@@ -236,7 +278,10 @@ class SubmissionPolicy:
         if isinstance(prepared, Reply):
             self._log.event("refused", id=identifier, user=user, reply=str(prepared))
             return prepared
-        message = (prepared.fields, *content) if prepared.fields else content
+        message = await self._protected((prepared.fields, *content) if prepared.fields else content, user)
+        if isinstance(message, Reply):
+            self._log.event("refused", id=identifier, user=user, reply=str(message))
+            return message
         signature = await service.sign(prepared.author_domain, message)
         transaction = self._transaction(session, envelope, identifier, now, signature, message)
         await service.store.commit(transaction)
@@ -252,6 +297,21 @@ class SubmissionPolicy:
             queued=len(transaction.queued),
         )
         return reply(250, "2.0.0", f"Accepted as {identifier}")
+
+    async def _protected(self, message: tuple[bytes, ...], user: str) -> tuple[bytes, ...] | Reply:
+        """Return the message as it goes out, its recipients here looked at, or the reply that refuses it."""
+        service = self._service
+        if service.protect is not None:
+            protected = await service.protect(user, message)
+            if isinstance(protected, Reply):
+                return protected
+            message = protected
+        if service.gate is not None:
+            gated = await service.gate(message, tuple(self._destinations), False)
+            if isinstance(gated, Reply):
+                return gated
+            self._destinations[:] = gated
+        return message
 
     def dropped(self, session: Session, reason: str) -> None:
         """Forget the recipients."""
@@ -269,8 +329,13 @@ class SubmissionPolicy:
             )
             return
         bindings = session.stream.tls.bindings if session.stream.tls is not None else {}
+        proofs = self._service.proofs
         self._exchange = server_exchange(
-            mechanism, nonce=self._service.entropy.octets(18), bindings=bindings, offered=self._offered
+            mechanism,
+            nonce=self._service.entropy.octets(18),
+            bindings=bindings,
+            offered=self._offered,
+            discovery=proofs.discovery if proofs is not None else "",
         )
         await self._proceed(session, self._exchange.begin(initial))
 
@@ -293,11 +358,25 @@ class SubmissionPolicy:
                 case KeysWanted(user, digest):
                     step = self._exchange.supply(accounts.keys(user, digest))
                 case TokenGiven() | IdentityClaimed():
-                    step = self._exchange.decide(False)  # such mechanisms are not offered
+                    try:
+                        account = await self._proved(session, step)
+                    except Unavailable as problem:
+                        self._log.error("unavailable", problem=problem.problem)
+                        answer = reply(454, "4.7.0", "That cannot be checked now: try again later")
+                        return session.conversation.refuse(answer)
+                    step = Authenticated(account.name) if account is not None else self._exchange.decide(False)
                 case Authenticated(user, authorization):
                     return self._authenticated(session, user, authorization)
                 case Rejected(reason, user):
                     return self._rejected(session, user, reason)
+
+    async def _proved(self, session: Session, step: TokenGiven | IdentityClaimed) -> Account | None:
+        proofs = self._service.proofs
+        if proofs is None:
+            return None
+        if isinstance(step, TokenGiven):
+            return await proofs.by_token(step.user, step.token)
+        return proofs.by_certificate(step.user, session.stream.tls)
 
     def _authenticated(self, session: Session, user: str, authorization: str) -> None:
         account = self._service.accounts.authenticated(user)
@@ -396,3 +475,4 @@ class _Elsewhere:
 
     relays: tuple[Recipient, ...]
     deliveries: tuple[()] = ()
+    recipient: Recipient | None = None
