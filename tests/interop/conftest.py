@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.interop.smime_world import World
 
 GUEST = "quarry.test"
 
@@ -98,3 +99,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         )
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """An authority for S/MIME and its people; their keys are made once."""
+    return World(tmp_path_factory.mktemp("world"))

@@ -14,15 +14,13 @@ See also: protocols/smtp/client.py, host/stream.py; mta/outbound.py and mua use 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from letterlock.errors import PeerFault
-from letterlock.formats.envelope import Body, Envelope
-from letterlock.formats.mime.downgrade import downgraded
+from letterlock.formats.envelope import Envelope
 from letterlock.host.connect import connect
 from letterlock.host.stream import ConnectionLost, DeadlinePassed, Endpoint, Stream
 from letterlock.host.tls import TlsState
@@ -144,14 +142,9 @@ class SmtpClient:
     ) -> tuple[Reply, ...]:
         """Send one message, with its MT-PRIORITY; `now` (seconds since 1970) is what its BY is counted from.
 
-        A message of 8-bit or binary parts is converted for a server that takes seven bits only, if it can be. Returns a
-        reply for each recipient.
+        Returns a reply for each recipient.
         """
         self.has_sent_content = False
-        if self._conversation.must_convert(envelope, content):
-            converted = await asyncio.to_thread(downgraded, content)
-            if converted is not None:
-                content, envelope = converted, replace(envelope, body=Body.SEVEN_BIT)
         return await self._run(self._conversation.transfer(envelope, content, priority=priority, now=now))
 
     async def quit(self) -> None:

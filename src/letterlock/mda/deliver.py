@@ -12,7 +12,7 @@ Standards: RFC 5321 section 4.4 (Return-Path), section 3.9 (forwarding), RFC 346
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Notify, Recipient
@@ -33,11 +33,15 @@ DEFAULT_MAILBOXES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """What becomes of one recipient: copies for mailboxes here, and recipients it goes on to elsewhere."""
+    """What becomes of one recipient: copies for mailboxes here, and recipients it goes on to elsewhere.
+
+    `recipient` is the recipient as it was given, where it was resolved.
+    """
 
     deliveries: tuple[Delivery, ...] = ()
     relays: tuple[Recipient, ...] = ()
     aliased: bool = False
+    recipient: Recipient | None = field(default=None, compare=False)
 
 
 class DeliveryAgent:
@@ -76,7 +80,7 @@ class DeliveryAgent:
         deliveries = [await self._delivery(reverse_path, local) for local in resolved.local]
         # RFC 7293 section 8.2: of who owns the addresses an alias leads to, nothing is known here.
         relays = [replace(recipient, forward_path=address, valid_since=None) for address in resolved.remote]
-        return Destination(tuple(deliveries), tuple(relays), resolved.aliased)
+        return Destination(tuple(deliveries), tuple(relays), resolved.aliased, recipient)
 
     async def _full(self, resolved: Resolved) -> bool:
         """Tell whether the one mailbox this is for is full; of several, each has its own luck."""

@@ -47,11 +47,14 @@ class ResolveSettings:
     """The domains whose mail this is, the first one main: the others have its accounts too. `separator` "" is none.
 
     `postmaster` is an address that gets what comes for a postmaster without account or alias; "" is the oldest account.
+    `services` are addresses of ours, folded, behind which no mailbox stands but a program (a mail list): as if elsewhere,
+    they go to the queue, which knows the program.
     """
 
     domains: tuple[str, ...]
     separator: str = "+"
     postmaster: str = ""
+    services: frozenset[str] = frozenset()
 
     def is_ours(self, domain: str) -> bool:
         """Tell whether mail for a domain is delivered here."""
@@ -79,7 +82,7 @@ class Resolver:
         aliased = False
         while pending:
             target, path = pending.pop()
-            if not self.settings.is_ours(target.domain):
+            if not self.settings.is_ours(target.domain) or self._is_service(target):
                 remote[target] = None
                 continue
             found = self._find(target, path)
@@ -96,6 +99,9 @@ class Resolver:
         if not local and not remote:
             return Outcome(address, Result.FAILED, "5.4.6", f"The aliases of {address} lead nowhere")
         return Resolved(tuple(local.values()), tuple(remote), aliased)
+
+    def _is_service(self, address: Address) -> bool:
+        return bool(self.settings.services) and fold(address) in self.settings.services
 
     def owner_changed(self, address: Address) -> Instant | None:
         """Return when an address, or what leads to its owner, last left another owner; None: never."""

@@ -34,7 +34,7 @@ from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.msa.prepare import Prepared, prepare
 from letterlock.mta import wishes
-from letterlock.mta.arrival import Destination, Recipients
+from letterlock.mta.arrival import Destination, Gate, Recipients
 from letterlock.mta.identifier import SessionName
 from letterlock.mta.inbound import once, queue_entries
 from letterlock.mta.session import ContentBudget, Patience, Session
@@ -92,6 +92,17 @@ _MOST_FAMILIAR = 100_000
 _LONGEST_HOLD_SECONDS = 30 * 24 * 3600
 
 Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
+# Given the account and the message in pieces: the message as it goes out (with its author's signature), or a refusal.
+Protect = Callable[[str, tuple[bytes, ...]], Awaitable[tuple[bytes, ...] | Reply]]
+
+
+# Given the sender and a recipient elsewhere: why nothing is sent there from here, or None.
+Suppressed = Callable[[Address | None, Address], Outcome | None]
+
+
+def suppress_nobody(_sender: Address | None, _recipient: Address) -> Outcome | None:
+    """Keep mail from nobody."""
+    return None
 
 
 async def sign_nothing(_author_domain: str, _content: tuple[bytes, ...]) -> bytes:
@@ -121,8 +132,9 @@ class SubmissionSettings:
 class Submission:
     """The service: give `session` to a Listener, with TLS from the start (465) or for STARTTLS (587).
 
-    `sign` is given the author's domain and the message in pieces and returns the fields to put before it (DKIM). `proofs`
-    are those that count beside passwords.
+    `protect` is given the prepared message and returns it as it goes out (S/MIME); `sign` is given that and the author's
+    domain and returns the fields to put before it (DKIM); `gate` looks at what is going to be delivered here. `proofs`
+    are those that count beside passwords; `suppressed` tells of addresses that nothing is sent to.
     """
 
     def __init__(
@@ -138,6 +150,9 @@ class Submission:
         entropy: Entropy,
         log: Log,
         sign: Sign = sign_nothing,
+        suppressed: Suppressed = suppress_nobody,
+        protect: Protect | None = None,
+        gate: Gate | None = None,
         proofs: Proofs | None = None,
     ) -> None:
         self.settings = settings
@@ -148,6 +163,9 @@ class Submission:
         self.clock = clock
         self.entropy = entropy
         self.sign = sign
+        self.suppressed = suppressed
+        self.protect = protect
+        self.gate = gate
         self.proofs = proofs
         self.mechanisms = settings.mechanisms
         if proofs is not None:
@@ -236,6 +254,9 @@ class SubmissionPolicy:
             return self._declined(str(recipient.forward_path), answer)
         recipients = self._service.recipients
         if not recipients.is_ours(recipient.forward_path.domain):
+            refusal = self._service.suppressed(sender.reverse_path, recipient.forward_path)
+            if refusal is not None:
+                return self._declined(str(recipient.forward_path), reply(550, refusal.status, refusal.reply))
             self._destinations.append(_Elsewhere((recipient,)))
             return None
         destination = await recipients.accept(sender.reverse_path, recipient)
@@ -271,7 +292,10 @@ class SubmissionPolicy:
         if isinstance(prepared, Reply):
             self._log.event("refused", id=identifier, user=user, reply=str(prepared))
             return prepared
-        message = (prepared.fields, *content) if prepared.fields else content
+        message = await self._protected((prepared.fields, *content) if prepared.fields else content, user)
+        if isinstance(message, Reply):
+            self._log.event("refused", id=identifier, user=user, reply=str(message))
+            return message
         signature = await service.sign(prepared.author_domain, message)
         transaction = self._transaction(session, envelope, identifier, now, signature, message)
         await service.store.commit(transaction)
@@ -287,6 +311,21 @@ class SubmissionPolicy:
             queued=len(transaction.queued),
         )
         return reply(250, "2.0.0", f"Accepted as {identifier}")
+
+    async def _protected(self, message: tuple[bytes, ...], user: str) -> tuple[bytes, ...] | Reply:
+        """Return the message as it goes out, its recipients here looked at, or the reply that refuses it."""
+        service = self._service
+        if service.protect is not None:
+            protected = await service.protect(user, message)
+            if isinstance(protected, Reply):
+                return protected
+            message = protected
+        if service.gate is not None:
+            gated = await service.gate(message, tuple(self._destinations), False)
+            if isinstance(gated, Reply):
+                return gated
+            self._destinations[:] = gated
+        return message
 
     def dropped(self, session: Session, reason: str) -> None:
         """Forget the recipients."""
@@ -450,3 +489,4 @@ class _Elsewhere:
 
     relays: tuple[Recipient, ...]
     deliveries: tuple[()] = ()
+    recipient: Recipient | None = None

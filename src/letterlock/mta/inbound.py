@@ -33,6 +33,7 @@ from letterlock.mta.arrival import (
     Assessment,
     Destination,
     Examine,
+    Gate,
     JudgeSender,
     Recipients,
     Seal,
@@ -71,7 +72,8 @@ class InboundSettings:
 class Inbound:
     """The service: give `session` to a Listener.
 
-    `examine`, if given, sees content while it comes, before `assess`; `seal`, what goes on to other domains.
+    `examine`, if given, sees content while it comes, before `assess`; `gate`, what is going to be delivered here;
+    `seal`, what goes on to other domains.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Inbound:
         judge_sender: JudgeSender = take_any_sender,
         examine: Examine | None = None,
         seal: Seal | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -96,6 +99,7 @@ class Inbound:
         self.judge_sender = judge_sender
         self.examine = examine
         self.seal = seal
+        self.gate = gate
         self.clock = clock
         self.entropy = entropy
         self._log = log
@@ -203,6 +207,12 @@ class InboundPolicy:
         assessment = await service.assess(arrival)
         if assessment.refusal is not None:
             return self._refused(arrival, assessment.refusal, assessment)
+        if service.gate is not None:
+            is_junk = bool(assessment.mailbox)
+            gated = await service.gate(assessment.content or content, tuple(self._destinations), is_junk)
+            if isinstance(gated, Reply):
+                return self._refused(arrival, gated, assessment)
+            self._destinations[:] = gated
         transaction = await self._sealed(self._transaction(arrival, assessment), assessment)
         await service.store.commit(transaction)
         self._log.event(

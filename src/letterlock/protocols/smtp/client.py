@@ -140,12 +140,6 @@ class ClientConversation:
         yield Send((b"RSET\r\n",), 1)
         return answer
 
-    def must_convert(self, envelope: Envelope, content: bytes) -> bool:
-        """Tell whether the server takes the message in seven bits only."""
-        if envelope.body is Body.BINARY:
-            return not ("BINARYMIME" in self.offer and "CHUNKING" in self.offer)
-        return "8BITMIME" not in self.offer and not content.isascii()
-
     def transfer(
         self, envelope: Envelope, content: bytes, *, priority: int = 0, now: float = 0.0
     ) -> Exchange[tuple[Reply, ...]]:
