@@ -12,8 +12,9 @@ Standards: RFC 5321 section 4.1.2 (syntax), RFC 1870 (SIZE), RFC 6152 and RFC 30
 from __future__ import annotations
 
 import datetime
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -154,7 +155,8 @@ def encode_xtext(text: str) -> str:
     return "".join(c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in text)
 
 
-def _split(rest: str, detail: str, form: str) -> tuple[str, dict[str, str]]:
+@functools.lru_cache(maxsize=4096)  # the same paths come all day; whoever gets the parameters only reads them
+def _split(rest: str, detail: str, form: str) -> tuple[str, Mapping[str, str]]:
     match = _PATH.fullmatch(rest.rstrip(" "))
     if match is None:
         raise CommandRefused(reply(501, f"5.{detail}", f"The path is not understood: send {form}"))
