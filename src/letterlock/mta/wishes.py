@@ -24,7 +24,7 @@ from letterlock.protocols.smtp.command import MOST_SOLICITATION, SOLICITATION, B
 from letterlock.protocols.smtp.reply import Reply, reply
 
 _MOST_HEADER = 256 << 10
-_NAMES = (b"\nsolicitation:", b"\nrequire-recipient-valid-since:")
+_FIELDS = (b"solicitation:", b"require-recipient-")
 
 
 def deadline(by: By | None, now: float) -> DeliverBy | None:
@@ -37,8 +37,8 @@ def with_wishes(envelope: Envelope, by: DeliverBy | None, content: tuple[bytes, 
     if by is not None:
         envelope = replace(envelope, deliver_by=by)
     header = _header(content)
-    folded = b"\n" + header.lower()
-    if not any(name in folded for name in _NAMES):
+    lower = header.lower()  # with plain searches a tenth of what a pattern that ignores case takes
+    if b"\nsolicitation:" not in lower and b"\nrequire-recipient-" not in lower and not lower.startswith(_FIELDS):
         return envelope
     fields = read_header(header)
     if not envelope.solicitation:
@@ -71,6 +71,9 @@ async def refusal(before: Envelope, after: Envelope, refused: frozenset[str], re
 
 
 def _header(content: tuple[bytes, ...]) -> bytes:
+    first = content[0] if content else b""
+    if (end := first.find(b"\r\n\r\n", 0, _MOST_HEADER)) >= 0:
+        return first[:end]
     gathered = b""
     for piece in content:
         gathered = gathered + piece if gathered else piece

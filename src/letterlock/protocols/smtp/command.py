@@ -134,7 +134,7 @@ def read_rcpt(rest: str, extensions: Extensions, *, smtputf8: bool, postmaster_d
 def read_bdat(rest: str) -> tuple[int, bool]:
     """Return how many octets follow, and whether they are the last."""
     count, _, last = rest.strip().partition(" ")
-    if not _DIGITS.fullmatch(count) or last.upper() not in ("", "LAST"):
+    if not _DIGITS.fullmatch(count) or not last.isascii() or last.upper() not in ("", "LAST"):
         raise CommandRefused(reply(501, "5.5.4", "Send BDAT count, or BDAT count LAST"))
     return int(count), bool(last)
 
@@ -162,7 +162,7 @@ def _split(rest: str, detail: str, form: str) -> tuple[str, Mapping[str, str]]:
         raise CommandRefused(reply(501, f"5.{detail}", f"The path is not understood: send {form}"))
     if match[3] is None:
         return match[2], {}
-    words = match[3].split()
+    words = [word for word in match[3].split(" ") if word]
     if len(words) > _MOST_PARAMETERS:
         raise CommandRefused(reply(501, "5.5.4", f"More than {_MOST_PARAMETERS} parameters"))
     parameters: dict[str, str] = {}
@@ -173,7 +173,10 @@ def _split(rest: str, detail: str, form: str) -> tuple[str, Mapping[str, str]]:
         name = parameter[1].upper()
         if name in parameters:
             raise CommandRefused(reply(501, "5.5.4", f"Parameter {name} stands twice"))
-        parameters[name] = parameter[2] or ""
+        value = parameter[2] or ""
+        if not value.isascii() and name != "ORCPT":  # RFC 6533 section 3 has UTF-8 there, and nothing else has
+            raise CommandRefused(reply(501, "5.5.4", f"The value of {name} is not ASCII"))
+        parameters[name] = value
     return match[2], parameters
 
 
