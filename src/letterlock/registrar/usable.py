@@ -24,19 +24,25 @@ def to_sign_with(
 
     Raises OurFault with the reason.
     """
-    reason = f"there is no key with a certificate for {address}"
+    unfit, spent = "", ""
     for each in store.certificates(address):
         if not each.own:
             continue
         try:
             smime_profile.check_signing(each.certificate)
+        except LetterlockError as error:
+            unfit = unfit or str(error)
+            continue
+        try:
             check_current(each.certificate, when)
             check_not_listed(each.certificate, crls)
         except LetterlockError as error:
-            reason = f"no usable certificate for {address}: {error}"
+            spent = spent or str(error)  # of the newest that could have served: that one is to be replaced
         else:
             return each.certificate
-    raise OurFault(reason)
+    if spent or unfit:
+        raise OurFault(f"no usable certificate for {address}: {spent or unfit}")
+    raise OurFault(f"there is no key with a certificate for {address}")
 
 
 def to_decrypt_with(store: KeyStore, addresses: tuple[str, ...]) -> tuple[Certificate, ...]:
@@ -69,21 +75,27 @@ def to_encrypt_to(
 
     `more_anchors` are trusted beside the store's, `crls` are those at hand. Raises OurFault with the reason.
     """
-    reason = f"the key store holds no certificate for {address}"
+    unfit, spent = "", ""
     own = store.anchors()
     anchors = (*map(Anchor.of, own), *more_anchors)
     known = (*own, *(each.certificate for each in store.certificates(address)))
     for each in store.certificates(address):
         try:
             smime_profile.check_encryption(each.certificate)
+        except LetterlockError as error:
+            unfit = unfit or str(error)
+            continue
+        try:
             find(each.certificate, Pool(known), anchors, when)
             check_not_listed(each.certificate, crls)
         except LetterlockError as error:
-            reason = f"no usable certificate for {address}: {error}"
+            spent = spent or str(error)
             continue
         remembered = store.remembered(address)
         return Recipient(address, each.certificate, None if remembered is None else remembered.capabilities)
-    raise OurFault(reason)
+    if spent or unfit:
+        raise OurFault(f"no usable certificate for {address}: {spent or unfit}")
+    raise OurFault(f"the key store holds no certificate for {address}")
 
 
 def check_not_listed(certificate: Certificate, crls: tuple[RevocationList, ...]) -> None:
