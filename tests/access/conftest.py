@@ -14,10 +14,10 @@ import pytest
 
 from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
-from letterlock.host.backoff import Backoff
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SeededEntropy
 from letterlock.host.listen import Listener, bind
+from letterlock.host.login_guard import LoginGuard, LoginGuardSettings
 from letterlock.host.logs import Log, send_to
 from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.store.accounts import Accounts
@@ -126,9 +126,8 @@ async def serve(
     await store.prepare_account(ACCOUNT, {"Sent": "\\Sent", "Drafts": "\\Drafts", "Trash": "\\Trash"})
     settings = dataclasses.replace(AccessSettings("mx.rosewood.test", plain_text_login=plain), **changed)
     log = Log("access")
-    service = AccessService(
-        settings, store, accounts, tls=tls, backoff=Backoff(SystemClock()), entropy=SeededEntropy(), log=log
-    )
+    guard = LoginGuard(SystemClock(), LoginGuardSettings(first_delay_seconds=0))
+    service = AccessService(settings, store, accounts, tls=tls, guard=guard, entropy=SeededEntropy(), log=log)
     listeners = [Listener(service.imap, log=log), Listener(service.pop3, log=log)]
     if tls is not None:
         listeners.append(Listener(service.imap, log=log, tls=tls))

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from letterlock.host.backoff import Backoff
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.listen import Listener, bind
+from letterlock.host.login_guard import LoginGuard
 from letterlock.host.logs import Log, send_to
 from letterlock.host.resolver.zone_file import ZoneTable
 from letterlock.host.tls import KeyPair, ServerTls
@@ -79,7 +79,7 @@ async def site(folder: Path, key_pair: KeyPair, *, exchangers: dict[str, int] | 
         inbound = Inbound(InboundSettings(HOST), store=store, recipients=agent, clock=clock, entropy=entropy,
                           log=Log("mta"), tls=tls)  # fmt: skip
         submission = Submission(SubmissionSettings(HOST), store=store, accounts=accounts, recipients=agent, tls=tls,
-                                backoff=Backoff(clock), clock=clock, entropy=entropy, log=Log("msa"))  # fmt: skip
+                                guard=LoginGuard(clock), clock=clock, entropy=entropy, log=Log("msa"))  # fmt: skip
         ports = []
         for session, implicit in ((inbound.session, False), (submission.session, True), (submission.session, False)):
             listener = Listener(session, log=Log("host"), tls=tls if implicit else None)

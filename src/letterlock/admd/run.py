@@ -27,12 +27,12 @@ from letterlock.admd.signing import Signer, load_keys
 from letterlock.admd.smime import smime_anchors
 from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
-from letterlock.host.backoff import Backoff
 from letterlock.host.clock import Clock
 from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import ConnectionLimits, Listener
+from letterlock.host.login_guard import LoginGuard
 from letterlock.host.logs import Log
 from letterlock.host.milter_client import FilterSettings
 from letterlock.host.resolver.system import SystemResolver, open_resolver
@@ -264,7 +264,7 @@ async def _resolver(settings: Settings, log: Log) -> SystemResolver:
 def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy) -> dict[str, Session]:
     """Return the session function of each service."""
     limits = settings.limits
-    backoff = Backoff(clock)  # one for all doors: who guesses at one has to wait at the others
+    guard = LoginGuard(clock)  # one for all doors: who guesses at one has to wait at the others
     signer = Signer(settings, clock)
     inbound = Inbound(
         InboundSettings(
@@ -302,7 +302,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         accounts=parts.accounts,
         recipients=parts.agent,
         tls=parts.tls,
-        backoff=backoff,
+        guard=guard,
         clock=clock,
         entropy=entropy,
         log=Log("msa"),
@@ -313,7 +313,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         parts.store,
         parts.accounts,
         tls=parts.tls,
-        backoff=backoff,
+        guard=guard,
         entropy=entropy,
         log=Log("access"),
     )

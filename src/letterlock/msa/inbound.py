@@ -8,13 +8,12 @@ from which an account was used with its password is never shut out of it by the 
 so many recipients an hour; what is beyond waits with the client (450 4.7.1).
 
 Standards: RFC 6409, RFC 4865 (future release), RFC 6710 (priority), RFC 4954 (AUTH), RFC 8314 (465 and 587), RFC 4422 section 6.
-See also: mta/session.py, protocols/sasl, store/accounts.py, host/backoff.py.
+See also: mta/session.py, protocols/sasl, store/accounts.py, host/login_guard.py.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,10 +22,9 @@ from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.allowance import Allowance
-from letterlock.host.backoff import Backoff, BackoffSettings
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
-from letterlock.host.listen import ConnectionLimits
+from letterlock.host.login_guard import LoginGuard
 from letterlock.host.logs import Log, follow
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
@@ -83,7 +81,6 @@ class Accounts(Protocol):
         ...
 
 
-_MOST_FAMILIAR = 100_000
 _LONGEST_HOLD_SECONDS = 30 * 24 * 3600
 
 Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
@@ -123,7 +120,7 @@ class Submission:
         accounts: Accounts,
         recipients: Recipients,
         tls: ServerTls,
-        backoff: Backoff,
+        guard: LoginGuard,
         clock: Clock,
         entropy: Entropy,
         log: Log,
@@ -133,14 +130,11 @@ class Submission:
         self.store = store
         self.accounts = accounts
         self.recipients = recipients
-        self.backoff = backoff
+        self.guard = guard
         self.clock = clock
         self.entropy = entropy
         self.sign = sign
         self.allowance = Allowance(clock, burst=settings.recipients_per_hour, per_hour=settings.recipients_per_hour)
-        self.account_backoff = Backoff(clock, BackoffSettings(free_failures=20, first_seconds=30))
-        self.familiar: OrderedDict[tuple[str, str], None] = OrderedDict()  # (account, network) that were together
-        self.networks = ConnectionLimits(ipv4_prefix=24, ipv6_prefix=64)
         self._log = log
         self._tls = tls
         self._budget = ContentBudget(settings.content_budget)
@@ -261,9 +255,9 @@ class SubmissionPolicy:
 
     async def authentication(self, session: Session, mechanism: str, initial: bytes | None) -> None:
         """Begin an exchange, unless this network has guessed too often."""
-        wait = self._service.backoff.wait_seconds(self._network(session))
+        wait = self._service.guard.network_wait(session.peer_address)
         if wait > 0:
-            self._log.event("authentication shut", network=self._network(session), seconds=round(wait))
+            self._log.event("authentication shut", seconds=round(wait))
             session.conversation.refuse(
                 reply(454, "4.7.0", f"Too many failures from your network: wait {int(wait) + 1} seconds")
             )
@@ -295,32 +289,26 @@ class SubmissionPolicy:
                 case TokenGiven() | IdentityClaimed():
                     step = self._exchange.decide(False)  # such mechanisms are not offered
                 case Authenticated(user, authorization):
-                    return self._authenticated(session, user, authorization)
+                    return await self._authenticated(session, user, authorization)
                 case Rejected(reason, user):
-                    return self._rejected(session, user, reason)
+                    return await self._rejected(session, user, reason)
 
-    def _authenticated(self, session: Session, user: str, authorization: str) -> None:
+    async def _authenticated(self, session: Session, user: str, authorization: str) -> None:
         account = self._service.accounts.authenticated(user)
         if account is None:
-            return self._rejected(session, user, "no account of that name may log in")
+            return await self._rejected(session, user, "no account of that name may log in")
         if authorization:
             other = self._service.accounts.authenticated(authorization)
             if other is None or other.name != account.name:
-                return self._rejected(session, user, "acting as somebody else")
-        network = self._network(session)
-        self._service.backoff.succeeded(network)
-        self._service.familiar[account.name, network] = None
-        if len(self._service.familiar) > _MOST_FAMILIAR:
-            self._service.familiar.popitem(last=False)
+                return await self._rejected(session, user, "acting as somebody else")
+        self._service.guard.succeeded(session.peer_address, user)
         self._log.event("authenticated", user=account.name)
         return session.conversation.authenticated(account.name)
 
-    def _rejected(self, session: Session, user: str, reason: str) -> None:
-        self._service.backoff.failed(self._network(session))
-        if user:
-            self._service.account_backoff.failed(user.lower())
+    async def _rejected(self, session: Session, user: str, reason: str) -> None:
         self._failures += 1
         self._log.event("authentication failed", user=user, problem=reason)
+        await self._service.guard.failed(session.peer_address, user)
         answer = reply(535, "5.7.8", "The user name or the password is wrong")  # RFC 4954 section 6
         session.conversation.refuse(answer)
         if self._failures >= self._service.settings.attempts_per_session:
@@ -328,18 +316,13 @@ class SubmissionPolicy:
 
     def _is_shut(self, session: Session, user: str) -> bool:
         """Tell a client to wait where its user name was guessed at too often, from networks that user never used."""
-        service = self._service
-        wait = service.account_backoff.wait_seconds(user.lower())
-        account = service.accounts.authenticated(user) if wait > 0 else None
-        if wait <= 0 or (account is not None and (account.name, self._network(session)) in service.familiar):
+        wait = self._service.guard.user_wait(user, session.peer_address)
+        if wait <= 0:
             return False
         self._log.event("authentication shut", user=user, seconds=round(wait))
         answer = reply(454, "4.7.0", f"Too many failures for that user: wait {int(wait) + 1} seconds")
         session.conversation.refuse(answer)
         return True
-
-    def _network(self, session: Session) -> str:
-        return self._service.networks.network(session.peer_address)
 
     # Inside.
 
