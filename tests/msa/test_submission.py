@@ -14,6 +14,7 @@ from letterlock.errors import PeerFault
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
+from letterlock.host.allowance import Allowance
 from letterlock.host.backoff import BackoffSettings
 from letterlock.host.clock import SetClock
 from letterlock.host.entropy import SeededEntropy
@@ -241,8 +242,8 @@ async def test_guessing_at_one_account_from_many_networks_is_slowed(accounts: Ac
 async def test_recipients_an_hour_are_limited(accounts: Accounts, key_pair: KeyPair) -> None:
     """What is beyond the allowance waits with the client, and an hour later goes through."""
     clock = SetClock()
-    settings = SubmissionSettings("mx.rosewood.test", recipients_per_hour=3)
-    async with submission(accounts, key_pair, clock, settings=settings) as (endpoint, _):
+    rate = Allowance(clock, burst=3, per_hour=3)
+    async with submission(accounts, key_pair, clock, recipient_rate=rate) as (endpoint, _):
         for expected in ([250, 250, 250, 450], [450] * 4, [250, 250, 250, 450]):
             client = await client_for(endpoint, key_pair)
             await log_in(client)

@@ -19,7 +19,9 @@ from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
 from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
+from letterlock.admd.border import Defence, open_defence
 from letterlock.admd.control import SOCKET_NAME, Control
+from letterlock.admd.filters import Filters, filters_of
 from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
@@ -32,9 +34,7 @@ from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import ConnectionLimits, Listener
-from letterlock.host.login_guard import LoginGuard
 from letterlock.host.logs import Log
-from letterlock.host.milter_client import FilterSettings
 from letterlock.host.resolver.system import SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import ServerTls
@@ -73,6 +73,8 @@ class _Parts:
     resolver: SystemResolver
     assessor: Assessor
     ledger: Ledger
+    defence: Defence
+    filters: Filters
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ async def running(
                 limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
                 refusal=_REFUSALS[service],
                 proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
+                admission=parts.defence.admission,
             )
             listeners[service] = listener
             await listener.start(sockets.services.get(service, ()))
@@ -189,14 +192,18 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
         trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
         trusted_sealers=tuple(settings.assess.trusted_sealers),
     )
+    filters = filters_of(settings)
+    defence = await open_defence(settings, resolver.resolver, ledger, clock, stack)
     return _Parts(
         store,
         accounts,
         DeliveryAgent(Resolver(resolve, accounts), accounts, store),
         tls,
         resolver,
-        Assessor(assess, resolver.resolver, ledger),
+        Assessor(assess, resolver.resolver, ledger, border=defence.border),
         ledger,
+        defence,
+        filters,
     )
 
 
@@ -264,7 +271,7 @@ async def _resolver(settings: Settings, log: Log) -> SystemResolver:
 def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy) -> dict[str, Session]:
     """Return the session function of each service."""
     limits = settings.limits
-    guard = LoginGuard(clock)  # one for all doors: who guesses at one has to wait at the others
+    defence = parts.defence
     signer = Signer(settings, clock)
     inbound = Inbound(
         InboundSettings(
@@ -279,17 +286,11 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         entropy=entropy,
         log=Log("mta"),
         tls=parts.tls,
-        assess=Filtered(
-            parts.assessor,
-            tuple(FilterSettings(address) for address in settings.filters.addresses),
-            settings.host_name,
-            Log("mta"),
-            junk_mailbox=settings.assess.junk_mailbox,
-            is_optional=settings.filters.optional,
-        ),
+        assess=Filtered(parts.assessor, parts.filters.inbound, settings.assess.junk_mailbox),
         judge_sender=parts.assessor.sender,
         examine=parts.assessor.examine,
         seal=signer.seal if settings.assess.seal_forwarded else None,
+        border=defence.border,
     )
     submission = Submission(
         SubmissionSettings(
@@ -302,18 +303,21 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         accounts=parts.accounts,
         recipients=parts.agent,
         tls=parts.tls,
-        guard=guard,
+        guard=defence.guard,
         clock=clock,
         entropy=entropy,
         log=Log("msa"),
         sign=signer,
+        messages=defence.messages,
+        recipient_rate=defence.recipients,
+        filters=parts.filters.submission if parts.filters.submission.filters else None,
     )
     access = AccessService(
         AccessSettings(settings.host_name, message_octets=limits.message_octets),
         parts.store,
         parts.accounts,
         tls=parts.tls,
-        guard=guard,
+        guard=defence.guard,
         entropy=entropy,
         log=Log("access"),
     )

@@ -42,6 +42,12 @@ class Allowance:
         self._spent[key] = self._spent.get(key, 0.0) + cost
         return 0.0
 
+    def wait_seconds(self, key: str, tokens: float = 1) -> float:
+        """Return how long it is until so many tokens can be taken, and take none."""
+        now = self._clock.now()
+        missing = self._filling(key, now) + tokens * self._seconds_each - now - self._span
+        return missing if missing > _ROUNDING_SECONDS else 0.0
+
     def _filling(self, key: str, now: float) -> float:
         return min(max(self._full_at.get(key, now), now), now + self._span)
 

@@ -11,7 +11,7 @@ session. Where connections begin with TLS, we accept them ourselves: event loops
 it, and a handshake read as plain text never ends. Stopping closes the sockets, lets idle sessions take leave at once and
 busy ones finish, and cancels what is still there after the grace.
 
-Limits: connections in all and per network (an IPv4 /24, an IPv6 /64 by default).
+Limits: connections in all and per network (an IPv4 /24, an IPv6 /64 by default), and with an `Admission` new ones a minute.
 See also: host/stream.py, host/drive_sessions.py.
 """
 
@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from letterlock.errors import OurFault, PeerFault
+from letterlock.host.allowance import Allowance
 from letterlock.host.drive_sessions import Session, drive
 from letterlock.host.logs import Log
 from letterlock.host.proxy_protocol import Proxied, peek
@@ -63,6 +64,20 @@ class ConnectionLimits:
             return str(address)
         prefix = self.ipv4_prefix if address.version == 4 else self.ipv6_prefix
         return str(ipaddress.ip_network((address, prefix), strict=False))
+
+
+class Admission:
+    """How many connections a network may begin in a while; several listeners may share one. `exempt` networks may always."""
+
+    def __init__(self, rate: Allowance, *, exempt: Sequence[Network] = ()) -> None:
+        self._rate = rate
+        self._exempt = tuple(exempt)
+
+    def admits(self, host: str, network: str) -> bool:
+        """Count a connection, and tell whether it may be."""
+        if not network or any(ipaddress.ip_address(host) in one for one in self._exempt):
+            return True
+        return self._rate.take(network) <= 0
 
 
 def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
@@ -118,6 +133,7 @@ class Listener:
         bounds: Bounds | None = None,
         refusal: bytes = b"",
         proxies: Sequence[Network] = (),
+        admission: Admission | None = None,
     ) -> None:
         self._session = session
         self._log = log
@@ -128,6 +144,7 @@ class Listener:
         self._servers: list[asyncio.Server] = []
         self._accepting: list[socket.socket] = []
         self._proxies = tuple(proxies)
+        self._admission = admission
         self._sessions: dict[asyncio.Task[None], _Guest] = {}
         self._networks: Counter[str] = Counter()
         self._stopping = False
@@ -283,10 +300,12 @@ class Listener:
         return bool(self._proxies) and any(ipaddress.ip_address(peer.host) in network for network in self._proxies)
 
     def _may_enter(self, peer: Endpoint) -> bool:
+        network = self._limits.network(peer.host)
         within = (
             not self._stopping
             and len(self._sessions) < self._limits.total
-            and self._networks[self._limits.network(peer.host)] < self._limits.per_network
+            and self._networks[network] < self._limits.per_network
+            and (self._admission is None or self._admission.admits(peer.host, network))
         )
         if not within:
             self._log.warning("connection refused", peer=str(peer), connections=len(self._sessions))

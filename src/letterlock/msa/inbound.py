@@ -29,9 +29,10 @@ from letterlock.host.logs import Log, follow
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.msa.prepare import Prepared, prepare
-from letterlock.mta.arrival import Destination, Recipients
+from letterlock.mta.arrival import Arrival, Destination, Recipients
+from letterlock.mta.filters import FilterChain
 from letterlock.mta.identifier import SessionName
-from letterlock.mta.inbound import once, queue_entries
+from letterlock.mta.inbound import Elsewhere, once, queue_entries, redirected
 from letterlock.mta.session import ContentBudget, Patience, Session
 from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
 from letterlock.protocols.sasl.mechanism import PASSWORD_MECHANISMS, ServerExchange, server_exchange
@@ -102,14 +103,14 @@ class SubmissionSettings:
     expire_seconds: float = 432_000
     mechanisms: tuple[str, ...] = PASSWORD_MECHANISMS
     attempts_per_session: int = 3
-    recipients_per_hour: int = 2000
     patience: Patience = field(default_factory=Patience)
 
 
 class Submission:
     """The service: give `session` to a Listener, with TLS from the start (465) or for STARTTLS (587).
 
-    `sign` is given the author's domain and the message in pieces and returns the fields to put before it (DKIM).
+    `sign` is given the author's domain and the message in pieces and returns the fields to put before it (DKIM). `messages`
+    and `recipient_rate` are what an account may submit in a while; `filters` see a message before it is signed.
     """
 
     def __init__(
@@ -125,6 +126,9 @@ class Submission:
         entropy: Entropy,
         log: Log,
         sign: Sign = sign_nothing,
+        messages: Allowance | None = None,
+        recipient_rate: Allowance | None = None,
+        filters: FilterChain | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -134,7 +138,9 @@ class Submission:
         self.clock = clock
         self.entropy = entropy
         self.sign = sign
-        self.allowance = Allowance(clock, burst=settings.recipients_per_hour, per_hour=settings.recipients_per_hour)
+        self.messages = messages
+        self.recipient_rate = recipient_rate
+        self.filters = filters
         self._log = log
         self._tls = tls
         self._budget = ContentBudget(settings.content_budget)
@@ -188,18 +194,20 @@ class SubmissionPolicy:
         release = sender.hold_until or now + sender.hold_seconds
         if release > now + _LONGEST_HOLD_SECONDS:
             return reply(501, "5.5.4", f"A message is held for {_LONGEST_HOLD_SECONDS} seconds at most")
+        if wait := _taken(self._service.messages, session.conversation.user):
+            answer = reply(450, "4.7.1", f"Too many messages this hour: wait {int(wait) + 1} seconds")
+            return self._declined(str(path or ""), answer)
         self._priority, self._release = sender.priority, release
         return None
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
         """Anybody elsewhere; here, who is there."""
-        wait = self._service.allowance.take(session.conversation.user)
-        if wait > 0:
+        if wait := _taken(self._service.recipient_rate, session.conversation.user):
             answer = reply(450, "4.7.1", f"Too many recipients this hour: wait {int(wait) + 1} seconds")
             return self._declined(str(recipient.forward_path), answer)
         recipients = self._service.recipients
         if not recipients.is_ours(recipient.forward_path.domain):
-            self._destinations.append(_Elsewhere((recipient,)))
+            self._destinations.append(Elsewhere((recipient,)))
             return None
         destination = await recipients.accept(sender.reverse_path, recipient)
         if isinstance(destination, Outcome):
@@ -207,7 +215,7 @@ class SubmissionPolicy:
             answer = reply(code, destination.status, destination.reply)
             return self._declined(str(recipient.forward_path), answer)
         held = self._release > self._service.clock.now()
-        self._destinations.append(_Elsewhere((recipient,)) if held else destination)
+        self._destinations.append(Elsewhere((recipient,)) if held else destination)
         return None
 
     async def content_arrived(self, session: Session, octets: bytes) -> None:
@@ -231,6 +239,12 @@ class SubmissionPolicy:
             self._log.event("refused", id=identifier, user=user, reply=str(prepared))
             return prepared
         message = (prepared.fields, *content) if prepared.fields else content
+        if service.filters is not None:
+            filtered = await self._filtered(service.filters, session, envelope, identifier, now, message)
+            if isinstance(filtered, Reply):
+                self._log.event("refused", id=identifier, user=user, reply=str(filtered))
+                return filtered
+            message = filtered
         signature = await service.sign(prepared.author_domain, message)
         transaction = self._transaction(session, envelope, identifier, now, signature, message)
         await service.store.commit(transaction)
@@ -246,6 +260,39 @@ class SubmissionPolicy:
             queued=len(transaction.queued),
         )
         return reply(250, "2.0.0", f"Accepted as {identifier}")
+
+    async def _filtered(
+        self,
+        filters: FilterChain,
+        session: Session,
+        envelope: Envelope,
+        identifier: str,
+        now: float,
+        message: tuple[bytes, ...],
+    ) -> tuple[bytes, ...] | Reply:
+        """Return the message as the filters left it, or a refusal: what they suspect goes back to who wrote it."""
+        conversation = session.conversation
+        arrival = Arrival(
+            id=identifier,
+            received_at=now,
+            client=session.stream.peer,
+            client_name=conversation.name,
+            protocol=conversation.protocol,
+            tls=session.stream.tls,
+            user=conversation.user,
+            envelope=envelope,
+            content=message,
+        )
+        opinion = await filters.ask(arrival, b"".join(message))
+        if opinion.refusal is not None:
+            return opinion.refusal
+        if opinion.suspicion:
+            return reply(550, "5.7.1", f"A filter suspects this message and it was not sent: {opinion.suspicion}")
+        if opinion.added or opinion.removed:
+            self._destinations = await redirected(
+                self._service.recipients, self._destinations, envelope, opinion.added, opinion.removed, self._log
+            )
+        return message if opinion.content is None else (opinion.content,)
 
     def dropped(self, session: Session, reason: str) -> None:
         """Forget the recipients."""
@@ -369,13 +416,10 @@ class SubmissionPolicy:
         )
 
 
+def _taken(rate: Allowance | None, user: str) -> float:
+    """Count one of an account's, and return the seconds it has to wait, 0 for none."""
+    return 0.0 if rate is None else rate.take(user)
+
+
 def _instant(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass(frozen=True, slots=True)
-class _Elsewhere:
-    """A recipient that is for the queue: of another domain, or of ours and not yet."""
-
-    relays: tuple[Recipient, ...]
-    deliveries: tuple[()] = ()
