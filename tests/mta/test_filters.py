@@ -107,6 +107,9 @@ async def test_wishes() -> None:
         ((Packet("r"),), Assessment(refusal=reply(550, "5.7.1", "Refused by a filter"))),
         ((Packet("t"),), Assessment(refusal=reply(451, "4.7.1", "A filter asks to try again later"))),
         ((Packet("d"),), Assessment(mailbox="Junk")),
+        ((Packet("m", struct.pack("!I", 1) + b"X-Spam\0Yes\0"), Packet("c")), Assessment(mailbox="Junk")),
+        ((Packet("h", b"X-Spam-Flag\0 YES\0"), Packet("c")), Assessment(mailbox="Junk")),
+        ((Packet("h", b"X-Spam\0No\0"), Packet("c")), Assessment()),
         ((Packet("q", b"odd\0"), Packet("c")), Assessment(mailbox="Junk")),
     ]:
         async with running(Filter(*end)) as where:

@@ -32,15 +32,20 @@ from letterlock.protocols.smtp.reply import Reply, reply
 _REPLY = re.compile(r"([45]\d\d) (?:([45]\.\d{1,3}\.\d{1,3}) )?(.*)", re.DOTALL)
 # What our own checks found, None where they were not made (submitted mail).
 Results = AuthenticationResults | None
+_MARKS = frozenset({"x-spam", "x-spam-flag"})
 _STATUS = re.compile(r"[45]\.\d{1,3}\.\d{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What filters make of a message: a refusal, or suspicion, or other octets (None: unchanged), or other recipients."""
+    """What filters make of a message: a refusal, or suspicion, or other octets (None: unchanged), or other recipients.
+
+    `is_marked`: a filter wrote into the message that it is spam (X-Spam: Yes), and leaves it at that.
+    """
 
     refusal: Reply | None = None
     suspicion: str = ""
+    is_marked: bool = False
     content: bytes | None = None
     added: tuple[Address, ...] = ()
     removed: tuple[Address, ...] = ()
@@ -82,6 +87,7 @@ class FilterChain:
             so_far = Opinion(
                 opinion.refusal,
                 so_far.suspicion or opinion.suspicion,
+                so_far.is_marked or opinion.is_marked,
                 so_far.content if opinion.content is None else opinion.content,
                 so_far.added + opinion.added,
                 so_far.removed + opinion.removed,
@@ -111,7 +117,7 @@ class Filtered:
         remarks = (*assessment.remarks, ("filter", opinion.remark))
         if opinion.refusal is not None:
             return replace(assessment, refusal=opinion.refusal, remarks=remarks)
-        if opinion.suspicion:
+        if opinion.suspicion or opinion.is_marked:
             assessment = replace(assessment, mailbox=self.junk_mailbox)
         if opinion.content is not None:
             assessment = replace(assessment, fields=b"", content=(opinion.content,))
@@ -142,6 +148,7 @@ class Milter:
         return Opinion(
             _refusal(judgement),
             suspicion,
+            any(_is_mark(change) for change in judgement.changes),
             changed,
             _addresses(judgement.added_recipients),
             _addresses(judgement.removed_recipients),
@@ -219,6 +226,10 @@ def _mail(arrival: Arrival, octets: bytes, results: Results) -> Mail:
         standing.sentences,
         results,
     )
+
+
+def _is_mark(change: Change) -> bool:
+    return change.name.lower() in _MARKS and change.value.strip().lower().startswith("yes")
 
 
 def _status(wished: str, usual: str) -> str:
