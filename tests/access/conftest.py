@@ -89,6 +89,7 @@ class Served:
     imaps_port: int
     stack: AsyncExitStack
     listeners: list[Listener]
+    guard: LoginGuard
     delivered: int = 0
 
     async def connect(self) -> Client:
@@ -135,7 +136,7 @@ async def serve(
         await listener.start([bind("127.0.0.1", 0)])
     ports = [listener.endpoints[0].port for listener in listeners]
     async with AsyncExitStack() as stack:
-        yield Served(store, ports[0], ports[1], ports[2] if tls else 0, stack, listeners)
+        yield Served(store, ports[0], ports[1], ports[2] if tls else 0, stack, listeners, guard)
     for listener in listeners:
         await listener.stop(grace_seconds=5)
     await store.close()

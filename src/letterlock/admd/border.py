@@ -18,7 +18,7 @@ from letterlock.host.allowance import Allowance
 from letterlock.host.clock import Clock
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import Admission
-from letterlock.host.login_guard import LoginGuard
+from letterlock.host.login_guard import LoginGuard, LoginGuardSettings
 from letterlock.host.logs import Log
 from letterlock.host.notebook import Notebook
 from letterlock.host.resolver.interface import Resolver
@@ -58,7 +58,7 @@ async def open_defence(
         Allowance(clock, burst=per_minute, per_hour=per_minute * 60, name="connections") if per_minute else None
     )
     defence = Defence(
-        LoginGuard(clock),
+        LoginGuard(clock, LoginGuardSettings(first_delay_seconds=limits.wrong_password_seconds)),
         border,
         Admission(connections, exempt=_exempt(settings)) if connections is not None else None,
         _hourly(clock, limits.account_messages_per_hour, "account messages"),

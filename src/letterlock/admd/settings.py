@@ -166,6 +166,11 @@ class Limits(Section):
     )
     account_messages_per_hour: int = Field(1000, ge=0, description="Messages an account submits an hour; 0: no limit.")
     account_recipients_per_hour: int = Field(2000, ge=0, description="Recipients of these an hour; 0: no limit.")
+    wrong_password_seconds: float = Field(
+        0.5,
+        ge=0,
+        description="How late a network's first wrong password is answered; doubled with each, up to ten seconds.",
+    )
     exempt: list[Network] = Field(
         ["127.0.0.0/8", "::1/128"],
         description="Networks without limits by network, and whose clients [border] does not look at: your own hosts.",

@@ -97,6 +97,7 @@ class Border:
         self._unknown = _hourly(clock, settings.unknown_recipients_per_hour, "border unknown recipients")
         self._lists: tuple[ListSettings, ...] = ()  # those that passed their test
         self._problems: dict[str, str] = {}
+        self._tested = asyncio.Event()
         self._clients: OrderedDict[str, tuple[float, asyncio.Task[ClientFacts]]] = OrderedDict()
         self._standings: OrderedDict[tuple[str, str], tuple[float, Standing]] = OrderedDict()
         self._exempt: dict[str, bool] = {}
@@ -214,6 +215,7 @@ class Border:
             self._log.event("list used again", list=zone)
         self._problems = found
         self._lists = tuple(one for one in lists if one.zone not in found)
+        self._tested.set()
 
     # Inside.
 
@@ -222,12 +224,17 @@ class Border:
         kept = self._clients.get(host)
         if kept is not None and now < kept[0]:
             return kept[1]
-        task = asyncio.ensure_future(drive(examine(host, self._lists), self._resolver))
+        task = asyncio.ensure_future(self._examined(host))
         self._clients[host] = now + _KNOWN_SECONDS, task
         self._clients.move_to_end(host)
         if len(self._clients) > _MOST_CLIENTS:
             self._clients.popitem(last=False)
         return task
+
+    async def _examined(self, host: str) -> ClientFacts:
+        if self._settings.lists:
+            await self._tested.wait()  # a moment at the start
+        return await drive(examine(host, self._lists), self._resolver)
 
     async def _judged(self, examining: asyncio.Task[ClientFacts], ehlo: str) -> Standing:
         facts = await asyncio.shield(examining)  # who waits no longer does not keep it from the others
