@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import socket
 import stat
@@ -54,16 +55,21 @@ class ConnectionLimits:
 
     def network(self, host: str) -> str:
         """Return the network that `host` counts for; Unix sockets are one network."""
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return ""
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if address.version == 4 and self.ipv4_prefix == 32:
-            return str(address)
-        prefix = self.ipv4_prefix if address.version == 4 else self.ipv6_prefix
-        return str(ipaddress.ip_network((address, prefix), strict=False))
+        return _network(host, self.ipv4_prefix, self.ipv6_prefix)
+
+
+@functools.lru_cache(maxsize=8192)  # the same few clients are asked for again and again, on the way of every message
+def _network(host: str, ipv4_prefix: int, ipv6_prefix: int) -> str:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.version == 4 and ipv4_prefix == 32:
+        return str(address)
+    prefix = ipv4_prefix if address.version == 4 else ipv6_prefix
+    return str(ipaddress.ip_network((address, prefix), strict=False))
 
 
 class Admission:
