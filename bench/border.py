@@ -67,7 +67,7 @@ def border_of(resolver: CachingResolver, clock: SystemClock) -> Border:
     """All of it: three lists, points, rates, greylisting."""
     lists = (ListSettings("bad.test"), ListSettings("worse.test", 4), ListSettings("good.test", -3))
     settings = BorderSettings(
-        frozenset({"mx.rosewood.test"}), (ipaddress.ip_network("10.0.0.0/8"),), lists,
+        frozenset({"mx.rosewood.test"}), frozenset({ipaddress.ip_network("10.0.0.0/8")}), lists,
         messages_per_hour=1e9, recipients_per_hour=1e9, unknown_recipients_per_hour=1e9,
     )  # fmt: skip
     return Border(settings, resolver=resolver, clock=clock, log=Log("mta"), greylist=Greylist(clock))

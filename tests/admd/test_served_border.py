@@ -112,6 +112,13 @@ class Domain:
         stream.abort()
         return answer
 
+    async def logged_in(self) -> Stream:
+        """An IMAP session that goes on."""
+        stream = await self.tls("imaps")
+        stream.write(f'a LOGIN {ADA} "{PASSWORD}"\r\n'.encode())
+        assert b"a OK" in await _until(stream, b"a OK", b"a NO")
+        return stream
+
     async def inbox(self, name: str = "INBOX") -> list[bytes]:
         """The messages of a mailbox of ada's."""
         assert self.admd is not None
@@ -276,3 +283,22 @@ async def test_rates_of_an_account_hold_over_a_restart(tmp_path: Path, setting: 
             assert b"450 4.7.1 Too many" in await submit(site)
             site.clock.move(3600)
             assert b"250 2.0.0 Accepted" in await submit(site)
+
+
+async def test_sessions_of_an_account_are_counted(tmp_path: Path) -> None:
+    """All doors together; a place is free again when a session ends, however it ends."""
+    async with domain(tmp_path, limits={"account_connections": 2}) as site, site.served():
+        first, second = await site.logged_in(), await site.logged_in()
+        assert b"a NO [LIMIT] too many connections" in await site.log_in("imaps", PASSWORD)
+        assert b"-ERR [LOGIN-DELAY] too many connections" in await site.log_in("pop3s", PASSWORD)
+        assert b"421 4.7.0 Too many connections of this account" in await site.log_in("submissions", PASSWORD)
+        first.abort()
+        second.write(b"b LOGOUT\r\n")
+        await _until(second, b"b OK")
+        second.abort()
+        async with asyncio.timeout(20):
+            while b"a OK" not in await site.log_in("imaps", PASSWORD):
+                pass  # the server has not seen yet that they are gone
+        async with asyncio.timeout(20):
+            while b"235 " not in await site.log_in("submissions", PASSWORD):
+                pass

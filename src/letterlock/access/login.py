@@ -80,6 +80,13 @@ class Attempts:
         self._gate = gate
         self._stream = stream
         self._failures = 0
+        self._entered = ""
+
+    def leave(self) -> None:
+        """Give the place back, if somebody came in: the session is over."""
+        if self._entered:
+            self._gate.guard.leave(self._entered)
+            self._entered = ""
 
     @property
     def offers_tls(self) -> bool:
@@ -162,6 +169,9 @@ class Attempts:
                     account = accounts.authenticated(user)
                     if account is not None and (not authorization or accounts.authenticated(authorization) == account):
                         guard.succeeded(host, user)
+                        if not guard.enter(account.name):
+                            raise LoginFailed("too many connections of this account: close one", "LIMIT", closes=True)
+                        self._entered = account.name
                         return account.name
                     step = Rejected("acting as another account is not allowed", user)
                 case Rejected(reason, user):

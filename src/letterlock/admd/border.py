@@ -17,7 +17,7 @@ from letterlock.admd.settings import Settings
 from letterlock.host.allowance import Allowance
 from letterlock.host.clock import Clock
 from letterlock.host.ledger import Ledger
-from letterlock.host.listen import Admission
+from letterlock.host.listen import Admission, Network
 from letterlock.host.login_guard import LoginGuard, LoginGuardSettings
 from letterlock.host.logs import Log
 from letterlock.host.notebook import Notebook
@@ -58,7 +58,12 @@ async def open_defence(
         Allowance(clock, burst=per_minute, per_hour=per_minute * 60, name="connections") if per_minute else None
     )
     defence = Defence(
-        LoginGuard(clock, LoginGuardSettings(first_delay_seconds=limits.wrong_password_seconds)),
+        LoginGuard(
+            clock,
+            LoginGuardSettings(
+                first_delay_seconds=limits.wrong_password_seconds, most_sessions=limits.account_connections
+            ),
+        ),
         border,
         Admission(connections, exempt=_exempt(settings)) if connections is not None else None,
         _hourly(clock, limits.account_messages_per_hour, "account messages"),
@@ -107,8 +112,8 @@ def border_settings(settings: Settings) -> BorderSettings:
     )
 
 
-def _exempt(settings: Settings) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    return tuple(map(ipaddress.ip_network, settings.limits.exempt))
+def _exempt(settings: Settings) -> frozenset[Network]:
+    return frozenset(map(ipaddress.ip_network, settings.limits.exempt))
 
 
 def _hourly(clock: Clock, per_hour: int, name: str) -> Allowance | None:

@@ -164,6 +164,7 @@ class Limits(Section):
     unknown_recipients_per_hour: int = Field(
         200, ge=0, description="Recipients that are not here, of one network an hour; 0: no limit."
     )
+    account_connections: int = Field(100, ge=1, description="Sessions of one account at a time, of all services.")
     account_messages_per_hour: int = Field(1000, ge=0, description="Messages an account submits an hour; 0: no limit.")
     account_recipients_per_hour: int = Field(2000, ge=0, description="Recipients of these an hour; 0: no limit.")
     wrong_password_seconds: float = Field(

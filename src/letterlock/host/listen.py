@@ -75,15 +75,25 @@ def _network(host: str, ipv4_prefix: int, ipv6_prefix: int) -> str:
 class Admission:
     """How many connections a network may begin in a while; several listeners may share one. `exempt` networks may always."""
 
-    def __init__(self, rate: Allowance, *, exempt: Sequence[Network] = ()) -> None:
+    def __init__(self, rate: Allowance, *, exempt: frozenset[Network] = frozenset()) -> None:
         self._rate = rate
-        self._exempt = tuple(exempt)
+        self._exempt = exempt
 
     def admits(self, host: str, network: str) -> bool:
         """Count a connection, and tell whether it may be."""
-        if not network or any(ipaddress.ip_address(host) in one for one in self._exempt):
-            return True
-        return self._rate.take(network) <= 0
+        return not network or is_within(host, self._exempt) or self._rate.take(network) <= 0
+
+
+@functools.lru_cache(maxsize=8192)
+def is_within(host: str, networks: frozenset[Network]) -> bool:
+    """Tell whether an IP address is in one of some networks; what is no IP address is in none."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)
 
 
 def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:

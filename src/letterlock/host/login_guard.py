@@ -4,7 +4,8 @@
     if (wait := guard.network_wait(host)): ...         the whole network has to wait
     if (wait := guard.user_wait(user, host)): ...      this name was guessed at too often, by strangers
     await guard.failed(host, user)                     counts, and returns only when the answer may be given
-    guard.succeeded(host, account, user)
+    guard.succeeded(host, user)
+    if guard.enter(account): ... guard.leave(account)   how many sessions an account has at a time
 
 Three things slow a guesser, and nobody else. Answers to wrong passwords come late, each of a network later than the one
 before (a tarpit: it costs us a timer). From some failure on the network is shut for a while, at every door. A name that is
@@ -21,6 +22,7 @@ at once.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -36,13 +38,17 @@ _LONGEST_NAME = 320
 
 @dataclass(frozen=True, slots=True)
 class LoginGuardSettings:
-    """`first_delay_seconds` is how late the answer to a network's first wrong password is; it doubles up to the longest."""
+    """`first_delay_seconds` is how late the answer to a network's first wrong password is; it doubles up to the longest.
+
+    `most_sessions` is how many one account may have at a time, all doors of a process together.
+    """
 
     network: BackoffSettings = field(default_factory=BackoffSettings)
     user: BackoffSettings = field(default_factory=lambda: BackoffSettings(free_failures=20, first_seconds=30))
     first_delay_seconds: float = 0.5
     longest_delay_seconds: float = 10
     most_held: int = 500
+    most_sessions: int = 100
 
 
 class LoginGuard:
@@ -58,6 +64,7 @@ class LoginGuard:
         self._settings = settings or LoginGuardSettings()
         self._hold = hold
         self._held = 0
+        self._sessions: Counter[str] = Counter()
         self.networks = Backoff(clock, self._settings.network, name="login networks")
         self.users = Backoff(clock, self._settings.user, name="login users")
         self._familiar = Familiar(clock, name="login familiar")
@@ -81,6 +88,19 @@ class LoginGuard:
         """Clean the network's slate, and remember that it and the name belong together."""
         self.networks.succeeded(_NETWORKS.network(host))
         self._familiar.seen(_pair(_name(user), host))
+
+    def enter(self, account: str) -> bool:
+        """Count a session of an account, unless it has too many."""
+        if self._sessions[account] >= self._settings.most_sessions:
+            return False
+        self._sessions[account] += 1
+        return True
+
+    def leave(self, account: str) -> None:
+        """Forget a session that was counted."""
+        self._sessions[account] -= 1
+        if self._sessions[account] <= 0:
+            del self._sessions[account]
 
     async def failed(self, host: str, user: str) -> None:
         """Count a failure, and return when it may be answered. `user` is empty where no name was given."""

@@ -106,6 +106,8 @@ class Notebook:
                 connection = _opened(path)
             except (apsw.Error, OSError) as fault:
                 raise Unavailable(f"{path} cannot be opened: {fault}") from None
+        with contextlib.suppress(OSError):
+            path.chmod(0o600)  # whose names were tried at the door is nobody else's business
         return cls(path, connection, clock, log)
 
     def keep(self, *books: Book) -> None:

@@ -163,7 +163,10 @@ class Submission:
         follow(name.trace)
         log = self._log.bind(peer=str(stream.peer))
         policy = SubmissionPolicy(self, name, offer.tls_mechanisms, log)
-        await Session(stream, offer, policy, log, self._tls, self._budget, settings.patience).run()
+        try:
+            await Session(stream, offer, policy, log, self._tls, self._budget, settings.patience).run()
+        finally:
+            policy.leave()
 
 
 class SubmissionPolicy:
@@ -179,6 +182,12 @@ class SubmissionPolicy:
         self._failures = 0
         self._priority = 0
         self._release = 0.0
+        self._entered = ""
+
+    def leave(self) -> None:
+        """Give the account's place back, if it was taken."""
+        if self._entered:
+            self._service.guard.leave(self._entered)
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
@@ -348,7 +357,13 @@ class SubmissionPolicy:
             other = self._service.accounts.authenticated(authorization)
             if other is None or other.name != account.name:
                 return await self._rejected(session, user, "acting as somebody else")
-        self._service.guard.succeeded(session.peer_address, user)
+        guard = self._service.guard
+        guard.succeeded(session.peer_address, user)
+        if not guard.enter(account.name):
+            answer = reply(421, "4.7.0", "Too many connections of this account: close one")
+            self._log.event("too many sessions", user=account.name)
+            return session.finish(answer)
+        self._entered = account.name
         self._log.event("authenticated", user=account.name)
         return session.conversation.authenticated(account.name)
 

@@ -12,15 +12,14 @@ Refusals come at RCPT, where sender and recipient are in the log and where mail 
 is listed by mistake must be able to say so (RFC 5321 section 4.5.1). Every refusal says in a sentence what was found and what
 to do; all that rests on a rate, a look-up or the first meeting is transient, so no mail is lost by it.
 
-Limits: 10,000 clients are remembered for five minutes; look-ups are waited for ten seconds, and what is not known by then does
-not count. A list is used while it passes its test, once an hour.
+Limits: 10,000 clients are remembered for five minutes, for half a minute where a look-up failed; look-ups are waited for ten
+seconds, and what is not known by then does not count. A list is used while it passes its test, once an hour.
 See also: mta/border/client.py (points), mta/border/lists.py, mta/border/greylist.py, host/notebook.py (what outlives a restart).
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
@@ -29,7 +28,7 @@ from letterlock.host.allowance import Allowance
 from letterlock.host.clock import Clock
 from letterlock.host.drive_decisions import drive
 from letterlock.host.ledger import Entry, Ledger
-from letterlock.host.listen import ConnectionLimits
+from letterlock.host.listen import ConnectionLimits, Network, is_within
 from letterlock.host.logs import Log
 from letterlock.host.notebook import Book
 from letterlock.host.resolver.interface import Resolver
@@ -43,11 +42,10 @@ LEDGER_KIND = "client refused"
 _NETWORKS = ConnectionLimits(ipv4_prefix=24, ipv6_prefix=64)
 _MOST_CLIENTS = 10_000
 _KNOWN_SECONDS = 300.0
+_UNKNOWN_SECONDS = 30.0
 _TEST_SECONDS = 3600.0
 _TEST_AGAIN_SECONDS = 300.0
 _ALWAYS_REACHED = frozenset({"postmaster", "abuse"})  # RFC 5321 section 4.5.1, RFC 2142
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ class BorderSettings:
     """
 
     own_names: frozenset[str] = frozenset()
-    exempt: tuple[Network, ...] = ()
+    exempt: frozenset[Network] = frozenset()
     lists: tuple[ListSettings, ...] = ()
     weights: Weights = Weights()  # noqa: RUF009  # frozen
     quarantine_at: float | None = 5
@@ -100,7 +98,6 @@ class Border:
         self._tested = asyncio.Event()
         self._clients: OrderedDict[str, tuple[float, asyncio.Task[ClientFacts]]] = OrderedDict()
         self._standings: OrderedDict[tuple[str, str], tuple[float, Standing]] = OrderedDict()
-        self._exempt: dict[str, bool] = {}
 
     @property
     def books(self) -> tuple[Book, ...]:
@@ -144,7 +141,8 @@ class Border:
             reason = f"what is known of {host} could not be looked up in time"
             return Standing(ClientFacts(host, Iprev.TEMPERROR, reason=reason, unknown=(reason,)))
         standing = judging.result()
-        self._standings[host, ehlo] = now + _KNOWN_SECONDS, standing
+        is_whole = standing.facts is not None and not standing.facts.unknown
+        self._standings[host, ehlo] = now + (_KNOWN_SECONDS if is_whole else _UNKNOWN_SECONDS), standing
         if len(self._standings) > _MOST_CLIENTS:
             self._standings.popitem(last=False)
         return standing
@@ -182,18 +180,7 @@ class Border:
 
     def is_exempt(self, host: str) -> bool:
         """Tell whether a client is not looked at: of an exempt network, or without an IP address."""
-        known = self._exempt.get(host)
-        if known is None:
-            try:
-                address = ipaddress.ip_address(host)
-            except ValueError:
-                known = True
-            else:
-                known = any(address in network for network in self._settings.exempt)
-            if len(self._exempt) >= _MOST_CLIENTS:
-                self._exempt.clear()
-            self._exempt[host] = known
-        return known
+        return not _NETWORKS.network(host) or is_within(host, self._settings.exempt)
 
     # The lists.
 
@@ -234,7 +221,10 @@ class Border:
     async def _examined(self, host: str) -> ClientFacts:
         if self._settings.lists:
             await self._tested.wait()  # a moment at the start
-        return await drive(examine(host, self._lists), self._resolver)
+        facts = await drive(examine(host, self._lists), self._resolver)
+        if facts.unknown and (kept := self._clients.get(host)) is not None:
+            self._clients[host] = self._clock.elapsed() + _UNKNOWN_SECONDS, kept[1]
+        return facts
 
     async def _judged(self, examining: asyncio.Task[ClientFacts], ehlo: str) -> Standing:
         facts = await asyncio.shield(examining)  # who waits no longer does not keep it from the others
