@@ -6,14 +6,18 @@ import asyncio
 import base64
 import contextlib
 import json
+import smtplib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
+from admd.test_serve import Server
 from letterlock.admd.accounts import opened_accounts
+from letterlock.admd.control import SOCKET_NAME, request
 from letterlock.admd.create import create
 from letterlock.admd.run import Admd, running
 from letterlock.admd.settings import Settings
@@ -194,6 +198,46 @@ async def test_guessing_at_one_door_shuts_all_over_a_restart(tmp_path: Path) -> 
             site.clock.move(5)
             for door, expected in (("submissions", b"235 "), ("imaps", b"a OK"), ("pop3s", b"+OK")):
                 assert expected in await site.log_in(door, PASSWORD)
+
+
+async def test_doors_are_opened_by_hand(tmp_path: Path) -> None:
+    """`letterlock border shut` and `forgive`, as the running server answers them."""
+    async with domain(tmp_path) as site, site.served():
+        control = site.settings.path(site.settings.data) / SOCKET_NAME
+        for _ in range(6):
+            await site.log_in("imaps", "wrong")
+        shut = await asyncio.to_thread(request, control, "border shut", {})
+        assert shut == {"networks": {"127.0.0.0/24": 5.0}, "users": {}}
+        for forgiven in (True, False):
+            answer = await asyncio.to_thread(request, control, "border forgive", {"who": "127.0.0.1"})
+            assert answer == {"forgiven": forgiven}
+        assert b"a OK" in await site.log_in("imaps", PASSWORD)
+
+
+def test_rates_outlive_kill_9(tmp_path: Path) -> None:
+    """The process is killed, not stopped; what it counted a moment ago is counted after the next start."""
+    server = Server(tmp_path / "site", limits={"exempt": [], "messages_per_hour": 1})
+    replies = []
+    for _ in range(2):
+        with server.running():
+            with smtplib.SMTP("127.0.0.1", server.port("smtp"), local_hostname="x.test", timeout=30) as client:
+                client.ehlo()
+                replies.append(client.mail("")[0])
+            while not noted(tmp_path / "site" / "data" / "border.sqlite"):
+                pass
+            assert server.process is not None
+            server.process.kill()
+            server.process.wait()
+        (tmp_path / "site" / "ready").unlink()
+    assert replies == [250, 450]
+
+
+def noted(file: Path) -> bool:
+    """Whether the message is on the disk."""
+    flags = apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_READONLY
+    with contextlib.closing(apsw.Connection(f"file:{file}?mode=ro", flags=flags)) as notes:
+        notes.set_busy_timeout(5000)
+        return bool(notes.execute("SELECT 1 FROM notes WHERE book = 'border messages'").fetchall())
 
 
 async def test_rates_hold_over_a_restart(tmp_path: Path) -> None:

@@ -19,3 +19,12 @@ def test_nobody_listening_is_no_fault(tmp_path: Path) -> None:
     """A server starts without a supervisor, too."""
     assert notify(None, "READY=1") is None
     assert notify(str(tmp_path / "nowhere"), "READY=1") is None
+
+
+def test_a_supervisor_that_does_not_read_stops_nobody(tmp_path: Path) -> None:
+    """Its queue is full after some datagrams; what is beyond is dropped at once."""
+    name = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(name)
+        for _ in range(2000):
+            notify(name, "WATCHDOG=1")

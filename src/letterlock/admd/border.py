@@ -11,8 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from letterlock.admd.control import Operation
 from letterlock.admd.settings import Settings
 from letterlock.host.allowance import Allowance
 from letterlock.host.clock import Clock
@@ -76,6 +79,19 @@ async def open_defence(
     for work in (notebook.run(), border.run()):
         stack.push_async_callback(_end, asyncio.create_task(work))
     return defence
+
+
+def border_operations(defence: Defence) -> dict[str, Operation]:
+    """Return what a running server does for `letterlock border`."""
+
+    async def shut(_arguments: Mapping[str, Any]) -> object:
+        guard = defence.guard
+        return {"networks": guard.networks.shut(), "users": guard.users.shut()}
+
+    async def forgive(arguments: Mapping[str, Any]) -> object:
+        return {"forgiven": defence.guard.forgive(arguments["who"])}
+
+    return {"border shut": shut, "border forgive": forgive}
 
 
 def border_settings(settings: Settings) -> BorderSettings:

@@ -19,7 +19,7 @@ from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
 from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
-from letterlock.admd.border import Defence, open_defence
+from letterlock.admd.border import Defence, border_operations, open_defence
 from letterlock.admd.control import SOCKET_NAME, Control
 from letterlock.admd.filters import Filters, filters_of
 from letterlock.admd.own_zone import serve_own_zones
@@ -127,6 +127,7 @@ async def running(
             listeners[service] = listener
             await listener.start(sockets.services.get(service, ()))
         operations = queue_operations(parts.store, clock) | account_operations(parts.store)
+        operations |= border_operations(parts.defence)
         control = Control(settings.path(settings.data) / SOCKET_NAME, operations, Log("control"))
         await control.start()
         stack.push_async_callback(control.stop)

@@ -65,6 +65,10 @@ class Backoff:
                 waits.append(min(last, now) + shut - now)  # a clock that was set back makes no wait longer
         return max(waits)
 
+    def shut(self) -> dict[str, float]:
+        """Return the keys that are shut now, and for how many seconds."""
+        return {key: wait for key in tuple(self._failures) if (wait := self.wait_seconds(key)) > 0}
+
     def _current(self, key: str) -> tuple[float, float]:
         count, last = self._failures.get(key, (0.0, 0.0))
         if count and self._clock.now() - last > self._settings.forget_seconds:

@@ -89,6 +89,14 @@ class LoginGuard:
         self.networks.succeeded(_NETWORKS.network(host))
         self._familiar.seen(_pair(_name(user), host))
 
+    def forgive(self, who: str) -> bool:
+        """Clean the slate of a user name, or of the network of an IP address; tell whether there was anything on it."""
+        network = _NETWORKS.network(who.partition("/")[0])
+        backoff, key = (self.networks, network) if network else (self.users, _name(who))
+        had_failures = backoff.failures(key) > 0
+        backoff.succeeded(key)
+        return had_failures
+
     def enter(self, account: str) -> bool:
         """Count a session of an account, unless it has too many."""
         if self._sessions[account] >= self._settings.most_sessions:

@@ -17,5 +17,6 @@ def notify(socket_name: str | None, state: str) -> None:
     # A leading @ stands for the abstract namespace of Linux.
     address = "\0" + socket_name[1:] if socket_name.startswith("@") else socket_name
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)  # a supervisor that does not read must not stop whoever tells it that all goes on
         sender.connect(address)
         sender.send(state.encode())

@@ -149,17 +149,11 @@ class Border:
 
     def judge(self, standing: Standing, recipient: Address) -> Reply | None:
         """Refuse or defer mail of a client with too many points, or return None."""
-        points, settings = standing.points, self._settings
-        if points <= 0 or recipient.local_part.lower() in _ALWAYS_REACHED:
+        if standing.points <= 0 or recipient.local_part.lower() in _ALWAYS_REACHED:
             return None
-        help_ = f"If that is wrong, write to postmaster@{recipient.domain}"
-        if settings.reject_at is not None and points >= settings.reject_at:
-            answer = reply(550, "5.7.1", f"Mail from you is not taken: {standing.worst}. {help_}")
-        elif settings.defer_at is not None and points >= settings.defer_at:
-            answer = reply(450, "4.7.1", f"Mail from you is not taken now: {standing.worst}. Try again later. {help_}")
-        else:
-            return None
-        self._note(standing, recipient, answer)
+        answer = refusal_of(standing, self._settings, recipient.domain)
+        if answer is not None:
+            self._note(standing, recipient, answer)
         return answer
 
     def conclude(self, arrival: Arrival, assessment: Assessment, *, is_authentic: bool) -> Assessment:
@@ -265,6 +259,17 @@ class Border:
                 },
             )
         )
+
+
+def refusal_of(standing: Standing, settings: BorderSettings, domain: str) -> Reply | None:
+    """Return the reply to a client with too many points, or None. `domain` is the recipient's."""
+    points, reason = standing.points, standing.worst
+    help_ = f"If that is wrong, write to postmaster@{domain}"
+    if settings.reject_at is not None and points >= settings.reject_at:
+        return reply(550, "5.7.1", f"Mail from you is not taken: {reason}. {help_}")
+    if settings.defer_at is not None and points >= settings.defer_at:
+        return reply(450, "4.7.1", f"Mail from you is not taken now: {reason}. Try again later. {help_}")
+    return None
 
 
 def _hourly(clock: Clock, per_hour: float, name: str) -> Allowance | None:

@@ -168,13 +168,13 @@ def _examine_name(address: str) -> Decision[object]:
 
 
 def judge(facts: ClientFacts, ehlo: str, own_names: frozenset[str], weights: Weights) -> Decision[Standing]:
-    """Judge a client under the name it gave. `own_names` are ours, which nobody else has."""
+    """Judge a client under the name it gave, "" where that is not known. `own_names` are ours, which nobody else has."""
     findings = [Finding(listing.points, f"{facts.address} is {listing.sentence}") for listing in facts.listings]
     if facts.iprev is Iprev.PERMERROR:
         findings.append(Finding(weights.no_name, facts.reason))
     elif facts.iprev is Iprev.FAIL:
         findings.append(Finding(weights.name_not_confirmed, facts.reason))
-    of_ehlo = yield from _judge_ehlo(facts, ehlo, own_names, weights)
+    of_ehlo = (yield from _judge_ehlo(facts, ehlo, own_names, weights)) if ehlo else None
     if of_ehlo is not None:
         findings.append(of_ehlo)
     return Standing(facts, tuple(findings))
