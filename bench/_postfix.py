@@ -98,11 +98,11 @@ def postfix(folder: Path, more: str = "", *, address: str = "127.0.0.1", port: i
         subprocess.run([*command, "stop"], check=False, capture_output=True)
 
 
-def wait_for(port: int, address: str = "127.0.0.1") -> None:
-    """Return when something greets on a port of an address of this machine."""
+def wait_for(port: int, address: str = "127.0.0.1", *, said: Path | None = None) -> None:
+    """Return when something greets on a port of an address of this machine; if nothing does, tell what `said` holds."""
     for _ in range(200):
         with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=5) as connection:
             if connection.recv(100):
                 return
         time.sleep(0.05)
-    raise RuntimeError(f"nothing greets on port {port}")
+    raise RuntimeError(f"nothing greets on port {port}{': ' + said.read_text()[-1000:] if said else ''}")

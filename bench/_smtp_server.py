@@ -1,6 +1,7 @@
-"""Our server on one port for measurements: port 25's policy over the real store. Arguments: folder, port, and a sink.
+"""Our server on one port for measurements: port 25's policy over the real store. Arguments: folder, port, a sink, and TLS.
 
-With the port of a sink everything is queued and sent on to it, else everything is put into mailboxes here.
+With the port of a sink (not 0) everything is queued and sent on to it, else everything is put into mailboxes here. With
+the files of a certificate and its key it offers STARTTLS.
 
 On SIGUSR1 it prints the CPU seconds used so far, and ends on SIGTERM.
 """
@@ -22,6 +23,7 @@ from letterlock.host.entropy import SystemEntropy
 from letterlock.host.listen import ConnectionLimits, Listener, bind
 from letterlock.host.logs import Log, send_to
 from letterlock.host.resolver.zone_file import ZoneTable
+from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.mta.inbound import Inbound, InboundSettings
@@ -59,13 +61,13 @@ class Copy:
         self.relays = relays
 
 
-async def serve(folder: Path, port: int, sink: int = 0) -> None:
+async def serve(folder: Path, port: int, sink: int = 0, identity: tuple[Path, ...] = ()) -> None:
     log = (folder / "log").open("a", buffering=64 * 1024)
     send_to(lambda line: log.write(line + "\n") and None)
     store = await open_store(StoreSettings(folder / "store"))
     service = Inbound(
         InboundSettings("mx.rosewood.test"), store=store, recipients=Anybody(relays=bool(sink)), clock=SystemClock(),
-        entropy=SystemEntropy(), log=Log("mta"),
+        entropy=SystemEntropy(), log=Log("mta"), tls=ServerTls([KeyPair(*identity)]) if identity else None,
     )  # fmt: skip
     listener = Listener(service.session, log=Log("mta"), limits=ConnectionLimits(per_network=5000))
     await listener.start([bind("127.0.0.1", port)])
@@ -111,4 +113,4 @@ def _print_cpu() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Path(sys.argv[1]), *map(int, sys.argv[2:])))
+    uvloop.run(serve(Path(sys.argv[1]), *map(int, sys.argv[2:4]), tuple(map(Path, sys.argv[4:]))))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def settings_page() -> str:
 def _section_table(name: str, model: type[pydantic.BaseModel]) -> Iterator[str]:
     inner: list[tuple[str, type[pydantic.BaseModel]]] = []
     if name:
-        yield f"\n## [{name}]\n\n{(model.__doc__ or '').strip()}\n"
+        heading = name if name.startswith("[") else f"[{name}]"
+        yield f"\n## {heading}\n\n{(model.__doc__ or '').strip()}\n"
     yield "| setting | default | what it does |\n|---|---|---|"
     for key, field in model.model_fields.items():
         annotation = field.annotation
@@ -66,8 +68,18 @@ def _section_table(name: str, model: type[pydantic.BaseModel]) -> Iterator[str]:
                 raise SystemExit(f"the setting {name}.{key} has no description")
             default = "*required*" if field.is_required() else f"`{_toml(field.get_default())}`"
             yield f"| `{key}` | {default} | {field.description} |"
+            if (section := _section_of_list(annotation)) is not None:
+                inner.append((f"[[{name}.{key}]]" if name else f"[[{key}]]", section))
     for inner_name, section in inner:
         yield from _section_table(inner_name, section)
+
+
+def _section_of_list(annotation: object) -> type[pydantic.BaseModel] | None:
+    """Return the section that a list of tables holds."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is not list or not isinstance(arguments[0], type):
+        return None
+    return arguments[0] if issubclass(arguments[0], Section) else None
 
 
 def _toml(value: object) -> str:

@@ -527,6 +527,32 @@ async def test_queue_commands_choose_by_filter(store: Store) -> None:
     assert await store.queue_size() == (2, 2)
 
 
+async def test_queue_entries_are_found_by_domain_of_sender_age_and_reason(store: Store) -> None:
+    """The last answer counts, in whatever part: what was said before it and overcome does not."""
+    await store.commit(Transaction("t1", NOW - 100, (b"x",), (), (queued("q1", "a@b.test"),)))
+    await store.commit(Transaction("t2", NOW, (b"x",), (), (queued("q2", "c@d.test"),)))
+    for number, (queue_id, to) in enumerate((("q1", "a@b.test"), ("q2", "c@d.test"))):
+        await store.take_due(NOW, 9)
+        for reply in ("451 4.7.1 greylisted", f"450 4.2.{number} müde"):
+            outcome = Outcome(Address.parse(to), Result.DEFERRED, f"4.2.{number}", reply, f"mx{number}.test")
+            await store.settle(queue_id, NOW, [Settlement(0, outcome, NOW)])
+            await store.take_due(NOW, 9)
+
+    async def found(**conditions: object) -> list[str]:
+        return [entry.queue_id for entry in await store.queue(QueueFilter(**conditions))]  # type: ignore[arg-type]
+
+    sender = str(queued("q", "a@b.test").envelope.reverse_path)
+    assert await found(sender=sender.partition("@")[2]) == ["q1", "q2"]
+    assert await found(sender=sender.partition("@")[2][1:]) == []
+    assert await found(arrived_before=NOW - 50) == ["q1"]
+    assert await found(arrived_before=NOW + 1) == ["q1", "q2"]
+    assert await found(reason="greylisted") == []
+    assert await found(reason="müde") == ["q1", "q2"]
+    assert await found(reason="4.2.1") == ["q2"]
+    assert await found(reason="mx0.test") == ["q1"]
+    assert await found(reason="mx0.test", arrived_before=NOW - 200) == []
+
+
 async def test_a_recipient_dropped_while_taken_is_not_settled(store: Store) -> None:
     await store.commit(Transaction("t", NOW, (b"x",), (), (queued("q", "a@b.test"),)))
     await store.take_due(NOW, 9)

@@ -544,7 +544,9 @@ class MemoryStore:
                 address = one.recipient.forward_path
                 if (
                     chosen.queue_id in ("", queue_id)
-                    and chosen.sender in ("", sender)
+                    and (chosen.sender in ("", sender) or sender.endswith(f"@{chosen.sender}"))
+                    and (chosen.arrived_before is None or entry.arrived < chosen.arrived_before)
+                    and (not chosen.reason or (one.last is not None and chosen.reason in _said(one.last)))
                     and chosen.recipient in ("", str(address))
                     and chosen.destination in ("", address.domain)
                     and chosen.held in (None, one.held)
@@ -586,3 +588,7 @@ class MemoryStore:
             entry.lane = None
         await self._swept()
         return len(found)
+
+
+def _said(attempt: Attempt) -> str:
+    return " ".join((attempt.outcome.status, attempt.outcome.reply, attempt.outcome.host))

@@ -7,7 +7,7 @@ import pytest
 from letterlock.host.listen import Listener, bind
 from letterlock.host.logs import Log
 from letterlock.host.metrics import Metric, Sample, exposition
-from letterlock.host.pages import Page, Pages
+from letterlock.host.pages import Asked, Page, Pages
 
 
 def test_the_text_format() -> None:
@@ -53,4 +53,42 @@ async def test_requests(request_: bytes, status: bytes, body: bytes) -> None:
         await listener.stop(grace_seconds=1)
     header, _, said = answer.partition(b"\r\n\r\n")
     assert header.startswith(b"HTTP/1.1 " + status + b"\r\n")
+    assert said == body
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "body"),
+    [
+        (b"POST /echo HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", b"200 OK", b" hello"),
+        (b"POST /echo/x%2F HTTP/1.1\r\ncontent-length:3\r\n\r\nabcdef", b"200 OK", b"x%2F abc"),
+        (b"GET /echo/a//b HTTP/1.1\r\n\r\n", b"200 OK", b"a//b nothing"),
+        (b"GET /echoes HTTP/1.1\r\n\r\n", b"404 Not Found", b"There are: /echo\n"),
+        (b"POST /echoes HTTP/1.1\r\nContent-Length: 0\r\n\r\n", b"405 Method Not Allowed",
+         b"Only GET and HEAD are answered here.\n"),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"411 Length Required",
+         b"Say how long the body is (Content-Length).\n"),
+        (b"POST /echo HTTP/1.1\r\nContent-Length: 65537\r\n\r\n", b"413 Request Entity Too Large",
+         b"The body is too long.\n"),
+    ],
+)  # fmt: skip
+async def test_services(request_: bytes, status: bytes, body: bytes) -> None:
+    """A service is asked with a body of a length told before, or with what stands below its path."""
+
+    async def echo(asked: Asked) -> Page:
+        said = b"nothing" if asked.body is None else asked.body
+        return Page(asked.below.encode() + b" " + said)
+
+    listener = Listener(Pages({}, {"/echo": echo}).session, log=Log("metrics"))
+    await listener.start([bind("127.0.0.1", 0)])
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.endpoints[0].port)
+        for start in range(0, len(request_), 30):
+            writer.write(request_[start : start + 30])
+            await writer.drain()
+        answer = await reader.read()
+        writer.close()
+    finally:
+        await listener.stop(grace_seconds=1)
+    header, _, said = answer.partition(b"\r\n\r\n")
+    assert header.startswith(b"HTTP/1.1 " + status + b"\r\n"), header
     assert said == body

@@ -7,6 +7,7 @@ import json
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.interop.smime_world import World
 
 GUEST = "quarry.test"
 
@@ -98,3 +100,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         )
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """An authority for S/MIME and its people; their keys are made once."""
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def common() -> Iterator[Path]:
+    """A folder that other users may enter: pytest's own belong to whoever runs it, and Postfix runs as somebody else."""
+    with tempfile.TemporaryDirectory(prefix="letterlock-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

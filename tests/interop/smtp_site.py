@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import smtplib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ from letterlock.mta.queue.runner import Runner
 from letterlock.mta.queue.schedule import QueueSettings
 from letterlock.mta.route import RoutingSettings
 from letterlock.mta.transfer import transfer_over
+from letterlock.protocols.smtp.offer import Dialect
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import open_store
@@ -35,6 +38,49 @@ from letterlock.store.interface import Store
 
 ADA, PASSWORD = "ada@rosewood.test", "correct horse"
 HOST = "mx.rosewood.test"
+MESSAGE = (
+    "From: Ada <ada@rosewood.test>\r\nTo: bob@harbor.test\r\nSubject: {subject}\r\n"
+    "Date: Mon, 23 Nov 2026 13:15:15 +0000\r\nMessage-ID: <{subject}@x>\r\nMIME-Version: 1.0\r\n"
+    "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    "Grüße\r\n.\r\n..two dots\r\n.one\r\n" + "x" * 900 + "\r\n\r\nFrom here\r\n"
+)
+
+
+async def run(*command: str, given: bytes = b"", expected: int = 0) -> bytes:
+    """Run a program to its end and return all it said."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await asyncio.wait_for(process.communicate(given), 60)
+    assert process.returncode == expected, said.decode(errors="replace")
+    return said
+
+
+def body_of(octets: bytes) -> bytes:
+    """Return what stands behind the header."""
+    return octets.partition(b"\r\n\r\n")[2]
+
+
+def files_in(folder: Path, count: int = 1) -> list[bytes]:
+    """Wait for so many files in a folder and return their octets."""
+    for _ in range(200):
+        files = list(folder.iterdir()) if folder.exists() else []
+        if len(files) >= count:
+            return [path.read_bytes() for path in files]
+        time.sleep(0.05)
+    raise AssertionError(f"{folder} has not {count} files")
+
+
+async def send(port: int, count: int, *, sender: str = "bob@harbor.test", recipients: tuple[str, ...] = (ADA,),
+                 options: tuple[str, ...] = ("BODY=8BITMIME",), for_each: tuple[str, ...] = ()) -> None:  # fmt: skip
+    """Hand messages to a program by Python's client."""
+
+    def hand_over() -> None:
+        with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+            for number in range(count):
+                client.sendmail(sender, recipients, MESSAGE.format(subject=f"n{number}").encode(), options, for_each)
+
+    await asyncio.to_thread(hand_over)
 
 
 @dataclass
@@ -44,6 +90,7 @@ class Site:
     smtp: int
     submissions: int
     submission: int
+    lmtp: int
     store: Store
     log: list[dict[str, Any]]
 
@@ -90,11 +137,18 @@ async def site(
         inbound = Inbound(InboundSettings(HOST), store=store, recipients=agent, clock=clock, entropy=entropy,
                           log=Log("mta"), tls=tls,
                           assess=Filtered(take_as_it_is, filters) if filters else take_as_it_is)  # fmt: skip
+        lmtp = Inbound(InboundSettings(HOST, dialect=Dialect.LMTP), store=store, recipients=agent, clock=clock,
+                       entropy=entropy, log=Log("mta"))  # fmt: skip
         submission = Submission(SubmissionSettings(HOST), store=store, accounts=accounts, recipients=agent, tls=tls,
                                 guard=LoginGuard(clock), clock=clock, entropy=entropy, log=Log("msa"),
                                 filters=submission_filters)  # fmt: skip
         ports = []
-        for session, implicit in ((inbound.session, False), (submission.session, True), (submission.session, False)):
+        for session, implicit in (
+            (inbound.session, False),
+            (submission.session, True),
+            (submission.session, False),
+            (lmtp.session, False),
+        ):
             listener = Listener(session, log=Log("host"), tls=tls if implicit else None)
             await listener.start([bind("127.0.0.1", 0)])
             stack.push_async_callback(listener.stop, grace_seconds=2)

@@ -4,47 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import smtplib
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench._postfix import postfix
-from tests.interop.smtp_site import ADA, HOST, PASSWORD, site
+from tests.interop.smtp_site import ADA, HOST, MESSAGE, PASSWORD, body_of, files_in, run, site
 
 from letterlock.host.tls import KeyPair
 
 pytestmark = pytest.mark.interop
-
-MESSAGE = (
-    "From: Ada <ada@rosewood.test>\r\nTo: bob@harbor.test\r\nSubject: {subject}\r\n"
-    "Date: Mon, 23 Nov 2026 13:15:15 +0000\r\nMessage-ID: <{subject}@x>\r\nMIME-Version: 1.0\r\n"
-    "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
-    "Grüße\r\n.\r\n..two dots\r\n.one\r\n" + "x" * 900 + "\r\n\r\nFrom here\r\n"
-)
-
-
-@pytest.fixture
-def common() -> Iterator[Path]:
-    """A folder that other users may enter: pytest's own belong to whoever runs it, and Postfix runs as somebody else."""
-    with tempfile.TemporaryDirectory(prefix="letterlock-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
-async def run(*command: str, given: bytes = b"", expected: int = 0) -> bytes:
-    """Run a program to its end and return all it said."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    said, _ = await asyncio.wait_for(process.communicate(given), 60)
-    assert process.returncode == expected, said.decode(errors="replace")
-    return said
-
-
-def body_of(octets: bytes) -> bytes:
-    return octets.partition(b"\r\n\r\n")[2]
 
 
 @pytest.mark.parametrize("tls", [[], ["-tls"]])
@@ -154,18 +122,9 @@ async def test_we_send_to_postfix(tmp_path: Path, common: Path, key_pair: KeyPai
                 str(upload),
             )  # fmt: skip
             (bounce,) = await here.inbox()
-            files = await asyncio.to_thread(_arrived, maildir / "bob" / "new")
+            files = await asyncio.to_thread(files_in, maildir / "bob" / "new")
             relayed = next(line for line in here.log if line["event"] == "relayed")
     (octets,) = files
     assert octets.replace(b"\r\n", b"\n").endswith(MESSAGE.format(subject="out").replace("\r\n", "\n").encode())
     assert b"5.1.1" in bounce
     assert relayed["security"] == ("TLSv1.3 may" if level == "encrypt" else "none")
-
-
-def _arrived(folder: Path) -> list[bytes]:
-    for _ in range(200):
-        files = list(folder.iterdir()) if folder.exists() else []
-        if files:
-            return [path.read_bytes() for path in files]
-        time.sleep(0.05)
-    return []

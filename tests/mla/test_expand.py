@@ -57,7 +57,7 @@ def _to(name: str) -> To:
 
 def _list(name: str = "garden", members: tuple[str, ...] = ("bob", "carol"), **more: object) -> MailList:
     known = {f"{member}@rosewood.test": _to(member) for member in members}
-    return MailList(f"{name}@rosewood.test", _own(name), _signer(name), known, **more)  # type: ignore[arg-type]
+    return MailList(f"{name}@rosewood.test", KeyRing((_own(name),)), _signer(name), known, **more)  # type: ignore[arg-type]
 
 
 def _sign(message: bytes, name: str = "ada") -> bytes:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from letterlock.formats.address import Address
-from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.envelope import Body, Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SeededEntropy
@@ -22,7 +24,7 @@ from letterlock.host.smtp_client import ClientPatience
 from letterlock.host.stream import Stream
 from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mta.outbound import Outbound, OutboundSettings
-from letterlock.mta.route import Relay, RoutingSettings
+from letterlock.mta.route import Refusal, Relay, RoutingSettings, Way
 
 Session = Callable[[Stream], Awaitable[None]]
 
@@ -226,7 +228,7 @@ async def test_a_closed_port_leads_to_the_next() -> None:
         outbound._settings.routing.ports["closed.test"] = port  # type: ignore[index]
         table = ZoneTable.parse("two.test. 300 IN MX 1 closed.test.\nclosed.test. 300 IN A 127.0.0.1\n"
                                 "two.test. 300 IN MX 2 a.test.\na.test. 300 IN A 127.0.0.1\n")  # fmt: skip
-        outbound._resolver = table
+        outbound.adopt(outbound._settings, table)
         outcome = await deliver(outbound, Envelope(None, (Recipient(Address("ada", "two.test")),)))
     assert (outcome.result, outcome.host) == (Result.RELAYED, "a.test")
 
@@ -313,10 +315,10 @@ async def test_a_relay_with_credentials_is_never_told_them_in_plain_text() -> No
     async with network(host) as (outbound, ports):
         relay = Relay("a.test", ports[0], "user", "secret")
         settings = OutboundSettings(
-            "mx.rosewood.test", RoutingSettings(frozenset(), relays={"*": relay}), patience=PATIENCE
+            "mx.rosewood.test", RoutingSettings(frozenset(), ways={"*": relay}), patience=PATIENCE
         )
         other = Outbound(
-            settings, resolver=outbound._resolver, clock=SystemClock(), entropy=SeededEntropy(), log=Log("x")
+            settings, resolver=outbound._routes._resolver, clock=SystemClock(), entropy=SeededEntropy(), log=Log("x")
         )
         outcome = await deliver(other)
         await other.close()
@@ -334,3 +336,163 @@ async def test_idle_connections_are_left_in_time() -> None:
                 break
             await asyncio.sleep(0.005)
     assert host.seen[-1] == "QUIT"
+
+
+# What is remembered of hosts.
+
+
+@pytest.mark.parametrize("greeting", ["421 4.3.2 busy", "554 5.7.1 go away", "450 4.7.0 later"])
+async def test_a_host_that_refuses_the_connection_is_not_asked_by_each_message(greeting: str) -> None:
+    """What it said is the answer for the next ones; and when somebody says so, it is asked again."""
+    host = Host(GREETING=greeting)
+    async with network(host) as (outbound, _):
+        answers = [await deliver(outbound) for _ in range(5)]
+        assert host.connections == 1
+        assert {(one.result, one.status[0], one.about_host) for one in answers} == {(Result.DEFERRED, "4", True)}
+        assert all(one.reply == greeting for one in answers)
+        host.replies["GREETING"] = "220 hello"
+        outbound.forget_failures()
+        assert (await deliver(outbound)).result is Result.RELAYED
+
+
+async def test_greylisting_is_about_a_recipient_not_the_host() -> None:
+    """Each message is asked for, and nothing else is kept from the host."""
+    host = Host(RCPT="451 4.7.1 greylisted")
+    async with network(host) as (outbound, _):
+        first = await deliver(outbound)
+        assert (first.result, first.about_host) == (Result.DEFERRED, False)
+        host.replies["RCPT"] = "250 ok"
+        assert (await deliver(outbound)).result is Result.RELAYED
+    assert host.connections == 1
+
+
+async def test_a_host_that_bears_few_connections_is_used_over_those() -> None:
+    """Ten messages at once for a host that refuses a third connection: all arrive, none is deferred."""
+
+    class Narrow(Host):
+        open = 0
+        most = 0
+
+        async def __call__(self, stream: Stream) -> None:
+            if Narrow.open >= 2:
+                await stream.send(b"421 4.7.0 too many connections\r\n")
+                return
+            Narrow.open += 1
+            Narrow.most = max(Narrow.most, Narrow.open)
+            try:
+                await super().__call__(stream)
+            finally:
+                Narrow.open -= 1
+
+    host = Narrow()
+    async with network(host) as (outbound, _):
+        outcomes = await asyncio.gather(*(deliver(outbound) for _ in range(10)))
+    assert [one.result for one in outcomes] == [Result.RELAYED] * 10, outcomes
+    assert len(host.contents) == 10
+    assert Narrow.most == 2
+
+
+async def test_a_connection_that_served_enough_leads_to_a_fresh_one() -> None:
+    """421 in place of the second transaction: the host wants a new connection, not a retry in minutes."""
+
+    class Tired(Host):
+        async def say(self, stream: Stream, verb: str) -> bool:
+            if verb == "MAIL" and sum(line.startswith("MAIL") for line in self.seen) % 2 == 0 and self.connections == 1:
+                await stream.send(b"421 4.7.0 enough for one connection\r\n")
+                return False
+            return await super().say(stream, verb)
+
+    host = Tired()
+    async with network(host) as (outbound, _):
+        outcomes = [await deliver(outbound) for _ in range(2)]
+    assert [one.result for one in outcomes] == [Result.RELAYED] * 2
+    assert host.connections == 2
+
+
+async def test_what_one_host_does_not_offer_the_next_may() -> None:
+    """8-bit content: the first exchanger has no 8BITMIME, the second has; and with the first alone it fails, 5.6.3."""
+    old, new = Host(EHLO="502 no", HELO="250 hello"), Host()
+    content = b"Subject: x\r\n\r\n\xc3\xa9\r\n"
+    envelope = Envelope(None, TO_ADA.recipients, body=Body.EIGHT_BIT)
+    async with network(old, new) as (outbound, _):
+        outcome = await deliver(outbound, envelope, content)
+        assert (outcome.result, outcome.host) == (Result.RELAYED, "b.test")
+    async with network(old) as (outbound, _):
+        outcome = await deliver(outbound, envelope, content)
+        assert (outcome.result, outcome.status) == (Result.FAILED, "5.6.3")
+    assert old.connections == 2
+    assert not any(line.startswith("MAIL") for line in old.seen)
+
+
+async def test_many_messages_at_once_share_one_look_up() -> None:
+    """A crowd for one domain asks the DNS once."""
+    async with network(Host()) as (outbound, _):
+        await asyncio.gather(*(deliver(outbound) for _ in range(10)))
+        table = outbound._routes._resolver
+        assert isinstance(table, ZoneTable)
+        assert sum(question.type == "MX" for question in table.asked) == 1
+
+
+async def test_pipelining_puts_a_transaction_into_one_packet() -> None:
+    """RFC 2920: MAIL, RCPT and DATA in one write where the host offers it."""
+    writes: list[bytes] = []
+
+    class Watching(Host):
+        async def __call__(self, stream: Stream) -> None:
+            read = stream.read
+
+            async def watched(*, idle: bool = False) -> bytes:
+                octets = await read(idle=idle)
+                writes.append(octets)
+                return octets
+
+            stream.read = watched  # type: ignore[method-assign]
+            await super().__call__(stream)
+
+    async with network(Watching(keywords=("PIPELINING",))) as (outbound, _):
+        await deliver(outbound)
+        await deliver(outbound)
+    assert [octets.count(b"\r\n") for octets in writes if octets.startswith(b"MAIL")] == [3, 3]
+
+
+# Ways the administrator set.
+
+
+def by(outbound: Outbound, **ways: Way) -> None:
+    """Let an Outbound go these ways, by name of the recipients' domain with "_" for a dot."""
+    named = {name.replace("__", "*.").replace("_", "."): way for name, way in ways.items()}
+    routing = replace(outbound._settings.routing, ways=named)
+    outbound.adopt(replace(outbound._settings, routing=routing), outbound._routes._resolver)
+
+
+async def test_a_domain_may_be_refused() -> None:
+    async with network(Host()) as (outbound, _):
+        by(outbound, harbor_test=Refusal("harbor.test has moved"))
+        outcome = await deliver(outbound)
+    assert (outcome.result, outcome.status, outcome.reply) == (Result.FAILED, "5.7.1", "harbor.test has moved")
+
+
+async def test_a_domain_may_go_over_lmtp(tmp_path: Path) -> None:
+    """By a socket of this machine: LHLO, and a reply for each recipient behind the content (RFC 2033)."""
+    seen: list[str] = []
+
+    async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 lmtp\r\n")
+        while line := (await reader.readline()).decode().strip():
+            seen.append(line)
+            answers = {"LHLO": b"250-lmtp\r\n250 PIPELINING\r\n", "DATA": b"354 go\r\n", "QUIT": b"221 bye\r\n"}
+            writer.write(answers.get(line[:4], b"250 2.1.0 ok\r\n"))
+            if line == "DATA":
+                while await reader.readline() != b".\r\n":
+                    pass
+                writer.write(b"250 2.0.0 delivered\r\n452 4.2.2 full\r\n")
+        writer.close()
+
+    listening = await asyncio.start_unix_server(server, tmp_path / "lmtp")
+    envelope = Envelope(None, (*TO_ADA.recipients, Recipient(Address("bob", "harbor.test"))))
+    async with network(Host()) as (outbound, _), listening:
+        by(outbound, harbor_test=Relay(str(tmp_path / "lmtp"), is_lmtp=True))
+        first, second = await outbound.deliver(envelope, CONTENT)
+        await outbound.close()
+    assert (first.result, second.result, second.status) == (Result.RELAYED, Result.DEFERRED, "4.2.2")
+    assert seen[0] == "LHLO mx.rosewood.test"

@@ -6,7 +6,7 @@ from letterlock.formats.outcome import Result
 from letterlock.host.entropy import SeededEntropy
 from letterlock.host.resolver.zone_file import ZoneTable
 from letterlock.host.stream import Endpoint
-from letterlock.mta.route import Relay, Route, RoutingSettings, find_route
+from letterlock.mta.route import Exchangers, Refusal, Relay, Route, RoutingSettings, find_route
 from letterlock.trust.ask import decide
 
 ZONE = ZoneTable.parse("""
@@ -91,12 +91,43 @@ def test_a_host_that_cannot_be_looked_up_leaves_the_others() -> None:
 
 def test_relays_take_the_place_of_exchangers() -> None:
     """By domain, for all, or for one message."""
-    settings = RoutingSettings(
-        frozenset(), relays={"harbor.test": Relay("bare.test", 26), "*": Relay("backup.test", 27)}
-    )
+    settings = RoutingSettings(frozenset(), ways={"harbor.test": Relay("bare.test", 26), "*": Relay("backup.test", 27)})
     assert route("harbor.test", settings).hops[0].endpoints == (Endpoint("192.0.2.5", 26),)
     assert route("other.test", settings).hops[0].endpoints == (Endpoint("192.0.2.4", 27),)
     assert route("harbor.test", override="c.harbor.test:28").hops[0].endpoints == (Endpoint("192.0.2.3", 28),)
-    gone = route("x.test", RoutingSettings(frozenset(), relays={"*": Relay("absent.test")})).hindrance
+    gone = route("x.test", RoutingSettings(frozenset(), ways={"*": Relay("absent.test")})).hindrance
     assert gone is not None
     assert gone.result is Result.DEFERRED
+
+
+def test_ways_by_domain_and_above() -> None:
+    """The domain's own rule, then the nearest above, then "*"; the DNS may be chosen expressly, a domain refused."""
+    settings = RoutingSettings(
+        frozenset(),
+        ways={
+            "harbor.test": Exchangers(),
+            "*.sea.test": Relay("bare.test", 26),
+            "*.deep.sea.test": Refusal("closed"),
+            "*": Relay("backup.test", 27),
+        },
+    )
+    assert len(route("harbor.test", settings).hops) == 4
+    assert route("a.sea.test", settings).hops[0].endpoints == (Endpoint("192.0.2.5", 26),)
+    assert route("sea.test", settings).hops[0].endpoints == (Endpoint("192.0.2.4", 27),)
+    refused = route("x.deep.sea.test", settings).hindrance
+    assert refused is not None
+    assert (refused.result, refused.status, refused.reason) == (Result.FAILED, "5.7.1", "closed")
+
+
+def test_an_exchanger_at_our_own_address_is_ourselves() -> None:
+    """RFC 5321 section 5.1, by address: what is not preferred to it is left out, and nothing left is a loop."""
+
+    def is_ours(endpoint: Endpoint) -> bool:
+        return endpoint in (Endpoint("192.0.2.9", 25), Endpoint("192.0.2.5", 25))
+
+    settings = RoutingSettings(frozenset(), is_ours=is_ours)
+    assert names(route("second.test", settings)) == ["a.harbor.test"]
+    for domain in ("us.test", "bare.test"):
+        hindrance = route(domain, settings).hindrance
+        assert hindrance is not None
+        assert (hindrance.result, hindrance.status) == (Result.FAILED, "5.4.6")

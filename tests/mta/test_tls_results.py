@@ -49,8 +49,8 @@ def seen() -> list[TlsResult]:
 
 def with_demands(outbound: Outbound, seen: list[TlsResult], demands: Demands) -> None:
     """Let an Outbound decide by these and record here."""
-    outbound._demand = demands
-    outbound._record = seen.append
+    outbound.demand = demands
+    outbound.record = seen.append
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ async def test_no_policy_and_no_tls_is_recorded(seen: list[TlsResult], key_pair:
     plain, refusing, good = Host(), Host(ServerTls([key_pair]), STARTTLS="454 no"), Host(ServerTls([key_pair]))
     for host, expected in ((plain, "starttls-not-supported"), (refusing, "validation-failure"), (good, "")):
         async with network(host) as (outbound, _):
-            outbound._record = seen.append
+            outbound.record = seen.append
             assert (await deliver(outbound)).result is Result.RELAYED
             assert (await deliver(outbound)).result is Result.RELAYED
         (result,) = seen
@@ -152,7 +152,7 @@ async def test_requiretls_needs_a_name_that_is_vouched_for(key_pair: KeyPair) ->
         assert (outcome.result, outcome.status) == (Result.FAILED, "5.7.10")
         assert "neither DNSSEC nor an MTA-STS policy" in outcome.reply
         assert not host.connections
-        outbound._resolver = Signed(outbound._resolver)  # type: ignore[arg-type]
+        outbound.adopt(outbound._settings, Signed(outbound._routes._resolver))  # type: ignore[arg-type]
         outcome = await deliver(outbound, REQUIRED)
         assert (outcome.result, outcome.status, host.contents) == (Result.FAILED, "5.7.10", [])  # not its certificate
 
@@ -162,7 +162,7 @@ async def test_requiretls_goes_where_all_is_right(tmp_path: Path, seen: list[Tls
     pair = self_signed(tmp_path, "a.test")
     host = Host(ServerTls([pair]), keywords=("REQUIRETLS",))
     async with network(host) as (outbound, _):
-        outbound._resolver = Signed(outbound._resolver)  # type: ignore[arg-type]
+        outbound.adopt(outbound._settings, Signed(outbound._routes._resolver))  # type: ignore[arg-type]
         with_demands(outbound, seen, Demands(clock=SystemClock(), authenticated=authenticated_client(pair.chain)))
         outcome = await deliver(outbound, REQUIRED)
         assert (outcome.result, outcome.security) == (Result.RELAYED, "TLSv1.3 requiretls")
@@ -237,7 +237,7 @@ async def test_sessions_with_our_relay_are_not_reported(key_pair: KeyPair, seen:
     """What happens between us and the host our administrator named is no news to the recipients' domain."""
     host = Host(ServerTls([key_pair]))
     async with network(host) as (outbound, ports):
-        outbound._record = seen.append
+        outbound.record = seen.append
         (outcome,) = await outbound.deliver(TO_ADA, CONTENT, route=f"a.test:{ports[0]}")
     assert (outcome.result, outcome.security) == (Result.RELAYED, "TLSv1.3 may")
     assert seen == []
@@ -247,7 +247,7 @@ async def test_tlsa_records_that_cannot_be_had_are_recorded(seen: list[TlsResult
     """The host is left out, the mail waits, and the domain will hear of it (RFC 8460 section 4.3.2.1: dnssec-invalid)."""
     host = Host()
     async with network(host, zone="$TIMEOUT _25._tcp.a.test\n$SECURE test\n") as (outbound, _):
-        outbound._record = seen.append
+        outbound.record = seen.append
         outcome = await deliver(outbound)
     assert (outcome.result, outcome.status, host.connections) == (Result.DEFERRED, "4.4.3", 0)
     (result,) = seen

@@ -97,10 +97,10 @@ def test_what_is_missing_is_said(stores: dict[str, KeyStore], author: str, to: s
 def test_signatures_are_logged_when_switched_on(stores: dict[str, KeyStore]) -> None:
     """Sent and received, found by address and message, and still good over the content."""
     for store in stores.values():
-        store.log_signatures(True)
+        store.signatures.switch(True)
     sent = smime_mail.protected(stores["ada"], _draft(), "ada@rosewood.test", sign=True, encrypt=True)
     smime_mail.opened(stores["bob"], sent.content)
-    (one,) = stores["ada"].logged(message_id=sent.message_id)
-    (other,) = stores["bob"].logged(address="ada@rosewood.test")
+    (one,) = stores["ada"].signatures.search(message_id=sent.message_id)
+    (other,) = stores["bob"].signatures.search(address="ada@rosewood.test")
     assert (one.sent, other.sent, one.cms) == (True, False, other.cms)
     assert "signed all of this message, its header included" in other.verdict

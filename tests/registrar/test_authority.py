@@ -22,8 +22,9 @@ from letterlock.formats.x509.ocsp import CertificateStatus, OcspResponse, encode
 from letterlock.formats.x509.request import Request
 from letterlock.registrar import by_mail
 from letterlock.registrar.authority import AuthoritySettings, CertificationAuthority
-from letterlock.registrar.key_store import KeyStore, LoggedSignature
+from letterlock.registrar.key_store import KeyStore
 from letterlock.registrar.registry import Registry, State
+from letterlock.registrar.signature_log import LoggedSignature
 from letterlock.trust.dane.owner_names import smimea_name
 from letterlock.trust.pkix import issue, ocsp_check, path
 from letterlock.trust.pkix.path import Anchor, Pool
@@ -221,12 +222,12 @@ def test_the_key_store(tmp_path, authority: CertificationAuthority) -> None:
     assert remembered is not None
     assert remembered.capabilities == OURS
     entry = LoggedSignature(NOW, True, "bob@rosewood.test", "1@x", "good", b"cms")
-    store.log_signature(entry)
-    assert store.logged() == []
-    store.log_signatures(True)
-    store.log_signature(entry)
-    assert store.logged(address="bob@rosewood.test") == store.logged(message_id="1@x") == [entry]
-    assert store.logged(address="eve@rosewood.test") == []
+    store.signatures.add(entry)
+    assert store.signatures.search() == []
+    store.signatures.switch(True)
+    store.signatures.add(entry)
+    assert store.signatures.search(address="bob@rosewood.test") == store.signatures.search(message_id="1@x") == [entry]
+    assert store.signatures.search(address="eve@rosewood.test") == []
     store.close()
     with pytest.raises(NotAuthentic):
         KeyStore(file, b"rose").key(key_id)

@@ -32,6 +32,7 @@ from letterlock.protocols.sasl.step import (
 )
 from letterlock.store.accounts import Accounts
 from letterlock.store.interface import Mailbox, Store
+from letterlock.store.proofs import Proofs
 
 Respond = Callable[[bytes], Awaitable[bytes | None]]
 _MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN")
@@ -49,7 +50,10 @@ class LoginFailed(LetterlockError):
 
 
 class Gate:
-    """The door of one service. `tls` is what STARTTLS and STLS begin, None where there is none."""
+    """The door of one service. `tls` is what STARTTLS and STLS begin, None where there is none.
+
+    `proofs` are those that count beside passwords.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Gate:
         guard: LoginGuard,
         entropy: Entropy,
         log: Log,
+        proofs: Proofs | None = None,
     ) -> None:
         self.accounts = accounts
         self.settings = settings
@@ -67,6 +72,7 @@ class Gate:
         self.guard = guard
         self.entropy = entropy
         self.log = log
+        self.proofs = proofs or Proofs(accounts, log)
 
     def attempts(self, stream: Stream) -> Attempts:
         """Return the door as one connection sees it."""
@@ -104,7 +110,10 @@ class Attempts:
         tls = self._stream.tls
         if tls is None and not self._gate.settings.plain_text_login:
             return ()
-        return offered_mechanisms(_MECHANISMS, {} if tls is None else tls.bindings)
+        proofs = self._gate.proofs
+        first = proofs.first_mechanisms if tls is not None and tls.validated_chain else ()
+        names = (*first, *_MECHANISMS, *proofs.last_mechanisms)
+        return offered_mechanisms(names, {} if tls is None else tls.bindings)
 
     @property
     def takes_passwords(self) -> bool:
@@ -125,7 +134,7 @@ class Attempts:
     async def exchange(self, mechanism: str, initial: bytes | None, respond: Respond) -> str:
         """Return the account a SASL exchange proves. Raises LoginFailed."""
         if mechanism not in self.mechanisms:
-            if mechanism in _MECHANISMS and self._stream.tls is None:
+            if mechanism in (*_MECHANISMS, *self._gate.proofs.last_mechanisms) and self._stream.tls is None:
                 raise LoginFailed("begin TLS first; nobody logs in in plain text", "PRIVACYREQUIRED")
             raise LoginFailed("this mechanism is not offered")
         tls = self._stream.tls
@@ -134,6 +143,7 @@ class Attempts:
             nonce=self._gate.entropy.octets(18),
             bindings={} if tls is None else tls.bindings,
             offered=self.mechanisms,
+            discovery=self._gate.proofs.discovery,
         )
         return await self._conclude(exchange, exchange.begin(initial), respond)
 
@@ -163,8 +173,12 @@ class Attempts:
                     step = exchange.decide(await accounts.verify(user, password) is not None)
                 case KeysWanted(user, digest):
                     step = exchange.supply(accounts.keys(user, digest))
-                case TokenGiven() | IdentityClaimed():
-                    step = exchange.decide(False)  # not offered
+                case TokenGiven(user, token):
+                    proved = await self._gate.proofs.by_token(user, token)
+                    step = Authenticated(proved.name) if proved is not None else exchange.decide(False)
+                case IdentityClaimed(user):
+                    proved = self._gate.proofs.by_certificate(user, self._stream.tls)
+                    step = Authenticated(proved.name) if proved is not None else exchange.decide(False)
                 case Authenticated(user, authorization):
                     account = accounts.authenticated(user)
                     if account is not None and (not authorization or accounts.authenticated(authorization) == account):

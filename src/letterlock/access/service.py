@@ -23,6 +23,7 @@ from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.store.accounts import Accounts
 from letterlock.store.interface import Store
+from letterlock.store.proofs import Proofs
 
 
 class AccessService:
@@ -38,12 +39,13 @@ class AccessService:
         guard: LoginGuard,
         entropy: Entropy,
         log: Log,
+        proofs: Proofs | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
         self._entropy = entropy
         self._log = log
-        self._gate = Gate(accounts, settings, tls=tls, guard=guard, entropy=entropy, log=log)
+        self._gate = Gate(accounts, settings, tls=tls, guard=guard, entropy=entropy, log=log, proofs=proofs)
 
     async def imap(self, stream: Stream) -> None:
         """Serve one IMAP connection."""

@@ -20,9 +20,10 @@ from letterlock.admd.settings import Settings
 from letterlock.host.allowance import Allowance
 from letterlock.host.clock import Clock
 from letterlock.host.ledger import Ledger
-from letterlock.host.listen import Admission, Network
+from letterlock.host.listen import Admission
 from letterlock.host.login_guard import LoginGuard, LoginGuardSettings
 from letterlock.host.logs import Log
+from letterlock.host.networks import Network
 from letterlock.host.notebook import Notebook
 from letterlock.host.resolver.interface import Resolver
 from letterlock.mta.border.border import Border, BorderSettings

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
+
 from letterlock.admd.settings import Settings, key_pairs, split_endpoint
 from letterlock.admd.signing import load_ring
-from letterlock.errors import Malformed
+from letterlock.errors import Malformed, SettingsFault, Unavailable
+from letterlock.formats.address import Address
+from letterlock.host.clock import SystemClock
 from letterlock.hostmaster.records import SERVICES, DomainFacts
 from letterlock.trust.primitives.peer_chain import public_key_of, read_pem
 
@@ -37,7 +41,22 @@ def facts_of(settings: Settings, domain: str = "", addresses: tuple[str, ...] = 
         report_address=f"postmaster@{domain}",
         smtp_port=settings.transfer.port,
         ports=ports,
+        smime=_certificates(settings, domain),
     )
+
+
+def _certificates(settings: Settings, domain: str) -> tuple[tuple[Address, bytes], ...]:
+    """The S/MIME certificates that the domain's authority issued, where it is at work and publishes them."""
+    wanted = settings.registrar
+    if wanted.password_file is None or not wanted.publish_certificates:
+        return ()
+    from letterlock.registrar.folder import certificates_in_force
+
+    now = datetime.datetime.fromtimestamp(SystemClock().now(), datetime.UTC)
+    try:
+        return certificates_in_force(settings.path(wanted.folder), domain, now)
+    except Unavailable as trouble:
+        raise SettingsFault((f"registrar.folder: {trouble.problem}",)) from None
 
 
 def _next_keys(settings: Settings) -> tuple[bytes, ...]:

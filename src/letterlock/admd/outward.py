@@ -21,7 +21,7 @@ from letterlock.host.resolver.system import Mode, ResolverSettings
 from letterlock.host.tls import authenticated_client
 from letterlock.mta.demand import Demands
 from letterlock.mta.outbound import Outbound, OutboundSettings
-from letterlock.mta.route import Relay, RoutingSettings
+from letterlock.mta.route import Relay, RoutingSettings, Way
 from letterlock.mta.sts_policies import StsPolicies
 from letterlock.mta.tls_results import LedgerRecord
 from letterlock.postmaster.send import Post
@@ -47,11 +47,11 @@ def routing_settings(settings: Settings) -> RoutingSettings:
     """Return how hosts are found. Raises SettingsFault."""
     transfer = settings.transfer
     return RoutingSettings(
-        frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports, relays=_relays(settings)
+        frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports, ways=_ways(settings)
     )
 
 
-def _relays(settings: Settings) -> dict[str, Relay]:
+def _ways(settings: Settings) -> dict[str, Way]:
     transfer = settings.transfer
     if not transfer.relay:
         return {}

@@ -60,6 +60,12 @@ async def serve_own_zones(
     return host
 
 
+async def look_again(host: ZoneHost | None) -> None:
+    """Have the zones made anew, if they are served here."""
+    if host is not None:
+        await host.look(partial(_say, Log("hostmaster")))
+
+
 def _say(log: Log, sentence: str) -> None:
     log.event("zone", about=sentence)
 

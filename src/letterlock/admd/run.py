@@ -22,11 +22,13 @@ from letterlock.admd.accounts import STORE_NAME, account_operations, opened_acco
 from letterlock.admd.border import Defence, border_operations, open_defence
 from letterlock.admd.control import SOCKET_NAME, Control
 from letterlock.admd.filters import Filters, filters_of
+from letterlock.admd.lmtp import lmtp_session
 from letterlock.admd.own_zone import serve_own_zones
+from letterlock.admd.proofs import login_tls, other_proofs
 from letterlock.admd.queue_operations import queue_operations
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
-from letterlock.admd.smime import smime_anchors
+from letterlock.admd.smime import Foundation, Gateway, open_gateway, service_addresses, smime_anchors
 from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
 from letterlock.host.clock import Clock
@@ -38,6 +40,7 @@ from letterlock.host.logs import Log
 from letterlock.host.resolver.system import SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import ServerTls
+from letterlock.hostmaster.zone_host import ZoneHost
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
@@ -70,11 +73,13 @@ class _Parts:
     accounts: Accounts
     agent: DeliveryAgent
     tls: ServerTls
+    login_tls: ServerTls
     resolver: SystemResolver
     assessor: Assessor
     ledger: Ledger
     defence: Defence
     filters: Filters
+    gateway: Gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,8 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         sockets = sockets or bound_sockets(settings)
         stack.callback(sockets.close)
-        parts = await _open(settings, stack, clock)
-        await serve_own_zones(settings, sockets.zones, stack, clock)
+        zones = await serve_own_zones(settings, sockets.zones, stack, clock)
+        parts = await _open(settings, stack, clock, entropy, zones)
         transferring = await _begin_queue(settings, parts, stack, clock, entropy)
         _begin_reports(settings, parts, stack, clock)
         listeners: dict[str, Listener] = {}
@@ -118,11 +123,11 @@ async def running(
             listener = Listener(
                 session,
                 log=Log(service),
-                tls=parts.tls if service in _TLS_FROM_THE_START else None,
-                limits=ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network),
+                tls=parts.login_tls if service in _TLS_FROM_THE_START else None,
+                limits=_limits(settings),
                 refusal=_REFUSALS[service],
-                proxies=[ipaddress.ip_network(network) for network in settings.limits.proxies],
-                admission=parts.defence.admission,
+                proxies=() if service in _NEARBY else tuple(map(ipaddress.ip_network, settings.limits.proxies)),
+                admission=None if service in _NEARBY else parts.defence.admission,
             )
             listeners[service] = listener
             await listener.start(sockets.services.get(service, ()))
@@ -132,6 +137,11 @@ async def running(
         await control.start()
         stack.push_async_callback(control.stop)
         await _watch(settings, parts, transferring, listeners, sockets, stack, clock)
+        if parts.gateway.pages is not None:
+            listeners["registrar"] = Listener(
+                parts.gateway.pages.session, log=Log("registrar"), limits=_limits(settings)
+            )
+            await listeners["registrar"].start(sockets.services.get("registrar", ()))
         endpoints = {service: listener.endpoints for service, listener in listeners.items()}
         yield Admd(endpoints, parts.tls, parts.store, transferring)
 
@@ -164,11 +174,17 @@ async def _watch(
     await shown.start(sockets.services.get("metrics", ()))
 
 
+def _limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network)
+
+
 async def _stop_together(listeners: Mapping[str, Listener]) -> None:
     await asyncio.gather(*(listener.stop(grace_seconds=_GRACE_SECONDS) for listener in listeners.values()))
 
 
-async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock) -> _Parts:
+async def _open(
+    settings: Settings, stack: contextlib.AsyncExitStack, clock: Clock, entropy: Entropy, zones: ZoneHost | None
+) -> _Parts:
     """Open what the services share; `stack` closes it."""
     log = Log("admd")
     data = settings.path(settings.data)
@@ -183,7 +199,9 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
     resolver = await _resolver(settings, log)
     stack.push_async_callback(resolver.aclose)
     ledger = stack.enter_context(contextlib.closing(Ledger.open(data / LEDGER_NAME)))
-    resolve = ResolveSettings(settings.local_domains, settings.delivery.sub_address_separator)
+    resolve = ResolveSettings(
+        settings.local_domains, settings.delivery.sub_address_separator, services=service_addresses(settings)
+    )
     assess = AssessSettings(
         settings.host_name,
         junk_mailbox=settings.assess.junk_mailbox,
@@ -195,16 +213,21 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack, clock: Clo
     )
     filters = filters_of(settings)
     defence = await open_defence(settings, resolver.resolver, ledger, clock, stack)
+    gateway = open_gateway(
+        Foundation(settings, store, accounts, ledger, resolver.resolver, clock, entropy, zones), stack
+    )
     return _Parts(
         store,
         accounts,
         DeliveryAgent(Resolver(resolve, accounts), accounts, store),
         tls,
+        login_tls(settings, tls),
         resolver,
-        Assessor(assess, resolver.resolver, ledger, border=defence.border),
+        Assessor(assess, resolver.resolver, ledger, border=defence.border, smime=gateway.judge),
         ledger,
         defence,
         filters,
+        gateway,
     )
 
 
@@ -250,9 +273,11 @@ def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExi
 
 
 _TLS_FROM_THE_START = frozenset({"submissions", "imaps", "pop3s"})
+_NEARBY = frozenset({"lmtp"})  # never behind a load balancer
 _TOO_MANY = b"421 4.7.0 Too many connections: try again later\r\n"
 _REFUSALS = {
     "smtp": _TOO_MANY,
+    "lmtp": _TOO_MANY,
     "submission": _TOO_MANY,
     "submissions": _TOO_MANY,
     "imap": b"* BYE [UNAVAILABLE] Too many connections\r\n",
@@ -273,13 +298,17 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
     """Return the session function of each service."""
     limits = settings.limits
     defence = parts.defence
+    proofs = other_proofs(settings, parts.accounts, parts.resolver.resolver, clock)
     signer = Signer(settings, clock)
+    trusted_proxies = tuple(ipaddress.ip_network(network) for network in limits.xclient)
     inbound = Inbound(
         InboundSettings(
             settings.host_name,
             size_limit=limits.message_octets,
             recipient_limit=limits.recipients,
             expire_seconds=settings.transfer.expire_after_seconds,
+            no_soliciting=tuple(settings.assess.no_soliciting),
+            trusted_proxies=trusted_proxies,
         ),
         store=parts.store,
         recipients=parts.agent,
@@ -292,6 +321,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         examine=parts.assessor.examine,
         seal=signer.seal if settings.assess.seal_forwarded else None,
         border=defence.border,
+        gate=parts.gateway.gate,
     )
     submission = Submission(
         SubmissionSettings(
@@ -299,11 +329,12 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
             size_limit=limits.message_octets,
             recipient_limit=limits.recipients,
             expire_seconds=settings.transfer.expire_after_seconds,
+            trusted_proxies=trusted_proxies,
         ),
         store=parts.store,
         accounts=parts.accounts,
         recipients=parts.agent,
-        tls=parts.tls,
+        tls=parts.login_tls,
         guard=defence.guard,
         clock=clock,
         entropy=entropy,
@@ -312,18 +343,23 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         messages=defence.messages,
         recipient_rate=defence.recipients,
         filters=parts.filters.submission if parts.filters.submission.filters else None,
+        protect=parts.gateway.protect,
+        gate=parts.gateway.gate,
+        proofs=proofs,
     )
     access = AccessService(
         AccessSettings(settings.host_name, message_octets=limits.message_octets),
         parts.store,
         parts.accounts,
-        tls=parts.tls,
+        tls=parts.login_tls,
         guard=defence.guard,
         entropy=entropy,
         log=Log("access"),
+        proofs=proofs,
     )
     return {
         "smtp": inbound.session,
+        "lmtp": lmtp_session(settings, parts.store, parts.agent, clock, entropy),
         "submission": submission.session,
         "submissions": submission.session,
         "imap": access.imap,
@@ -349,6 +385,7 @@ def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock,
         clock=clock,
         entropy=entropy,
         log=Log("queue"),
+        programs=parts.gateway.programs,
     )
 
 

@@ -17,7 +17,9 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats import domain as domains
+from letterlock.formats.address import Address
 from letterlock.host.tls import KeyPair
+from letterlock.protocols.smtp.command import SOLICITATION
 
 FILE_NAME = "letterlock.toml"
 
@@ -33,6 +35,19 @@ def _endpoint(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535 or (":" in host and host[:1] != "["):
         raise ValueError("write ADDRESS:PORT, such as 0.0.0.0:25 or [::]:25")
+    return text
+
+
+def _near(text: str) -> str:
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return text
+    host = split_endpoint(_endpoint(text))[0]
+    try:
+        near = ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError("write unix:PATH, or an IP address and port such as 127.0.0.1:24") from None
+    if near.is_unspecified or not near.is_private:
+        raise ValueError("this service is for servers nearby: write unix:PATH, or a loopback or inner address")
     return text
 
 
@@ -59,12 +74,35 @@ def _filter_address(text: str) -> str:
     return f"inet:{_endpoint(place)}"
 
 
+def _mail_address(text: str) -> str:
+    try:
+        return str(Address.parse(text))
+    except Malformed as error:
+        raise ValueError(f"{error.problem}; write an address such as list@example.org") from None
+
+
+def _optional_address(text: str) -> str:
+    return _mail_address(text) if text else ""
+
+
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
+OptionalAddress = Annotated[str, AfterValidator(_optional_address)]
+
+
+def _solicitation_class(text: str) -> str:
+    if not SOLICITATION.fullmatch(text) or "," in text:
+        raise ValueError("write a class of solicitation such as net.example:ADV")
+    return text
+
+
 DomainName = Annotated[str, AfterValidator(_domain)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Endpoints = list[Endpoint]
+Near = Annotated[str, AfterValidator(_near)]
 Network = Annotated[str, AfterValidator(_network)]
 Ipv4Network = Annotated[str, AfterValidator(_ipv4_network)]
 FilterAddress = Annotated[str, AfterValidator(_filter_address)]
+SolicitationClass = Annotated[str, AfterValidator(_solicitation_class)]
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
@@ -85,6 +123,11 @@ class Listen(Section):
     smtp: Endpoints = Field(["0.0.0.0:25", "[::]:25"], description="SMTP for mail from other domains (STARTTLS).")
     submissions: Endpoints = Field(["0.0.0.0:465", "[::]:465"], description="Submission with TLS from the start.")
     submission: Endpoints = Field(["0.0.0.0:587", "[::]:587"], description="Submission with STARTTLS.")
+    lmtp: list[Near] = Field(
+        [],
+        description="LMTP for a mail server in front that has judged the mail, unix:PATH or an inner ADDRESS:PORT; whoever gets "
+        "there may deliver, so let the folder's permissions say who does.",
+    )
     imaps: Endpoints = Field(["0.0.0.0:993", "[::]:993"], description="IMAP with TLS from the start.")
     imap: Endpoints = Field(["0.0.0.0:143", "[::]:143"], description="IMAP with STARTTLS.")
     pop3s: Endpoints = Field(["0.0.0.0:995", "[::]:995"], description="POP3 with TLS from the start.")
@@ -155,6 +198,9 @@ class Limits(Section):
     recipients: int = Field(1000, ge=100, description="Recipients of one message (RFC 5321 asks for 100 at least).")
     connections: int = Field(2000, ge=1, description="Open connections of all services together.")
     connections_per_network: int = Field(100, ge=1, description="Open connections of one /24 or /64 network.")
+    xclient: list[Network] = Field(
+        [], description="Networks of proxies that may say with XCLIENT who their clients are, and who has logged in."
+    )
     proxies: list[Network] = Field([], description="Load balancers' networks; a PROXY header then names the client.")
     connections_per_minute: int = Field(
         600, ge=0, description="New connections of one /24 or /64 network a minute, all services together; 0: no limit."
@@ -199,6 +245,32 @@ class Delivery(Section):
     sub_address_separator: str = Field("+", max_length=1, description="What parts user and detail; empty: nothing.")
 
 
+class OAuth(Section):
+    """Logging in with a token of an identity provider (OAUTHBEARER and XOAUTH2), beside passwords; off without `issuer`."""
+
+    issuer: str = Field("", description="The provider as its tokens name it (iss); empty: no tokens are taken.")
+    keys: str = Field("", description="Where the provider's public keys are (JWKS): an https URL, or a file.")
+    audiences: list[str] = Field(
+        [], description="What a token must be meant for (aud), one of these; none: this server's host name."
+    )
+    user_claim: str = Field("email", min_length=1, description="The claim that holds the account's address.")
+    scope: str = Field("", description="A scope that a token must grant; empty: none.")
+    token_types: list[str] = Field(
+        ["at+jwt"], description="The types of token taken (typ); providers older than RFC 9068 write JWT."
+    )
+
+
+class ClientCertificates(Section):
+    """Logging in to submission, IMAP and POP3 with a certificate of one's own (EXTERNAL), beside passwords."""
+
+    authorities: Path | None = Field(
+        None, description="PEM file of the authorities whose certificates count; without it nobody is asked for one."
+    )
+    accounts: dict[str, str] = Field(
+        {}, description="Accounts by a certificate's SHA-256 fingerprint; for others the addresses in it count."
+    )
+
+
 class Dkim(Section):
     """How submitted mail is signed."""
 
@@ -210,6 +282,9 @@ class Assess(Section):
 
     honour_reject: bool = Field(True, description="Refuse mail that fails DMARC where its domain asks for it.")
     junk_mailbox: str = Field("Junk", description="Where mail goes that its domain asks to be quarantined.")
+    no_soliciting: list[SolicitationClass] = Field(
+        [], description="Classes of solicitation, such as net.example:ADV, that are refused (RFC 3865)."
+    )
     seal_forwarded: bool = Field(
         True,
         description="Seal (ARC) what goes on to other domains by an alias, so that they may see what was found here.",
@@ -301,6 +376,75 @@ class Reports(Section):
     account: str = Field("", description="The account whose INBOX gets the reports of others, to be read from there.")
 
 
+class Smime(Section):
+    """S/MIME at the gateway: signing, decrypting and labels for the accounts that `letterlock account smime` names."""
+
+    password_file: Path | None = Field(
+        None,
+        description="File whose first line opens the domain's key store (smime.sqlite in the data folder); without it "
+        "nothing is signed or decrypted here.",
+    )
+    labels: Path | None = Field(
+        None, description="Policy file (TOML) that says which security labels who may read; enforced at delivery."
+    )
+    decrypt_unauthenticated: bool = Field(
+        False,
+        description="Decrypt also what was encrypted so that changes do not show (CBC) and carries no signature inside. "
+        "Without it such mail is delivered as it came.",
+    )
+    originals_mailbox: str = Field("Encrypted", description="Where accounts that wish it keep what came encrypted.")
+    signature_log: bool = Field(
+        False, description="Keep the signatures of all mail sent and received, without the mail (signatures.sqlite)."
+    )
+
+
+class MailList(Section):
+    """A mail list of the domain. It needs `smime.password_file`, and keys: `letterlock account smime ADDRESS --enrol`."""
+
+    address: MailAddress = Field(description="The list's address, in one of the domains served here.")
+    owner: OptionalAddress = Field(
+        "", description="Who gets the bounces and runs the list; postmaster of its domain if left out."
+    )
+    members: list[MailAddress] = Field([], description="The members' addresses.")
+    members_file: Path | None = Field(None, description="File with further members' addresses, one a line.")
+    posters: Literal["anyone", "members", "signed-members"] = Field(
+        "members",
+        description="Whose mail goes to the list: anyone's; that from a member's address; that signed by a member.",
+    )
+    receipts: Literal["", "none", "owner", "also-owner"] = Field(
+        "",
+        description="Where members' signed receipts go: as the author asks (empty), nowhere, to the owner, or to both.",
+    )
+    rewrite_author: Literal["when-needed", "never", "always"] = Field(
+        "when-needed",
+        description="Put the list's address into From, where the author's domain asks others to refuse what passed through "
+        "strange hands (DMARC).",
+    )
+
+
+class Registrar(Section):
+    """The domain's certification authority at work: requests by mail, certificates, revocation lists and OCSP."""
+
+    folder: Path = Field(Path("ca"), description="The folder that `letterlock ca init` made.")
+    password_file: Path | None = Field(
+        None, description="File whose first line opens the authority's key; without it the authority does not work."
+    )
+    address: OptionalAddress = Field(
+        "", description="The address that takes requests by mail, such as ca@example.org; empty: none."
+    )
+    approval: Literal["challenge", "administrator"] = Field(
+        "challenge",
+        description="What a request needs beside an answered challenge: nothing more, or `letterlock ca approve`.",
+    )
+    listen: Endpoints = Field(
+        [],
+        description="Where /ca.crl, /ca.cer and /ocsp are, ADDRESS:PORT, over plain HTTP, as is usual: they are signed.",
+    )
+    publish_certificates: bool = Field(
+        True, description="Publish SMIMEA records of the certificates, where the domain's zone is served here."
+    )
+
+
 class Log(Section):
     """Where events are written, one JSON line each."""
 
@@ -334,12 +478,17 @@ class Settings(Section):
     limits: Limits = Limits()
     transfer: Transfer = Transfer()
     delivery: Delivery = Delivery()
+    oauth: OAuth = OAuth()
+    client_certificates: ClientCertificates = ClientCertificates()
     dkim: Dkim = Dkim()
     assess: Assess = Assess()
     border: Border = Border()
     greylist: Greylist = Greylist()
     filters: Filters = Filters()
     reports: Reports = Reports()
+    smime: Smime = Smime()
+    lists: list[MailList] = Field([], description="The domain's mail lists, as tables.")
+    registrar: Registrar = Registrar()
     log: Log = Log()
     metrics: Metrics = Metrics()
     folder: Annotated[Path, Field(exclude=True)] = Path()

@@ -1,7 +1,7 @@
 """The sockets of all services: those a supervisor bound for us, by name, and the rest bound here.
 
 A service for which a socket was passed (systemd's socket units, named by FileDescriptorName= as in `[listen]`) is not bound
-again; `metrics` is a name like the others.
+again; `metrics` and `registrar` are names like the others.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from letterlock.admd.settings import Listen, Settings, split_endpoint
 from letterlock.errors import SettingsFault
 from letterlock.host.inherit import inherited_sockets
-from letterlock.host.listen import bind
+from letterlock.host.listen import bind, bind_unix
 from letterlock.hostmaster.name_server import bind_pair
 
 
@@ -30,12 +31,20 @@ class Sockets:
             one.close()
 
 
+def _bind(settings: Settings, endpoint: str) -> socket.socket:
+    kind, _, path = endpoint.partition(":")
+    if kind == "unix":
+        return bind_unix(settings.path(Path(path)), mode=0o666)  # its folder says who gets there
+    return bind(*split_endpoint(endpoint))
+
+
 def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = None) -> Sockets:
     """Return bound sockets. Raises SettingsFault naming all that could not be bound, with none left open."""
     sockets = inherited_sockets(environment or {})
     bound_all = Sockets(sockets, [])
     wanted = {service: getattr(settings.listen, service) for service in Listen.model_fields}
     wanted["metrics"] = settings.metrics.listen
+    wanted["registrar"] = settings.registrar.listen
     problems = [
         f"a socket was passed for {name!r}, which is no service; use {', '.join(wanted)}"
         for name in sockets
@@ -45,10 +54,10 @@ def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = No
         if service in sockets:
             continue
         bound = sockets[service] = []
-        section = "metrics.listen" if service == "metrics" else f"listen.{service}"
+        section = f"{service}.listen" if service in ("metrics", "registrar") else f"listen.{service}"
         for endpoint in endpoints:
             try:
-                bound.append(bind(*split_endpoint(endpoint)))
+                bound.append(_bind(settings, endpoint))
             except OSError as error:
                 problems.append(f"{section} = {endpoint!r}: {error.strerror}; choose another, or free this one")
     for endpoint in settings.publish.listen:

@@ -17,9 +17,25 @@ from letterlock.host.entropy import SystemEntropy
 _PASSWORD_OCTETS = 12
 
 
-@click.group()
+class _Group(click.Group):
+    """The commands here, and `smime`, which alone loads what it takes to keep keys."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted([*super().list_commands(ctx), "smime"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, imported if it must be."""
+        if cmd_name == "smime":
+            from letterlock.cli.account_smime import account_smime
+
+            return account_smime
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Group)
 def account() -> None:
-    """Add, list and remove accounts; change passwords."""
+    """Add, list and remove accounts; change passwords; sign and decrypt for them."""
 
 
 @account.command()

@@ -8,21 +8,16 @@ import click
 
 from letterlock.cli import smime_files as files
 from letterlock.cli.output import answer, json_option, safe, table
-from letterlock.errors import OurFault, SettingsFault
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import Reason
-from letterlock.formats.x509.name import Name
 from letterlock.host.entropy import SystemEntropy
 from letterlock.registrar import by_mail
-from letterlock.registrar.authority import AuthoritySettings, CertificationAuthority
-from letterlock.registrar.registry import Registry, RequestRecord
-from letterlock.trust.pkix import issue
-from letterlock.trust.pkix.issue import Authority
+from letterlock.registrar import folder as authority_folder
+from letterlock.registrar.authority import CertificationAuthority
+from letterlock.registrar.registry import RequestRecord
 from letterlock.trust.primitives import key_pairs
 from letterlock.trust.smime.sign import certs_only
-
-_KEY, _CERTIFICATE, _REGISTRY, _SETTINGS = "ca.key", "ca.pem", "registry.db", "ca.txt"
 
 folder_option = click.option(
     "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("ca"), help="Where the authority lives."
@@ -59,37 +54,25 @@ def init(
     password_file: Path,
 ) -> None:
     """Found an authority for DOMAINS: its key (encrypted), its certificate, its registry."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if (folder / _KEY).exists():
-        raise OurFault(f"{folder} holds an authority already")
-    key = key_pairs.generate(kind)
-    called = Name.make(O=domains[0], CN=name or f"{domains[0]} mail authority")
-    made = issue.found(key, called, files.now(), days, issue.serial_number(SystemEntropy().octets(16)))
-    _write_private(folder / _KEY, key_pairs.dump(key, files.password_of(password_file)))
-    (folder / _CERTIFICATE).write_bytes(pem.encode("CERTIFICATE", made.certificate.octets))
-    (folder / _SETTINGS).write_text("\n".join((*(f"domain {each}" for each in domains), f"crl {crl_uri}",
-                                               f"ocsp {ocsp_uri}")) + "\n")  # fmt: skip
-    Registry(folder / _REGISTRY).close()
-    click.echo(f"{made.certificate.subject} is founded in {folder}; people need {folder / _CERTIFICATE} as an anchor.")
-
-
-def _write_private(path: Path, octets: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(octets)
+    made = authority_folder.found(
+        folder,
+        domains,
+        name or f"{domains[0]} mail authority",
+        key_pairs.generate(kind),
+        files.password_of(password_file) or b"",
+        when=files.now(),
+        days=days,
+        entropy=SystemEntropy().octets,
+        crl_uri=crl_uri,
+        ocsp_uri=ocsp_uri,
+    )
+    anchor = folder / authority_folder.CERTIFICATE
+    click.echo(f"{made.subject} is founded in {folder}; people need {anchor} as an anchor.")
 
 
 def open_authority(folder: Path, password_file: Path) -> CertificationAuthority:
     """Return the authority of a folder."""
-    if not (folder / _KEY).exists():
-        raise SettingsFault((f"{folder} holds no authority: `letterlock ca init` founds one",))
-    key = files.key(folder / _KEY, files.password_of(password_file))
-    lines = [line.partition(" ") for line in (folder / _SETTINGS).read_text().splitlines()]
-    settings = {word: rest for word, _space, rest in lines}
-    domains = tuple(rest for word, _space, rest in lines if word == "domain")
-    certificate = files.certificates(folder / _CERTIFICATE)[0]
-    authority = Authority(key, certificate, settings.get("crl", ""), settings.get("ocsp", ""))
-    registry = Registry(folder / _REGISTRY)
-    return CertificationAuthority(authority, registry, AuthoritySettings(domains), SystemEntropy().octets)
+    return authority_folder.open_folder(folder, files.password_of(password_file), SystemEntropy().octets)
 
 
 def _value(record: RequestRecord) -> dict[str, object]:
@@ -156,10 +139,24 @@ def list_all(folder: Path, password_file: Path, as_json: bool) -> None:
 @json_option
 @files.plain_errors
 def approve(number: int, folder: Path, password_file: Path, as_json: bool) -> None:
-    """Approve request NUMBER."""
+    """Approve request NUMBER; a running server issues it at once and sends it to whoever asked by mail."""
     authority = open_authority(folder, password_file)
     authority.approve(number)
     answer(_value(authority.registry.request(number)), as_json=as_json, lines=[f"request {number} is approved"])
+
+
+@ca.command()
+@click.argument("number", type=int)
+@click.argument("reason", default="")
+@folder_option
+@password_option
+@json_option
+@files.plain_errors
+def refuse(number: int, reason: str, folder: Path, password_file: Path, as_json: bool) -> None:
+    """Refuse request NUMBER; a running server tells REASON to whoever asked by mail."""
+    authority = open_authority(folder, password_file)
+    authority.refuse(number, reason)
+    answer(_value(authority.registry.request(number)), as_json=as_json, lines=[f"request {number} is refused"])
 
 
 @ca.command("issue")

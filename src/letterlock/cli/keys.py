@@ -11,6 +11,7 @@ from letterlock.cli.output import answer, json_option, safe, table
 from letterlock.errors import Malformed, NotAuthentic, OurFault
 from letterlock.formats.x509 import pem
 from letterlock.registrar.key_store import KeyStore
+from letterlock.registrar.signature_log import SignatureLog
 from letterlock.trust.primitives import key_pairs, public_keys
 
 store_option = click.option(
@@ -146,20 +147,40 @@ def export(address: str, p12: Path | None, file_password: Path | None, store: Pa
 @click.option("--on/--off", "switch", default=None, help="Switch the log on or off; what it holds stays.")
 @click.option("--address", default="", help="Only signatures of mail from this address.")
 @click.option("--message-id", default="", help="Only signatures of this message.")
+@click.option("--limit", default=100, show_default=True, help="So many at most, the newest first.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, path_type=Path),
+    help="The log that the server with these settings keeps (smime.signature_log).",
+)
 @store_option
-@password_option
+@click.option(
+    "--password-file", type=files.FILE, help="The first line opens the key store, where --config is not given."
+)
 @json_option
 @files.plain_errors
 def signatures(
-    switch: bool | None, address: str, message_id: str, store: Path, password_file: Path, as_json: bool
+    switch: bool | None,
+    address: str,
+    message_id: str,
+    limit: int,
+    config: Path | None,
+    store: Path,
+    password_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Search the log of signatures of mail sent and received, kept without the mail."""
-    opened = _open(store, password_file)
+    if config is not None:
+        log = _log_of_server(config)
+    elif password_file is not None:
+        log = _open(store, password_file).signatures
+    else:
+        raise OurFault("give --password-file for the log of a key store, or --config for that of a server")
     if switch is not None:
-        opened.log_signatures(switch)
-    found = opened.logged(address=address, message_id=message_id)
+        log.switch(switch)
+    found = log.search(address=address, message_id=message_id, limit=limit)
     value = {
-        "on": opened.logs_signatures,
+        "on": log.is_on,
         "signatures": [
             {
                 "when": each.when,
@@ -176,8 +197,12 @@ def signatures(
         [f"{each.when:%F %H:%M}", "sent" if each.sent else "received", safe(each.address), safe(each.message_id)]
         for each in found
     ]
-    lines = [
-        f"the log is {'on' if opened.logs_signatures else 'off'}",
-        *table(["when", "way", "from", "message"], rows),
-    ]
+    lines = [f"the log is {'on' if log.is_on else 'off'}", *table(["when", "way", "from", "message"], rows)]
     answer(value, as_json=as_json, lines=lines)
+
+
+def _log_of_server(config: Path) -> SignatureLog:
+    from letterlock.admd import settings, smime
+
+    loaded = settings.load(config)
+    return SignatureLog.open(loaded.path(loaded.data) / smime.SIGNATURE_LOG_NAME)

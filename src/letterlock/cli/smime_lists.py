@@ -11,7 +11,7 @@ from letterlock.cli.output import Exit, answer, json_option, safe
 from letterlock.cli.smime_messages import password_option, smime
 from letterlock.errors import OurFault
 from letterlock.mla.expand import MailList, Refused, expand
-from letterlock.trust.smime.decrypt import Own
+from letterlock.trust.smime.decrypt import KeyRing, Own
 from letterlock.trust.smime.encrypt import To
 from letterlock.trust.smime.sign import Signer
 
@@ -44,7 +44,7 @@ def expand_list(
         if not member.addresses:
             raise OurFault(f"the certificate in {path} names no address")
         to[member.addresses[0]] = To(member)
-    mail_list = MailList(address, Own(key, certificate), Signer(key, certificate), to)
+    mail_list = MailList(address, KeyRing((Own(key, certificate),)), Signer(key, certificate), to)
     expanded = expand(files.read(file), mail_list, files.now(), files.token())
     if isinstance(expanded, Refused):
         value = {"expanded": False, "reason": expanded.reason, "loop": expanded.loop}

@@ -9,20 +9,17 @@ from typing import TypeVar
 import click
 
 from letterlock.cli import smime_files as files
-from letterlock.errors import LetterlockError, OurFault
+from letterlock.errors import OurFault
 from letterlock.formats.imf.addresses import parse_addresses
 from letterlock.formats.imf.header import read_header
-from letterlock.formats.x509.certificate import Certificate
 from letterlock.mua import protect
 from letterlock.mua.compose import Composed
 from letterlock.mua.protect import Opened
-from letterlock.registrar.key_store import KeyStore, LoggedSignature
-from letterlock.trust.pkix import smime_profile
-from letterlock.trust.pkix.path import Anchor, Pool, find
+from letterlock.registrar import usable
+from letterlock.registrar.key_store import KeyStore
+from letterlock.registrar.signature_log import LoggedSignature
 from letterlock.trust.primitives import public_keys
-from letterlock.trust.smime.choose_cipher import Recipient
 from letterlock.trust.smime.decrypt import KeyRing, Own
-from letterlock.trust.smime.proof import Trust
 from letterlock.trust.smime.sign import Signer
 from letterlock.trust.smime.unwrap import unwrap
 
@@ -46,46 +43,17 @@ def open_store(keys_file: Path | None, password_file: Path | None) -> KeyStore:
 
 def protected(store: KeyStore, composed: Composed, author: str, *, sign: bool, encrypt: bool) -> Composed:
     """Return the message signed and encrypted as asked; OurFault with what is missing."""
-    own = _own(store, author)
     if sign:
+        own = usable.to_sign_with(store, author, files.now())
         key = store.key(public_keys.key_id(own.public_key).hex())
         composed = protect.sign(composed, Signer(key, own), files.now(), files.token())
         for cms in protect.detached_signatures(unwrap(composed.content)):
-            store.log_signature(LoggedSignature(files.now(), True, author, composed.message_id, "sent", cms))
+            store.signatures.add(LoggedSignature(files.now(), True, author, composed.message_id, "sent", cms))
     if encrypt:
         addresses = [str(recipient.forward_path) for recipient in composed.envelope.recipients]
-        composed = protect.encrypt(composed, [_recipient(store, address) for address in addresses], own)
+        recipients = [usable.to_encrypt_to(store, address, files.now()) for address in addresses]
+        composed = protect.encrypt(composed, recipients, usable.to_keep_readable(store, author, files.now()))
     return composed
-
-
-def _own(store: KeyStore, author: str) -> Certificate:
-    for each in store.certificates(author):
-        if each.own and each.certificate.not_after > files.now():
-            return each.certificate
-    raise OurFault(f"the key store holds no key with a certificate for {author}")
-
-
-def _recipient(store: KeyStore, address: str) -> Recipient:
-    """Return the newest certificate for an address that leads to an anchor and may be encrypted to."""
-    trust = trust_of(store)
-    reason = f"the key store holds no certificate for {address}"
-    for each in store.certificates(address):
-        try:
-            smime_profile.check_encryption(each.certificate)
-            find(each.certificate, Pool(trust.certificates), trust.anchors, trust.when)
-        except LetterlockError as error:
-            reason = f"no usable certificate for {address}: {error}"
-            continue
-        remembered = store.remembered(address)
-        return Recipient(address, each.certificate, None if remembered is None else remembered.capabilities)
-    raise OurFault(reason)
-
-
-def trust_of(store: KeyStore) -> Trust:
-    """Return what the store's owner trusts and knows."""
-    kept = store.certificates()
-    anchors = tuple(Anchor.of(each.certificate) for each in kept if each.anchor)
-    return Trust(files.now(), anchors, tuple(each.certificate for each in kept))
 
 
 def opened(store: KeyStore, octets: bytes) -> Opened:
@@ -95,7 +63,7 @@ def opened(store: KeyStore, octets: bytes) -> Opened:
         for each in store.certificates()
         if each.own
     )
-    found = protect.open_message(octets, KeyRing(own), trust_of(store))
+    found = protect.open_message(octets, KeyRing(own), usable.trust_of(store, files.now()))
     for certificate in found.certificates:
         store.add_certificate(certificate, "signed mail", files.now())
     if found.announced is not None:
@@ -104,5 +72,5 @@ def opened(store: KeyStore, octets: bytes) -> Opened:
     author = next((box.address for box in parse_addresses(header.text("from")).mailboxes), "")
     for cms in found.signatures:
         message_id = header.text("message-id").strip("<> ")
-        store.log_signature(LoggedSignature(files.now(), False, author, message_id, found.proof.sentence, cms))
+        store.signatures.add(LoggedSignature(files.now(), False, author, message_id, found.proof.sentence, cms))
     return found

@@ -1,7 +1,7 @@
 """The envelope: who a message is from and for, as the transport sees it, apart from what the message says.
 
 Standards: RFC 5321 section 2.3.1, RFC 3461 (NOTIFY, RET, ORCPT, ENVID), RFC 6152 and 3030 (BODY), RFC 6531
-(SMTPUTF8), RFC 8689 (REQUIRETLS).
+(SMTPUTF8), RFC 8689 (REQUIRETLS), RFC 2852 (BY), RFC 7293 (RRVS), RFC 3865 (SOLICIT).
 """
 
 from __future__ import annotations
@@ -36,6 +36,33 @@ class Return(enum.Enum):
     HEADERS = "HDRS"
 
 
+class Late(enum.Enum):
+    """What becomes of a message that is not delivered in time (RFC 2852 section 4)."""
+
+    RETURN = "R"
+    NOTIFY = "N"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverBy:
+    """BY: the instant (seconds since 1970) by which to deliver. With `trace` each relay reports itself."""
+
+    instant: float
+    late: Late
+    trace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ValidSince:
+    """RRVS: the mailbox must have had one owner since `instant` (whole seconds since 1970).
+
+    `is_optional` lets the message go on through hosts that cannot look (RFC 7293 section 5.1.1).
+    """
+
+    instant: int
+    is_optional: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """One forward path. `original` is ORCPT as `type;address`, decoded from xtext, or empty."""
@@ -43,11 +70,15 @@ class Recipient:
     forward_path: Address
     notify: Notify = Notify.FAILURE | Notify.DELAY
     original: str = ""
+    valid_since: ValidSince | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What MAIL and RCPT said. `reverse_path` None is the null sender `<>`; `envelope_id` is ENVID, decoded."""
+    """What MAIL and RCPT said. `reverse_path` None is the null sender `<>`; `envelope_id` is ENVID, decoded.
+
+    `solicitation` are the classes of SOLICIT, as written.
+    """
 
     reverse_path: Address | None
     recipients: tuple[Recipient, ...]
@@ -56,3 +87,5 @@ class Envelope:
     require_tls: bool = False
     return_content: Return | None = None
     envelope_id: str = ""
+    deliver_by: DeliverBy | None = None
+    solicitation: tuple[str, ...] = ()

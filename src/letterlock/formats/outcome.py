@@ -37,7 +37,9 @@ class Outcome:
     `status` is an enhanced status code ("4.4.1"); `reply` is the reply as the other side gave it ("450 4.2.0 Later"),
     one line each, or our own sentence where no peer spoke; `host` is the name of the peer ("" for ourselves),
     `address` its IP address, `security` how the session was protected ("TLSv1.3 dane", "none"). `supports_dsn` tells
-    that a RELAYED recipient's host promised to report itself (RFC 3461 section 5.2).
+    that a RELAYED recipient's host promised to report itself (RFC 3461 section 5.2), `supports_deliver_by` that it keeps the
+    hour the sender set (RFC 2852). `about_host` says that nothing was said of this recipient: the hosts could not be reached
+    or took no mail, whoever it is for.
     """
 
     recipient: Address
@@ -48,6 +50,8 @@ class Outcome:
     address: str = ""
     security: str = ""
     supports_dsn: bool = False
+    supports_deliver_by: bool = False
+    about_host: bool = False
 
     def __post_init__(self) -> None:
         if not _STATUS.fullmatch(self.status):

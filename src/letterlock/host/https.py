@@ -39,9 +39,9 @@ class Fetch:
     allow_private: bool = False
 
 
-async def get(host: str, path: str, how: Fetch) -> tuple[str, bytes]:
+async def get(host: str, path: str, how: Fetch, *, accept: str = "text/plain") -> tuple[str, bytes]:
     """Return the media type and the body of `https://host/path`. Raises PeerFault for anything but 200."""
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
     return await _exchange(host, request.encode("ascii"), how, accepted=(b"200",))
 
 

@@ -32,6 +32,7 @@ from letterlock.errors import OurFault, PeerFault
 from letterlock.host.allowance import Allowance
 from letterlock.host.drive_sessions import Session, drive
 from letterlock.host.logs import Log
+from letterlock.host.networks import Network, is_within
 from letterlock.host.proxy_protocol import Proxied, peek
 from letterlock.host.stream import Bounds, Endpoint, Stream, handshake_problem
 from letterlock.host.tls import ServerTls
@@ -40,7 +41,6 @@ _BACKLOG = 1024
 _HEADER_SECONDS = 5.0
 _HEADER_PAUSE_SECONDS = 0.02
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _ACCEPTED_AT_ONCE = 100
 
 
@@ -82,18 +82,6 @@ class Admission:
     def admits(self, host: str, network: str) -> bool:
         """Count a connection, and tell whether it may be."""
         return not network or is_within(host, self._exempt) or self._rate.take(network) <= 0
-
-
-@functools.lru_cache(maxsize=8192)
-def is_within(host: str, networks: frozenset[Network]) -> bool:
-    """Tell whether an IP address is in one of some networks; what is no IP address is in none."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)
 
 
 def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:

@@ -25,8 +25,8 @@ from letterlock.host.connect import connect
 from letterlock.host.stream import ConnectionLost, DeadlinePassed, Endpoint, Stream
 from letterlock.host.tls import TlsState
 from letterlock.protocols.sasl.mechanism import ClientExchange
-from letterlock.protocols.smtp.client import ClientConversation, Exchange, Offer, Phase
-from letterlock.protocols.smtp.offer import Dialect
+from letterlock.protocols.smtp.client import ClientConversation, Exchange, Phase
+from letterlock.protocols.smtp.offer import Dialect, Offer
 from letterlock.protocols.smtp.reply import Reply, ReplyReader
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ class SmtpClient:
         client = cls(stream, name=name, patience=patience, dialect=dialect)
         if tls is not None:
             try:
-                await client._handshake(*tls)
+                await client.handshake(tls[0], server_name=tls[1])
             except PeerFault:
                 stream.abort()
                 raise
@@ -97,6 +97,11 @@ class SmtpClient:
     def offer(self) -> Offer:
         """What the server offered with its last answer to EHLO."""
         return self._conversation.offer
+
+    @property
+    def hindrance(self) -> Reply | None:
+        """Why the last message could not be given to this server at all, in our words, or None where it was tried."""
+        return self._conversation.hindrance
 
     @property
     def greeting(self) -> str:
@@ -122,7 +127,7 @@ class SmtpClient:
         if self._reader.has_input or self.stream.has_input:
             # Octets behind the 220 are in plain text: somebody between wants them taken for protected.
             raise PeerFault("the server sent octets behind its answer to STARTTLS")
-        return await self._handshake(context, server_name)
+        return await self.handshake(context, server_name=server_name)
 
     async def authenticate(self, exchange: ClientExchange) -> None:
         """Prove who we are."""
@@ -132,10 +137,15 @@ class SmtpClient:
         """Ask whether the first recipient would be taken; nothing is sent."""
         return await self._run(self._conversation.try_recipient(envelope))
 
-    async def transfer(self, envelope: Envelope, content: bytes, *, priority: int = 0) -> tuple[Reply, ...]:
-        """Send one message, with its MT-PRIORITY; return a reply for each recipient."""
+    async def transfer(
+        self, envelope: Envelope, content: bytes, *, priority: int = 0, now: float = 0.0
+    ) -> tuple[Reply, ...]:
+        """Send one message, with its MT-PRIORITY; `now` (seconds since 1970) is what its BY is counted from.
+
+        Returns a reply for each recipient.
+        """
         self.has_sent_content = False
-        return await self._run(self._conversation.transfer(envelope, content, priority=priority))
+        return await self._run(self._conversation.transfer(envelope, content, priority=priority, now=now))
 
     async def quit(self) -> None:
         """Take leave and close, whatever the server says to that."""
@@ -147,7 +157,8 @@ class SmtpClient:
         finally:
             await self.stream.close()
 
-    async def _handshake(self, context: ssl.SSLContext, server_name: str) -> TlsState:
+    async def handshake(self, context: ssl.SSLContext, *, server_name: str) -> TlsState:
+        """Begin TLS here and now, as on a port where it comes first. Raises TlsFailed."""
         self.stream.expect_within(self._patience.command_seconds)
         state = await self.stream.start_tls(context, server_side=False, server_name=server_name)
         self._reader = ReplyReader()

@@ -34,7 +34,7 @@ class TlsState:
     """What a finished handshake showed.
 
     `peer_chain` is DER, the peer's own certificate first, as sent and unjudged; empty where it sent none.
-    `validated_chain` is the path to a trusted root, root included, where the context demanded one.
+    `validated_chain` is the path to a trusted root, root included, where the context demanded one, or let a client show one.
     `bindings` are the channel bindings by the names of RFC 5929; several octet strings where a server cannot know which
     of its own certificates was used. `application` is the ALPN name agreed on, or empty.
     """
@@ -76,7 +76,17 @@ class ServerTls:
         self._pairs = tuple(pairs)
         self._client_roots = tuple(client_roots)
         self._applications = tuple(applications)
+        self._siblings: list[ServerTls] = []
         self._take_up()
+
+    def asking_clients(self, roots: Path) -> ServerTls:
+        """Return TLS with the same certificates that lets clients show one of these authorities; reloaded with this one.
+
+        Raises SettingsFault.
+        """
+        sibling = ServerTls(self._pairs, client_roots=[roots], applications=self._applications)
+        self._siblings.append(sibling)
+        return sibling
 
     def reload(self) -> None:
         """Read the files again. Sessions that stand keep what they have; a file that is wrong changes nothing.
@@ -84,6 +94,8 @@ class ServerTls:
         Raises SettingsFault.
         """
         self._take_up()
+        for sibling in self._siblings:
+            sibling.reload()
 
     def _take_up(self) -> None:
         context, opportunistic = self._load(_CIPHERS), self._load(_OPPORTUNISTIC_CIPHERS)
@@ -103,7 +115,10 @@ class ServerTls:
                 problem = f"{pair.chain} with {pair.key}: no usable certificate and key ({error}); renew the files"
                 raise SettingsFault((problem,)) from error
         for roots in self._client_roots:
-            context.load_verify_locations(roots)
+            try:
+                context.load_verify_locations(roots)
+            except OSError as error:
+                raise SettingsFault((f"{roots}: no certificates of authorities: {error}",)) from error
             context.verify_mode = ssl.CERT_OPTIONAL
         if self._applications:
             context.set_alpn_protocols(list(self._applications))
@@ -156,7 +171,9 @@ def inspect(connection: ssl.SSLObject, context: ssl.SSLContext) -> TlsState:
         cipher=name,
         cipher_bits=bits,
         peer_chain=chain,
-        validated_chain=_chain(connection, "get_verified_chain") if context.verify_mode == ssl.CERT_REQUIRED else (),
+        validated_chain=_chain(connection, "get_verified_chain")
+        if chain and context.verify_mode != ssl.CERT_NONE
+        else (),
         bindings={kind: values for kind, values in bindings.items() if values},
         application=connection.selected_alpn_protocol() or "",
     )
@@ -180,11 +197,10 @@ def _first_certificate(chain: Path) -> x509.Certificate:
 
 
 def _peer_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
-    chain = _chain(connection, "get_unverified_chain")
-    if chain:
-        return chain
     leaf = connection.getpeercert(binary_form=True)
-    return (leaf,) if leaf else ()
+    if not leaf:
+        return ()  # asked for the chain of a client that showed none, Python gives a list of None
+    return _chain(connection, "get_unverified_chain") or (leaf,)
 
 
 def _chain(connection: ssl.SSLObject, method: str) -> tuple[bytes, ...]:

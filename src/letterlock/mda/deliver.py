@@ -6,17 +6,18 @@ is for). A sub-address goes to the mailbox of its name where there is one, else 
 Nothing is written here: the deliveries become part of a store transaction, the one that takes the message on or the one
 that settles it in the queue.
 
-Standards: RFC 5321 section 4.4 (Return-Path), section 3.9 (forwarding), RFC 3461 section 5.2.7 (aliases).
+Standards: RFC 5321 section 4.4 (Return-Path), section 3.9 (forwarding), RFC 3461 section 5.2.7 (aliases), RFC 7293 (RRVS).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Notify, Recipient
 from letterlock.formats.outcome import Outcome, Result
+from letterlock.mda.ownership import changed_owner
 from letterlock.mda.resolve import Local, Resolved, Resolver
 from letterlock.store.accounts import Accounts
 from letterlock.store.interface import Delivery, Store
@@ -32,11 +33,15 @@ DEFAULT_MAILBOXES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """What becomes of one recipient: copies for mailboxes here, and recipients it goes on to elsewhere."""
+    """What becomes of one recipient: copies for mailboxes here, and recipients it goes on to elsewhere.
+
+    `recipient` is the recipient as it was given, where it was resolved.
+    """
 
     deliveries: tuple[Delivery, ...] = ()
     relays: tuple[Recipient, ...] = ()
     aliased: bool = False
+    recipient: Recipient | None = field(default=None, compare=False)
 
 
 class DeliveryAgent:
@@ -67,12 +72,15 @@ class DeliveryAgent:
         resolved = self.resolver.resolve(recipient.forward_path)
         if isinstance(resolved, Outcome):
             return resolved
+        if (changed := changed_owner(recipient, self.resolver)) is not None:
+            return changed
         full = await self._full(resolved)
         if full:
             return Outcome(recipient.forward_path, Result.DEFERRED, "4.2.2", "The mailbox is full: try again later")
         deliveries = [await self._delivery(reverse_path, local) for local in resolved.local]
-        relays = [replace(recipient, forward_path=address) for address in resolved.remote]
-        return Destination(tuple(deliveries), tuple(relays), resolved.aliased)
+        # RFC 7293 section 8.2: of who owns the addresses an alias leads to, nothing is known here.
+        relays = [replace(recipient, forward_path=address, valid_since=None) for address in resolved.remote]
+        return Destination(tuple(deliveries), tuple(relays), resolved.aliased, recipient)
 
     async def _full(self, resolved: Resolved) -> bool:
         """Tell whether the one mailbox this is for is full; of several, each has its own luck."""

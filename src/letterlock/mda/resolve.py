@@ -18,6 +18,7 @@ from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock, SystemClock
 from letterlock.mda.srs import SenderRewriting, is_rewritten
 from letterlock.store.accounts import Accounts, fold
+from letterlock.store.interface import Instant
 
 _MOST_LEVELS = 10
 _MOST_TARGETS = 1000
@@ -46,11 +47,14 @@ class ResolveSettings:
     """The domains whose mail this is, the first one main: the others have its accounts too. `separator` "" is none.
 
     `postmaster` is an address that gets what comes for a postmaster without account or alias; "" is the oldest account.
+    `services` are addresses of ours, folded, behind which no mailbox stands but a program (a mail list): as if elsewhere,
+    they go to the queue, which knows the program.
     """
 
     domains: tuple[str, ...]
     separator: str = "+"
     postmaster: str = ""
+    services: frozenset[str] = frozenset()
 
     def is_ours(self, domain: str) -> bool:
         """Tell whether mail for a domain is delivered here."""
@@ -78,7 +82,7 @@ class Resolver:
         aliased = False
         while pending:
             target, path = pending.pop()
-            if not self.settings.is_ours(target.domain):
+            if not self.settings.is_ours(target.domain) or self._is_service(target):
                 remote[target] = None
                 continue
             found = self._find(target, path)
@@ -95,6 +99,16 @@ class Resolver:
         if not local and not remote:
             return Outcome(address, Result.FAILED, "5.4.6", f"The aliases of {address} lead nowhere")
         return Resolved(tuple(local.values()), tuple(remote), aliased)
+
+    def _is_service(self, address: Address) -> bool:
+        return bool(self.settings.services) and fold(address) in self.settings.services
+
+    def owner_changed(self, address: Address) -> Instant | None:
+        """Return when an address, or what leads to its owner, last left another owner; None: never."""
+        keys: list[Address | str] = [candidate for candidate, _ in self._candidates(address)]
+        keys += ["@" + domain for domain in self._same(address.domain)]
+        changes = map(self._accounts.owner_changed, keys)
+        return max((instant for instant in changes if instant is not None), default=None)
 
     def _find(self, address: Address, path: tuple[str, ...]) -> Local | tuple[str, tuple[Address, ...]]:
         """Return the mailbox of an address, or the alias it is and that alias' targets (none: it is nothing)."""

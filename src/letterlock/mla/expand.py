@@ -24,7 +24,7 @@ from letterlock.formats.cms.ess.expansion import Expansion, PolicyKind, ReceiptP
 from letterlock.formats.imf.write import write_field
 from letterlock.formats.mime.entity import parse
 from letterlock.trust.smime import labels, protect
-from letterlock.trust.smime.decrypt import KeyRing, Own, open_with_key
+from letterlock.trust.smime.decrypt import KeyRing, open_with_key
 from letterlock.trust.smime.encrypt import To, recipient_infos
 from letterlock.trust.smime.entities import is_enveloping, split, with_crlf, wrap
 from letterlock.trust.smime.labels import LabelPolicy
@@ -41,10 +41,10 @@ _OWN = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class MailList:
-    """A list: its address, the key it decrypts with, the one it signs with, and its members by address."""
+    """A list: its address, the keys it decrypts with, the one it signs with, and by address the members it can encrypt to."""
 
     address: str
-    decryption: Own
+    ring: KeyRing
     signer: Signer
     members: Mapping[str, To]
     receipt_policy: ReceiptPolicy | None = None
@@ -53,11 +53,12 @@ class MailList:
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """What goes out, to whom, and the history it carries."""
+    """What goes out, to whom, and the history it carries; `encrypted` where only these recipients can read it."""
 
     message: bytes
     recipients: tuple[str, ...]
     history: tuple[Expansion, ...]
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,7 @@ class Refused:
 def expand(message: bytes, mail_list: MailList, when: datetime.datetime, token: str) -> Expanded | Refused:
     """Expand `message` for all members; whatever is wrong with it is a Refused with the reason."""
     message = with_crlf(message)
-    ring = KeyRing((mail_list.decryption,))
-    unwrapped = unwrap(message, ring)
+    unwrapped = unwrap(message, mail_list.ring)
     if unwrapped.fault:
         return Refused(unwrapped.fault)
     try:
@@ -108,7 +108,8 @@ class _Expansion:
         entity, outer = self._entity(before, outer)
         policy = combined(next((e.receipt_policy for e in reversed(history) if e.receipt_policy), None), self._policy)
         history = (*history, Expansion(identifier, self._when, policy))
-        return Expanded(self._signed(entity, outer, history), tuple(self._list.members), history)
+        encrypted = any(isinstance(layer, EncryptedLayer) for layer in self._layers)
+        return Expanded(self._signed(entity, outer, history), tuple(self._list.members), history, encrypted)
 
     @property
     def _policy(self) -> ReceiptPolicy | None:
@@ -157,7 +158,7 @@ class _Expansion:
 
     def _reencrypted(self, source: EnvelopedData) -> bytes:
         """Give the content key to every member in place of the list (RFC 2634 section 4.2.3.1)."""
-        _opened, key = open_with_key(source, KeyRing((self._list.decryption,)))
+        _opened, key = open_with_key(source, self._list.ring)
         infos = recipient_infos(tuple(self._list.members.values()), key)
         cms = enveloped.encode(
             source.content_info_type,

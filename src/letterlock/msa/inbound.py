@@ -15,21 +15,25 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from letterlock.errors import Unavailable
 from letterlock.formats.address import Address
-from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.envelope import DeliverBy, Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.allowance import Allowance
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.login_guard import LoginGuard
 from letterlock.host.logs import Log, follow
+from letterlock.host.networks import Network, is_within
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
+from letterlock.msa.filtered import ask_filters
 from letterlock.msa.prepare import Prepared, prepare
-from letterlock.mta.arrival import Arrival, Destination, Recipients
+from letterlock.mta import wishes
+from letterlock.mta.arrival import Destination, Gate, Recipients
 from letterlock.mta.filters import FilterChain
 from letterlock.mta.identifier import SessionName
 from letterlock.mta.inbound import Elsewhere, once, queue_entries, redirected
@@ -50,7 +54,9 @@ from letterlock.protocols.sasl.step import (
 from letterlock.protocols.smtp.command import Sender
 from letterlock.protocols.smtp.offer import ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.protocols.smtp.xclient import CLIENT_ATTRIBUTES, LOGIN, Introduction
 from letterlock.store.interface import Store, Transaction
+from letterlock.store.proofs import Proofs
 
 
 class Account(Protocol):
@@ -85,6 +91,8 @@ class Accounts(Protocol):
 _LONGEST_HOLD_SECONDS = 30 * 24 * 3600
 
 Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
+# Given the account and the message in pieces: the message as it goes out (with its author's signature), or a refusal.
+Protect = Callable[[str, tuple[bytes, ...]], Awaitable[tuple[bytes, ...] | Reply]]
 
 
 async def sign_nothing(_author_domain: str, _content: tuple[bytes, ...]) -> bytes:
@@ -94,7 +102,10 @@ async def sign_nothing(_author_domain: str, _content: tuple[bytes, ...]) -> byte
 
 @dataclass(frozen=True, slots=True)
 class SubmissionSettings:
-    """What submission is told. Octets and seconds; `mechanisms` in the order they are offered, all under TLS only."""
+    """What submission is told. Octets and seconds; `mechanisms` in the order they are offered, all under TLS only.
+
+    `trusted_proxies` may say who their clients are and who has logged in (XCLIENT).
+    """
 
     host_name: str
     size_limit: int = 50_000_000
@@ -103,14 +114,17 @@ class SubmissionSettings:
     expire_seconds: float = 432_000
     mechanisms: tuple[str, ...] = PASSWORD_MECHANISMS
     attempts_per_session: int = 3
+    trusted_proxies: tuple[Network, ...] = ()
     patience: Patience = field(default_factory=Patience)
 
 
 class Submission:
     """The service: give `session` to a Listener, with TLS from the start (465) or for STARTTLS (587).
 
-    `sign` is given the author's domain and the message in pieces and returns the fields to put before it (DKIM). `messages`
-    and `recipient_rate` are what an account may submit in a while; `filters` see a message before it is signed.
+    `protect` is given the prepared message and returns it as it goes out (S/MIME); `sign` is given that and the author's
+    domain and returns the fields to put before it (DKIM); `gate` looks at what is going to be delivered here. `proofs`
+    are those that count beside passwords. `messages` and `recipient_rate` are what an account may submit in a while;
+    `filters` see a message before it is protected.
     """
 
     def __init__(
@@ -129,6 +143,9 @@ class Submission:
         messages: Allowance | None = None,
         recipient_rate: Allowance | None = None,
         filters: FilterChain | None = None,
+        protect: Protect | None = None,
+        gate: Gate | None = None,
+        proofs: Proofs | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -141,6 +158,12 @@ class Submission:
         self.messages = messages
         self.recipient_rate = recipient_rate
         self.filters = filters
+        self.protect = protect
+        self.gate = gate
+        self.proofs = proofs
+        self.mechanisms = settings.mechanisms
+        if proofs is not None:
+            self.mechanisms = (*proofs.first_mechanisms, *settings.mechanisms, *proofs.last_mechanisms)
         self._log = log
         self._tls = tls
         self._budget = ContentBudget(settings.content_budget)
@@ -154,11 +177,14 @@ class Submission:
             recipient_limit=settings.recipient_limit,
             offers_tls=True,
             demands_tls=True,
-            tls_mechanisms=settings.mechanisms,
+            tls_mechanisms=self.mechanisms,
             demands_authentication=True,
             offers_priority=True,
             longest_hold=(_LONGEST_HOLD_SECONDS, _instant(self.clock.now() + _LONGEST_HOLD_SECONDS)),
         )
+        if is_within(stream.peer.host, settings.trusted_proxies):
+            # The client's TLS ends at the proxy; passwords are still taken under TLS only.
+            offer = replace(offer, client_attributes=(*CLIENT_ATTRIBUTES, LOGIN), demands_tls=False)
         name = SessionName(self.clock, self.entropy)
         follow(name.trace)
         log = self._log.bind(peer=str(stream.peer))
@@ -182,6 +208,7 @@ class SubmissionPolicy:
         self._failures = 0
         self._priority = 0
         self._release = 0.0
+        self._deliver_by: DeliverBy | None = None
         self._entered = ""
 
     def leave(self) -> None:
@@ -193,6 +220,15 @@ class SubmissionPolicy:
         """Talk to everybody the listener let in."""
         return None
 
+    async def introduced(self, session: Session, introduction: Introduction) -> Reply | str:
+        """Let in whom a trusted proxy has authenticated, if there is such an account."""
+        if (refusal := await self.connected(session)) is not None:
+            return refusal
+        if not introduction.login:
+            return ""
+        account = self._service.accounts.authenticated(introduction.login)
+        return account.name if account is not None else reply(535, "5.7.8", "No account of that name may log in")
+
     async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
         """An author may use own addresses, and `<>` for notifications."""
         self._destinations.clear()
@@ -203,10 +239,13 @@ class SubmissionPolicy:
         release = sender.hold_until or now + sender.hold_seconds
         if release > now + _LONGEST_HOLD_SECONDS:
             return reply(501, "5.5.4", f"A message is held for {_LONGEST_HOLD_SECONDS} seconds at most")
+        by = wishes.deadline(sender.by, now)
+        if by is not None and release > by.instant and release > now:  # RFC 4865 section 5.2.2
+            return reply(501, "5.5.4", "The message would be released only after the time it is to be delivered by")
         if wait := _taken(self._service.messages, session.conversation.user):
             answer = reply(450, "4.7.1", f"Too many messages this hour: wait {int(wait) + 1} seconds")
             return self._declined(str(path or ""), answer)
-        self._priority, self._release = sender.priority, release
+        self._priority, self._release, self._deliver_by = sender.priority, release, by
         return None
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
@@ -233,6 +272,10 @@ class SubmissionPolicy:
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
         """Prepare, sign and store the message."""
         service, user = self._service, session.conversation.user
+        wished = wishes.with_wishes(envelope, self._deliver_by, content)
+        if (refusal := await wishes.refusal(envelope, wished, frozenset(), service.recipients)) is not None:
+            return self._declined(user, refusal)
+        envelope = wished
         now = service.clock.now()
         identifier = self._name.next_transaction()
         prepared = prepare(
@@ -248,12 +291,12 @@ class SubmissionPolicy:
             self._log.event("refused", id=identifier, user=user, reply=str(prepared))
             return prepared
         message = (prepared.fields, *content) if prepared.fields else content
-        if service.filters is not None:
-            filtered = await self._filtered(service.filters, session, envelope, identifier, now, message)
-            if isinstance(filtered, Reply):
-                self._log.event("refused", id=identifier, user=user, reply=str(filtered))
-                return filtered
-            message = filtered
+        for step in (self._filtered, self._protected):
+            changed = await step(session, envelope, identifier, message)
+            if isinstance(changed, Reply):
+                self._log.event("refused", id=identifier, user=user, reply=str(changed))
+                return changed
+            message = changed
         signature = await service.sign(prepared.author_domain, message)
         transaction = self._transaction(session, envelope, identifier, now, signature, message)
         await service.store.commit(transaction)
@@ -271,37 +314,37 @@ class SubmissionPolicy:
         return reply(250, "2.0.0", f"Accepted as {identifier}")
 
     async def _filtered(
-        self,
-        filters: FilterChain,
-        session: Session,
-        envelope: Envelope,
-        identifier: str,
-        now: float,
-        message: tuple[bytes, ...],
+        self, session: Session, envelope: Envelope, identifier: str, message: tuple[bytes, ...]
     ) -> tuple[bytes, ...] | Reply:
-        """Return the message as the filters left it, or a refusal: what they suspect goes back to who wrote it."""
-        conversation = session.conversation
-        arrival = Arrival(
-            id=identifier,
-            received_at=now,
-            client=session.stream.peer,
-            client_name=conversation.name,
-            protocol=conversation.protocol,
-            tls=session.stream.tls,
-            user=conversation.user,
-            envelope=envelope,
-            content=message,
-        )
-        opinion = await filters.ask(arrival, b"".join(message))
-        if opinion.refusal is not None:
-            return opinion.refusal
-        if opinion.suspicion:
-            return reply(550, "5.7.1", f"A filter suspects this message and it was not sent: {opinion.suspicion}")
+        """Return the message as the filters left it, or their refusal."""
+        service = self._service
+        if service.filters is None:
+            return message
+        opinion = await ask_filters(service.filters, session, envelope, identifier, service.clock.now(), message)
+        if isinstance(opinion, Reply):
+            return opinion
         if opinion.added or opinion.removed:
             self._destinations = await redirected(
-                self._service.recipients, self._destinations, envelope, opinion.added, opinion.removed, self._log
+                service.recipients, self._destinations, envelope, opinion.added, opinion.removed, self._log
             )
         return message if opinion.content is None else (opinion.content,)
+
+    async def _protected(
+        self, session: Session, _envelope: Envelope, _identifier: str, message: tuple[bytes, ...]
+    ) -> tuple[bytes, ...] | Reply:
+        """Return the message as it goes out, its recipients here looked at, or the reply that refuses it."""
+        service = self._service
+        if service.protect is not None:
+            protected = await service.protect(session.conversation.user, message)
+            if isinstance(protected, Reply):
+                return protected
+            message = protected
+        if service.gate is not None:
+            gated = await service.gate(message, tuple(self._destinations), False)
+            if isinstance(gated, Reply):
+                return gated
+            self._destinations[:] = gated
+        return message
 
     def dropped(self, session: Session, reason: str) -> None:
         """Forget the recipients."""
@@ -319,8 +362,13 @@ class SubmissionPolicy:
             )
             return
         bindings = session.stream.tls.bindings if session.stream.tls is not None else {}
+        proofs = self._service.proofs
         self._exchange = server_exchange(
-            mechanism, nonce=self._service.entropy.octets(18), bindings=bindings, offered=self._offered
+            mechanism,
+            nonce=self._service.entropy.octets(18),
+            bindings=bindings,
+            offered=self._offered,
+            discovery=proofs.discovery if proofs is not None else "",
         )
         await self._proceed(session, self._exchange.begin(initial))
 
@@ -343,11 +391,25 @@ class SubmissionPolicy:
                 case KeysWanted(user, digest):
                     step = self._exchange.supply(accounts.keys(user, digest))
                 case TokenGiven() | IdentityClaimed():
-                    step = self._exchange.decide(False)  # such mechanisms are not offered
+                    try:
+                        account = await self._proved(session, step)
+                    except Unavailable as problem:
+                        self._log.error("unavailable", problem=problem.problem)
+                        answer = reply(454, "4.7.0", "That cannot be checked now: try again later")
+                        return session.conversation.refuse(answer)
+                    step = Authenticated(account.name) if account is not None else self._exchange.decide(False)
                 case Authenticated(user, authorization):
                     return await self._authenticated(session, user, authorization)
                 case Rejected(reason, user):
                     return await self._rejected(session, user, reason)
+
+    async def _proved(self, session: Session, step: TokenGiven | IdentityClaimed) -> Account | None:
+        proofs = self._service.proofs
+        if proofs is None:
+            return None
+        if isinstance(step, TokenGiven):
+            return await proofs.by_token(step.user, step.token)
+        return proofs.by_certificate(step.user, session.stream.tls)
 
     async def _authenticated(self, session: Session, user: str, authorization: str) -> None:
         account = self._service.accounts.authenticated(user)

@@ -7,7 +7,7 @@ becomes of one recipient.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,6 +91,11 @@ class Destination(Protocol):
         """The recipients elsewhere."""
         ...
 
+    @property
+    def recipient(self) -> Recipient | None:
+        """The recipient as it was given, where there are copies."""
+        ...
+
 
 class Recipients(Protocol):
     """The delivery agent (mda/deliver.py) as a server asks it."""
@@ -104,6 +109,23 @@ class Recipients(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ToQueue:
+    """A recipient of ours that the queue delivers, because more is to be done than to keep a copy."""
+
+    recipient: Recipient
+
+    @property
+    def relays(self) -> tuple[Recipient, ...]:
+        """The recipient."""
+        return (self.recipient,)
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """No copies yet."""
+        return ()
+
+
 # Where a queue entry of ours keeps the seal for whatever its aliases will lead to (`Queued.details`).
 SEAL = "seal"
 
@@ -114,6 +136,10 @@ JudgeSender = Callable[[str, str, Address | None, float], Awaitable[Reply | None
 Examine = Callable[[str, str, Address | None], Examination]
 # Seals a message as it goes on, given in pieces: returns the fields to put before it, or nothing.
 Seal = Callable[[Evidence, tuple[bytes, ...]], Awaitable[bytes]]
+
+# Looks at a whole message that is going to be taken and says what becomes of its recipients here, or refuses it. Last is
+# whether it is taken for junk.
+Gate = Callable[[tuple[bytes, ...], Sequence[Destination], bool], Awaitable[Sequence[Destination] | Reply]]
 
 
 async def take_as_it_is(_arrival: Arrival) -> Assessment:

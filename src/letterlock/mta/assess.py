@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -24,13 +25,12 @@ from dataclasses import dataclass, field
 from letterlock.formats import authentication_results
 from letterlock.formats import domain as domains
 from letterlock.formats.address import Address
-from letterlock.formats.authentication_results import MethodResult
 from letterlock.formats.imf.header import Header
 from letterlock.host.drive_decisions import drive
 from letterlock.host.ledger import Ledger
 from letterlock.host.resolver.interface import Resolver
 from letterlock.mta.arrival import Arrival, Assessment, Evidence
-from letterlock.mta.assess_smime import judge_smime, may_be_signed
+from letterlock.mta.assess_smime import ByAnchors, Judge, SmimeFound, find_smime, may_be_signed
 from letterlock.mta.assessed import assessed_entry
 from letterlock.mta.border.border import Border
 from letterlock.mta.examination import Examination
@@ -81,7 +81,8 @@ class AssessSettings:
 @dataclass(slots=True)
 class Assessor:
     """Assesses arrivals; give it to the inbound service. `tests` are tried in order before anything else,
-    `observe` hears of every outcome, `border` has the last word on what nothing else refused.
+    `observe` hears of every outcome, `border` has the last word on what nothing else refused; `smime` says by what
+    signatures of people are judged, in place of the settings.
     """
 
     settings: AssessSettings
@@ -90,6 +91,7 @@ class Assessor:
     tests: tuple[Test, ...] = ()
     observe: Observe | None = None
     border: Border | None = None
+    smime: Judge | None = None
     _senders: OrderedDict[tuple[str, str, str], SpfVerdicts] = field(default_factory=OrderedDict)
 
     async def sender(self, address: str, helo: str, reverse_path: Address | None, now: float) -> Reply | None:
@@ -125,9 +127,10 @@ class Assessor:
         findings = dataclasses.replace(findings, dmarc=self._with_local_policy(findings, client))
         results = results_of(findings, self.settings.authserv_id, client)
         results = dataclasses.replace(results, results=(*arrival.standing.results(), *results.results))
-        smime = await self._judge_smime(arrival, header)
-        if smime is not None:
-            results = dataclasses.replace(results, results=(*results.results, smime))
+        judge = self._smime_judge
+        smime = await self._judge_smime(arrival, header, judge)
+        if smime is not None and smime.result is not None:
+            results = dataclasses.replace(results, results=(*results.results, smime.result))
         forged = forged_fields(header, self.settings.authserv_id)
         assessment = self._dispose(findings)
         if self.border is not None and assessment.refusal is None:
@@ -140,6 +143,8 @@ class Assessor:
             self.observe(header, findings, client, disposition)
         if assessment.refusal is not None:
             return assessment
+        if smime is not None and judge is not None:
+            judge.heard(header, smime, _moment(arrival))
         return dataclasses.replace(
             assessment,
             fields=authentication_results.write(results),
@@ -168,12 +173,18 @@ class Assessor:
             before = self._senders.pop((client.address, client.helo, client.mail_from), None)
         return await drive(checks.judge(now, before), self.resolver)
 
-    async def _judge_smime(self, arrival: Arrival, header: Header) -> MethodResult | None:
+    @property
+    def _smime_judge(self) -> Judge | None:
+        if self.smime is not None:
+            return self.smime
+        return ByAnchors(self.settings.smime_anchors) if self.settings.smime_anchors else None
+
+    async def _judge_smime(self, arrival: Arrival, header: Header, judge: Judge | None) -> SmimeFound | None:
         """Judge S/MIME signatures in a thread: hashing a large message must not keep other sessions waiting."""
-        if not self.settings.smime_anchors or not may_be_signed(header):
+        if judge is None or not may_be_signed(header):
             return None
-        octets, now = b"".join(arrival.content), int(arrival.received_at)
-        return await asyncio.to_thread(judge_smime, octets, header, self.settings.smime_anchors, now)
+        trust = judge.trust(header, _moment(arrival))
+        return await asyncio.to_thread(find_smime, b"".join(arrival.content), header, trust)
 
     def _with_local_policy(self, findings: Findings, client: Client | None) -> dmarc.Verdict:
         """Return the DMARC verdict after what this site knows of forwarders and lists (RFC 9989 section 5.4)."""
@@ -235,6 +246,10 @@ class Assessor:
                 return Assessment(mailbox=self.settings.junk_mailbox, remarks=remarks)
             case Policy.NONE:
                 return Assessment(remarks=remarks)
+
+
+def _moment(arrival: Arrival) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(int(arrival.received_at), datetime.UTC)
 
 
 def _client(address: str, helo: str, reverse_path: Address | None) -> Client | None:

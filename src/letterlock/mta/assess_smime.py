@@ -1,6 +1,7 @@
 """What the S/MIME signatures of mail from outside prove to the domain, as Authentication-Results tells it.
 
 Nothing is decrypted and nothing is refused here: the result is told, and people's own programs judge with their own anchors.
+A `Judge` says what the domain trusts, and hears what was found.
 
 Standards: RFC 8601 section 2.7, RFC 7281 (the method smime and its properties).
 """
@@ -8,13 +9,15 @@ Standards: RFC 8601 section 2.7, RFC 7281 (the method smime and its properties).
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass
+from typing import Protocol
 
 from letterlock.formats.authentication_results import MethodResult, Property
 from letterlock.formats.imf.header import Header
 from letterlock.formats.mime.content_type import parse_content_type
 from letterlock.trust.pkix.path import Anchor
 from letterlock.trust.smime.proof import Proof, Trust, prove
-from letterlock.trust.smime.unwrap import unwrap
+from letterlock.trust.smime.unwrap import Unwrapped, unwrap
 
 _TYPES = frozenset({"multipart/signed", "application/pkcs7-mime", "application/x-pkcs7-mime"})
 
@@ -24,16 +27,65 @@ def may_be_signed(header: Header) -> bool:
     return parse_content_type(header.text("content-type")).full in _TYPES
 
 
+@dataclass(frozen=True, slots=True)
+class SmimeFound:
+    """What was found of a message with S/MIME: its layers, and what they prove.
+
+    `is_judged` is false where no authority is trusted: then the signatures are known, and nothing is said of them.
+    """
+
+    unwrapped: Unwrapped
+    proof: Proof
+    is_judged: bool = True
+
+    @property
+    def result(self) -> MethodResult | None:
+        """The result of method smime, None for a message without signatures that could be seen."""
+        return method_result(self.proof) if self.proof.signers and self.is_judged else None
+
+
+class Judge(Protocol):
+    """What a domain trusts, and who hears of what was found. Both are called on the event loop."""
+
+    def trust(self, header: Header, when: datetime.datetime) -> Trust:
+        """Return what to judge a message with this header by."""
+        ...
+
+    def heard(self, header: Header, found: SmimeFound, when: datetime.datetime) -> None:
+        """Hear what was found of a message that is not refused."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ByAnchors:
+    """A judge that trusts some authorities and keeps nothing."""
+
+    anchors: tuple[Anchor, ...]
+
+    def trust(self, _header: Header, when: datetime.datetime) -> Trust:
+        """Return the anchors."""
+        return Trust(when, self.anchors)
+
+    def heard(self, header: Header, found: SmimeFound, when: datetime.datetime) -> None:
+        """Keep nothing."""
+
+
+def find_smime(octets: bytes, header: Header, trust: Trust) -> SmimeFound | None:
+    """Return what S/MIME there is in a message and what it proves, or None for a message without."""
+    unwrapped = unwrap(octets, known=trust.certificates)
+    if not unwrapped.layers and not unwrapped.parts:
+        return None
+    return SmimeFound(unwrapped, prove(header, unwrapped, trust), bool(trust.anchors))
+
+
 def judge_smime(octets: bytes, header: Header, anchors: tuple[Anchor, ...], now: int) -> MethodResult | None:
     """Return the result of method smime, or None for a message without S/MIME signatures."""
-    unwrapped = unwrap(octets)
-    proof = prove(header, unwrapped, Trust(datetime.datetime.fromtimestamp(now, datetime.UTC), anchors))
-    if not proof.signers:
-        return None
-    return _result(proof)
+    found = find_smime(octets, header, Trust(datetime.datetime.fromtimestamp(now, datetime.UTC), anchors))
+    return None if found is None else found.result
 
 
-def _result(proof: Proof) -> MethodResult:
+def method_result(proof: Proof) -> MethodResult:
+    """Return what a proof comes to in Authentication-Results (RFC 7281 section 4)."""
     signer = proof.signers[0]
     properties = []
     if signer.address:

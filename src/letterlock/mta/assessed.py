@@ -5,12 +5,13 @@ Kind "assessed"; its domain is where the DMARC record stands that applied, or em
 
 from __future__ import annotations
 
-from letterlock.formats.authentication_results import MethodResult
 from letterlock.formats.imf.header import Header
 from letterlock.host.ledger import Entry, Fact
 from letterlock.mta.arrival import Arrival
+from letterlock.mta.assess_smime import SmimeFound, method_result
 from letterlock.trust import dkim, spf
 from letterlock.trust.authenticate import Client, Findings
+from letterlock.trust.smime.proof import Proof
 
 KIND = "assessed"
 _MOST_SIGNATURES = 100
@@ -23,7 +24,7 @@ def assessed_entry(
     findings: Findings,
     disposition: str,
     forged: tuple[tuple[int, int], ...],
-    smime: MethodResult | None = None,
+    smime: SmimeFound | None = None,
 ) -> Entry:
     """Return the entry. `disposition` is delivered, junk, refused or deferred."""
     verdict = findings.dmarc
@@ -56,10 +57,32 @@ def assessed_entry(
             "problems": [*verdict.problems],
             "record": record.text if record else "",
         },
-        "smime": {"result": smime.result, "reason": smime.reason} if smime else {"result": "none", "reason": ""},
+        "smime": smime_facts(smime.proof if smime and smime.is_judged else None),
         "removed_fields": [header.octets[start:end].decode("utf-8", "replace")[:1000] for start, end in forged],
     }
     return Entry(arrival.received_at, KIND, arrival.id, verdict.record_domain, facts)
+
+
+def smime_facts(proof: Proof | None) -> Fact:
+    """Return what the ledger keeps of the signatures of people: none at all is the result "none"."""
+    if proof is None or not proof.signers:
+        return {"result": "none", "reason": "", "sentence": proof.sentence if proof else ""}
+    signer, result = proof.signers[0], method_result(proof)
+    return {
+        "result": result.result,
+        "reason": result.reason,
+        "sentence": proof.sentence,
+        "address": signer.address,
+        "serial": f"{signer.certificate.serial:x}" if signer.certificate else "",
+        "issuer": str(signer.certificate.issuer) if signer.certificate else "",
+        "signature": signer.signature,
+        "signing_time": signer.signing_time.isoformat() if signer.signing_time else "",
+        "coverage": proof.coverage.value,
+        "revocation": signer.revocation.value,
+        "layers": [*proof.layers],
+        "faults": [*proof.faults[:10]],
+        "warnings": [*proof.warnings[:10]],
+    }
 
 
 def _spf(verdict: spf.Verdict | None) -> Fact:

@@ -16,13 +16,15 @@ from dataclasses import dataclass, field, replace
 
 from letterlock.errors import OurFault
 from letterlock.formats.address import Address
-from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.envelope import DeliverBy, Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log, follow
+from letterlock.host.networks import Network, is_within
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
+from letterlock.mta import wishes
 from letterlock.mta.arrival import (
     SEAL,
     Arrival,
@@ -30,6 +32,7 @@ from letterlock.mta.arrival import (
     Assessment,
     Destination,
     Examine,
+    Gate,
     JudgeSender,
     Recipients,
     Seal,
@@ -45,12 +48,16 @@ from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
 from letterlock.protocols.smtp.command import Sender
 from letterlock.protocols.smtp.offer import Dialect, ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.protocols.smtp.xclient import CLIENT_ATTRIBUTES, Introduction
 from letterlock.store.interface import Delivery, Queued, Store, Transaction
 
 
 @dataclass(frozen=True, slots=True)
 class InboundSettings:
-    """What the server on port 25 (or an LMTP socket) is told. Octets and seconds."""
+    """What the server on port 25 (or an LMTP socket) is told. Octets and seconds.
+
+    `trusted_proxies` may say who their clients are (XCLIENT).
+    """
 
     host_name: str
     dialect: Dialect = Dialect.SMTP
@@ -58,14 +65,16 @@ class InboundSettings:
     recipient_limit: int = 1000
     content_budget: int = 512 * 1024 * 1024
     expire_seconds: float = 432_000
+    no_soliciting: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     patience: Patience = field(default_factory=Patience)
 
 
 class Inbound:
     """The service: give `session` to a Listener.
 
-    `examine`, if given, sees content while it comes, before `assess`; `seal`, what goes on to other domains; `border`
-    defends the door.
+    `examine`, if given, sees content while it comes, before `assess`; `gate`, what is going to be delivered here;
+    `seal`, what goes on to other domains; `border` defends the door.
     """
 
     def __init__(
@@ -83,6 +92,7 @@ class Inbound:
         examine: Examine | None = None,
         seal: Seal | None = None,
         border: Border | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -92,6 +102,7 @@ class Inbound:
         self.examine = examine
         self.seal = seal
         self.border = border
+        self.gate = gate
         self.clock = clock
         self.entropy = entropy
         self._log = log
@@ -103,7 +114,10 @@ class Inbound:
             size_limit=settings.size_limit,
             recipient_limit=settings.recipient_limit,
             offers_tls=tls is not None,
+            no_soliciting=settings.no_soliciting,
         )
+        self._offer_to_proxies = replace(self._offer, client_attributes=CLIENT_ATTRIBUTES)
+        self.refused_classes = frozenset(one.lower() for one in settings.no_soliciting)
 
     async def session(self, stream: Stream) -> None:
         """Hold one session."""
@@ -111,7 +125,10 @@ class Inbound:
         follow(name.trace)
         log = self._log.bind(peer=str(stream.peer))
         policy = InboundPolicy(self, name, log)
-        await Session(stream, self._offer, policy, log, self._tls, self._budget, self.settings.patience).run()
+        offer = self._offer
+        if is_within(stream.peer.host, self.settings.trusted_proxies):
+            offer = self._offer_to_proxies
+        await Session(stream, offer, policy, log, self._tls, self._budget, self.settings.patience).run()
 
 
 class InboundPolicy:
@@ -125,12 +142,17 @@ class InboundPolicy:
         self._reverse_path: Address | None = None
         self._examination: Examination | None = None
         self._standing: Standing | None = None
+        self._deliver_by: DeliverBy | None = None
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in, and begin to look the client up."""
         if (border := self._service.border) is not None:
             border.expect(session.peer_address)
         return None
+
+    async def introduced(self, session: Session, introduction: Introduction) -> Reply | str:
+        """Treat who is introduced like who connects."""
+        return await self.connected(session) or ""
 
     async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
         """Judge SPF while the client waits; what the message is worth is assessed with its content."""
@@ -139,12 +161,15 @@ class InboundPolicy:
         service = self._service
         if service.border is not None and (refusal := service.border.message_begun(session.peer_address)):
             return refusal
+        self._deliver_by = wishes.deadline(sender.by, service.clock.now())
         name = session.conversation.name
         return await service.judge_sender(session.peer_address, name, sender.reverse_path, service.clock.now())
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
         """Take what the delivery agent takes."""
         recipients, border = self._service.recipients, self._service.border
+        if (unwanted := wishes.unwanted(sender.solicitation, self._service.refused_classes)) is not None:
+            return self._declined(recipient, unwanted)
         if not recipients.is_ours(recipient.forward_path.domain):
             if border is not None:
                 border.recipient_unknown(session.peer_address)
@@ -175,6 +200,7 @@ class InboundPolicy:
         """Assess the message and store it."""
         service = self._service
         now = service.clock.now()
+        wished = wishes.with_wishes(envelope, self._deliver_by, content)
         arrival = Arrival(
             id=self._name.next_transaction(),
             received_at=now,
@@ -183,7 +209,7 @@ class InboundPolicy:
             protocol=session.conversation.protocol,
             tls=session.stream.tls,
             user=session.conversation.user,
-            envelope=envelope,
+            envelope=wished,
             content=content,
             examination=self._examination,
             standing=self._standing or Standing(),
@@ -191,6 +217,8 @@ class InboundPolicy:
         self._examination = None
         if content and count_hops(content[0]) > MOST_HOPS:
             return self._refused(arrival, reply(554, "5.4.6", f"More than {MOST_HOPS} Received fields: a mail loop"))
+        if (refusal := await wishes.refusal(envelope, wished, service.refused_classes, service.recipients)) is not None:
+            return self._refused(arrival, refusal)
         assessment = await service.assess(arrival)
         if assessment.refusal is not None:
             return self._refused(arrival, assessment.refusal, assessment)
@@ -198,6 +226,12 @@ class InboundPolicy:
             self._destinations = await redirected(
                 service.recipients, self._destinations, envelope, assessment.added, assessment.removed, self._log
             )
+        if service.gate is not None:
+            is_junk = bool(assessment.mailbox)
+            gated = await service.gate(assessment.content or content, tuple(self._destinations), is_junk)
+            if isinstance(gated, Reply):
+                return self._refused(arrival, gated, assessment)
+            self._destinations[:] = gated
         transaction = await self._sealed(self._transaction(arrival, assessment), assessment)
         await service.store.commit(transaction)
         self._log.event(
@@ -301,6 +335,7 @@ class Elsewhere:
 
     relays: tuple[Recipient, ...]
     deliveries: tuple[()] = ()
+    recipient: Recipient | None = None
 
 
 async def redirected(

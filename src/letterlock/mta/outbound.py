@@ -1,56 +1,56 @@
 """Mail to other hosts: one message to the recipients of one domain, and one Outcome for each.
 
-The hosts of the route are tried in order, each address in turn; what a host says of a recipient counts, what fails
-before it says anything leads to the next host. A connection that served stays open for a moment for the next message to
-the same host. STARTTLS is used wherever it is offered; where DANE (or another policy) demands it, nothing goes out
-without what is demanded, and the mail waits instead.
+The hosts of the route are tried in order, the addresses of one host in a race; what a host says of a recipient counts,
+what fails before it says anything leads to the next host, and so does a host that does not offer what the message needs.
+A connection that served stays open for a moment for the next message to the same host. STARTTLS is used wherever it is
+offered; where DANE (or another policy) demands it, nothing goes out without what is demanded, and the mail waits instead.
 
 Promises: no recipient is without an outcome; a fault of ours or of the network is DEFERRED, never FAILED; a connection
-lost after the content was sent is DEFERRED, for the host may or may not have it.
+lost after the content was sent is DEFERRED, for the host may or may not have it; a host that did not answer or refused
+the connection is left in peace for a while, whatever else is for it.
 
-Standards: RFC 5321 section 4.2.1, section 4.5.4.1 (sending strategy), section 5.1; RFC 3207; RFC 7672 section 2.2.
-See also: mta/route.py, mta/demand.py (what TLS must be), host/smtp_client.py; mta/queue calls `Outbound.deliver`.
+Standards: RFC 5321 section 4.2.1, section 4.5.4.1 (sending strategy), section 5.1; RFC 3207; RFC 7672 section 2.2; RFC
+8689 section 4.2.1 (the next host may offer REQUIRETLS).
+See also: mta/route.py, mta/demand.py (what TLS must be), mta/opening.py (connections), mta/hosts.py (what is remembered
+of hosts); mta/queue calls `Outbound.deliver`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from weakref import WeakValueDictionary
 
 from letterlock.errors import NotAuthentic, PeerFault
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
-from letterlock.host.drive_decisions import drive
+from letterlock.host.connect import ConnectionFailed
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
 from letterlock.host.smtp_client import ClientPatience, SmtpClient
-from letterlock.host.stream import Endpoint, TlsFailed
+from letterlock.host.stream import TlsFailed
 from letterlock.host.tls import TlsState, authenticated_client
 from letterlock.mta.demand import Demand, Demands, HostNotAllowed, TlsDemand, wish_of
-from letterlock.mta.route import Hop, Route, RoutingSettings, find_route
-from letterlock.mta.tls_results import (
-    DNSSEC_INVALID,
-    NOT_OFFERED,
-    AppliedPolicy,
-    Record,
-    TlsResult,
-    record_nothing,
-    result_type,
-)
+from letterlock.mta.hosts import Hosts, KnownHost, Place
+from letterlock.mta.opening import Opener, Race
+from letterlock.mta.pool import Connection, Pool
+from letterlock.mta.route import Hop, Route, RoutingSettings
+from letterlock.mta.routes import Routes
+from letterlock.mta.tls_results import DNSSEC_INVALID, AppliedPolicy, Record, TlsResult, record_nothing
 from letterlock.mta.tls_results import FAILED as NOT_VALID
-from letterlock.protocols.sasl.mechanism import client_exchange
 from letterlock.protocols.smtp.client import Refused
+from letterlock.protocols.smtp.offer import Offer
 from letterlock.protocols.smtp.reply import Reply
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundSettings:
-    """What sending is told. `messages_per_connection` and `idle_seconds` bound how long a connection is used again."""
+    """What sending is told. `messages_per_connection` and `idle_seconds` bound how long a connection is used again.
+
+    `memory_seconds` is how long a host that did not answer is left in peace, `route_seconds` how long a route is used
+    without asking again.
+    """
 
     host_name: str
     routing: RoutingSettings
@@ -60,6 +60,8 @@ class OutboundSettings:
     messages_per_connection: int = 100
     idle_seconds: float = 5
     addresses_tried: int = 5
+    memory_seconds: float = 60
+    route_seconds: float = 5
 
 
 class Outbound:
@@ -76,15 +78,26 @@ class Outbound:
         demand: Demand | None = None,
         record: Record = record_nothing,
     ) -> None:
-        self._settings = settings
-        self._resolver = resolver
-        self._entropy = entropy
         self._log = log
-        self._record = record
-        self._demand = demand or Demands(clock=clock, authenticated=authenticated_client())
-        self._idle: dict[tuple[str, Endpoint, str], list[_Connection]] = {}
-        # A host's slots live as long as something is under way to it.
-        self._slots: WeakValueDictionary[Endpoint, asyncio.Semaphore] = WeakValueDictionary()
+        self._entropy = entropy
+        self.record = record
+        self.demand = demand or Demands(clock=clock, authenticated=authenticated_client())
+        self._clock = clock
+        self.adopt(settings, resolver)
+
+    def adopt(self, settings: OutboundSettings, resolver: Resolver) -> None:
+        """Send by these settings from now on; what is under way ends as it began."""
+        self._settings = settings
+        self._routes = Routes(settings.routing, resolver, self._entropy, seconds=settings.route_seconds)
+        self._hosts = Hosts(
+            self._clock.elapsed, connections=settings.connections_per_host, memory_seconds=settings.memory_seconds
+        )
+        self._pool = Pool(messages=settings.messages_per_connection, idle_seconds=settings.idle_seconds)
+
+    def forget_failures(self) -> None:
+        """Ask hosts again that did not answer, and look routes up anew: somebody says that all is right again."""
+        self._hosts.forget_failures()
+        self._routes.forget()
 
     async def deliver(
         self, envelope: Envelope, content: bytes, *, route: str = "", priority: int = 0
@@ -94,277 +107,259 @@ class Outbound:
         `route` ("host" or "host:port") takes the place of MX; `priority` is MT-PRIORITY.
         """
         domains = dict.fromkeys(recipient.forward_path.domain for recipient in envelope.recipients)
+        if len(domains) == 1:
+            return tuple(await self._to_domain(next(iter(domains)), envelope, content, route, priority))
         outcomes: dict[int, Outcome] = {}
         for domain in domains:
             numbers = [n for n, to in enumerate(envelope.recipients) if to.forward_path.domain == domain]
             part = replace(envelope, recipients=tuple(envelope.recipients[number] for number in numbers))
-            found = await drive(
-                find_route(domain, self._settings.routing, self._entropy, override=route), self._resolver
-            )
-            outcomes.update(zip(numbers, await self._by_route(found, part, _Content(content, priority)), strict=True))
+            outcomes.update(zip(numbers, await self._to_domain(domain, part, content, route, priority), strict=True))
         return tuple(outcomes[number] for number in range(len(envelope.recipients)))
 
     async def close(self) -> None:
         """Take leave on every connection that waits to be used again."""
-        waiting = [connection for connections in self._idle.values() for connection in connections]
-        self._idle.clear()
-        for connection in waiting:
-            connection.cancel_expiry()
-        await asyncio.gather(*(connection.client.quit() for connection in waiting))
+        await self._pool.close()
 
-    async def _by_route(self, route: Route, envelope: Envelope, content: _Content) -> list[Outcome]:
+    async def _to_domain(
+        self, domain: str, envelope: Envelope, content: bytes, override: str, priority: int
+    ) -> Sequence[Outcome]:
+        route = await self._routes.find(domain, override)
         for name in route.unproved:
             policy = AppliedPolicy(route.domain, "tlsa", mx_hosts=(name,))
-            self._record(TlsResult(policy, name, "", type=DNSSEC_INVALID))
+            self.record(TlsResult(policy, name, "", type=DNSSEC_INVALID))
         if route.hindrance is not None:
             hindrance = route.hindrance
             return [
-                Outcome(to.forward_path, hindrance.result, hindrance.status, hindrance.reason)
+                Outcome(to.forward_path, hindrance.result, hindrance.status, hindrance.reason, about_host=True)
                 for to in envelope.recipients
             ]
-        last = _Attempt(None, None, "4.4.1", "no host of the domain could be tried")
-        tried = 0
+        settings = self._settings
+        opener = Opener(
+            settings.host_name, settings.patience, settings.local_address, self._entropy, self._log, self.record
+        )
+        way = _Way(
+            self.demand, self._hosts, self._pool, opener, self._clock, self._log, self.record, settings.addresses_tried
+        )
+        return await way.take(route, envelope, content, priority)
+
+
+@dataclass(slots=True)
+class _Way:
+    """One message on its way along a route. `tries` more addresses are asked, and a host that bears no more connections is
+    waited for `waits` times; `last` is the last that decided nothing."""
+
+    demand: Demand
+    hosts: Hosts
+    pool: Pool
+    opener: Opener
+    clock: Clock
+    log: Log
+    record: Record
+    tries: int
+    waits: int = 3
+    last: _Attempt | None = None
+
+    async def take(self, route: Route, envelope: Envelope, content: bytes, priority: int) -> Sequence[Outcome]:
+        """Return the outcomes of the first host that decides, or why none did."""
+        message = _Message(route.domain, envelope, content, priority)
         for hop in route.hops:
-            for endpoint in hop.endpoints:
-                if tried >= self._settings.addresses_tried:
-                    break
-                tried += 1
-                attempt = await self._by_endpoint(route.domain, hop, endpoint, envelope, content)
-                if isinstance(attempt, list):
-                    return attempt
-                if not (
-                    tried > 1 and attempt.status[0] == "5"
-                ):  # what may yet be otherwise elsewhere is worth waiting for
-                    last = attempt
-                if attempt.is_uncertain:
-                    return last.outcomes(envelope)
+            decided = await self._by_hop(hop, message)
+            if decided is not None:
+                return decided
+            if self.last is not None and self.last.is_uncertain:
+                break
+        last = self.last or _Attempt("", "", "4.4.1", "no host of the domain could be tried")
         return last.outcomes(envelope)
 
-    async def _by_endpoint(
-        self, domain: str, hop: Hop, endpoint: Endpoint, envelope: Envelope, content: _Content
-    ) -> list[Outcome] | _Attempt:
-        """Return the outcomes that this endpoint decided, or why it decided nothing."""
-        slot = self._slots.get(endpoint)
-        if slot is None:
-            self._slots[endpoint] = slot = asyncio.Semaphore(self._settings.connections_per_host)
-        async with slot:
-            try:
-                demand = await self._demand(domain, hop, wish_of(envelope, content.octets))
-                key = (hop.host.name, endpoint, demand.label)
-                return await self._over_connection(key, hop, endpoint, demand, envelope, content)
-            except Refused as refused:
-                reply = refused.answer
-                self._log.event("host refused", host=hop.host.name, endpoint=str(endpoint), reply=str(reply))
-                # Whatever it says before a transaction is about the connection, not the message: another may take it.
-                return _Attempt(hop, endpoint, "4" + _status(reply)[1:], str(reply))
-            except (PeerFault, NotAuthentic) as fault:
-                problem = fault.problem if isinstance(fault, PeerFault) else str(fault)
-                self._log.event("host failed", host=hop.host.name, endpoint=str(endpoint), problem=problem)
-                status = "4.7.5" if isinstance(fault, NotAuthentic | TlsFailed) else "4.4.2"
-                if envelope.require_tls and status == "4.7.5":
-                    status = "5.7.10"  # RFC 8689 section 4.2.1
-                if isinstance(fault, HostNotAllowed) and fault.policy is not None:
-                    self._record(TlsResult(fault.policy, hop.host.name, endpoint.host, "", NOT_VALID, problem))
-                uncertain = isinstance(fault, _LostInTransfer)
-                return _Attempt(hop, endpoint, status, problem, is_uncertain=uncertain)
+    def _note(self, attempt: _Attempt) -> None:
+        # What may yet be otherwise elsewhere is worth waiting for.
+        if self.last is None or attempt.status[0] != "5":
+            self.last = attempt
+
+    async def _by_hop(self, hop: Hop, message: _Message) -> Sequence[Outcome] | None:
+        name = hop.host.name
+        try:
+            demand = await self.demand(message.domain, hop, wish_of(message.envelope, message.content))
+        except HostNotAllowed as fault:
+            self.log.event("host failed", host=name, problem=str(fault))
+            if fault.policy is not None:
+                self.record(TlsResult(fault.policy, name, hop.endpoints[0].host, "", NOT_VALID, str(fault)))
+            self._note(_Attempt(name, "", _not_authentic(message.envelope), str(fault)))
+            return None
+        left, failure = self.hosts.usable(hop.endpoints, demand.label)
+        if failure is not None and not left:
+            status = "5.7.10" if failure.status == "4.7.5" and message.envelope.require_tls else failure.status
+            self._note(_Attempt(name, "", status, failure.reason))
+        while left and self.tries > 0:
+            async with Place(self.hosts, left[0]) as place:
+                result = await self._by_place(place, hop, left, demand, message)
+            if isinstance(result, _Attempt):
+                self._note(result)
+                if result.is_uncertain or result.is_about_message:
+                    return None
+            elif result is not None:
+                return result
+        return None
+
+    async def _by_place(
+        self, place: Place, hop: Hop, left: list[KnownHost], demand: TlsDemand, message: _Message
+    ) -> Sequence[Outcome] | _Attempt | None:
+        """Return outcomes, or why an address decided nothing, or None to wait for a place; takes addresses from `left`."""
+        race = Race()
+        try:
+            return await self._over_connection(place, race, hop, left, demand, message)
+        except (PeerFault, NotAuthentic) as fault:
+            answer = fault.answer if isinstance(fault, Refused) else None
+            if race.winner is not None:
+                place.move_to(self.hosts.known(race.winner))
+            if answer is not None and answer.is_transient and self.waits > 0 and self.hosts.bears_no_more(place.host):
+                self.waits -= 1
+                return None
+            problem = str(answer) if answer else fault.problem if isinstance(fault, PeerFault) else str(fault)
+            # Whatever it says before a transaction is about the connection, not the message: another may take it.
+            status = "4" + _status(answer)[1:] if answer else _failure_status(fault, message.envelope)
+            tried = race.winner or place.host.endpoint
+            self.log.event("host failed", host=hop.host.name, endpoint=str(tried), problem=problem)
+            self._remember(race, place.host, fault, demand.label, status, problem)
+            gone = {*race.failures, tried}
+            self.tries -= len(gone)
+            left[:] = [host for host in left if host.endpoint not in gone]
+            return _Attempt(hop.host.name, tried.host, status, problem, is_uncertain=isinstance(fault, _LostInTransfer))
+
+    def _remember(self, race: Race, host: KnownHost, fault: Exception, label: str, status: str, problem: str) -> None:
+        """Remember which addresses need not be asked again by the next message."""
+        for endpoint, reason in race.failures.items():
+            self.hosts.failed(self.hosts.known(endpoint), "", "4.4.1", reason)
+        if isinstance(fault, _DuringTransfer):
+            return  # it may be this message that it does not bear
+        if isinstance(fault, NotAuthentic | TlsFailed):
+            self.hosts.failed(host, label, "4.7.5", problem)
+        elif race.winner is not None and host.active <= 1:  # beside connections that serve, it is not down
+            self.hosts.failed(host, "", status, problem)
 
     async def _over_connection(
-        self,
-        key: tuple[str, Endpoint, str],
-        hop: Hop,
-        endpoint: Endpoint,
-        demand: TlsDemand,
-        envelope: Envelope,
-        content: _Content,
-    ) -> list[Outcome]:
-        waiting = self._idle.get(key, [])
-        while waiting:
-            connection = waiting.pop()
-            connection.cancel_expiry()
-            if connection.client.stream.is_lost or connection.client.stream.has_input:
+        self, place: Place, race: Race, hop: Hop, left: list[KnownHost], demand: TlsDemand, message: _Message
+    ) -> Sequence[Outcome] | _Attempt:
+        endpoints = [host.endpoint for host in left]
+        while (connection := self.pool.take(hop.host.name, endpoints, demand.label)) is not None:
+            place.move_to(self.hosts.known(connection.key[1]))
+            try:
+                replies = await self._transfer(connection.client, message)
+            except _LostInTransfer:
+                raise
+            except PeerFault:
+                continue  # it may have grown tired of us between two messages: a fresh connection will tell
+            if all(reply.code == 421 for reply in replies):
                 connection.client.stream.abort()
                 continue
-            try:
-                return await self._transfer(key, connection, hop, endpoint, demand, envelope, content)
-            except PeerFault as fault:
-                if isinstance(fault, _LostInTransfer):
-                    raise
-                # It may have grown tired of us between two messages: a fresh connection will tell.
-        self._idle.pop(key, None)
-        client = await self._open(hop, endpoint, demand)
-        return await self._transfer(key, _Connection(client), hop, endpoint, demand, envelope, content)
+            return self._decided(connection, replies, place, hop, demand, message)
+        client = await self.opener.open(hop, endpoints, demand, race)
+        assert race.winner is not None
+        place.move_to(self.hosts.known(race.winner))
+        place.host.served()
+        for endpoint in race.slower:
+            self.hosts.slow(self.hosts.known(endpoint))
+        for endpoint, reason in race.failures.items():
+            self.hosts.failed(self.hosts.known(endpoint), "", "4.4.1", reason)
+        connection = Connection(client, (hop.host.name, race.winner, demand.label))
+        replies = await self._transfer(client, message)
+        return self._decided(connection, replies, place, hop, demand, message)
 
-    async def _transfer(
-        self,
-        key: tuple[str, Endpoint, str],
-        connection: _Connection,
-        hop: Hop,
-        endpoint: Endpoint,
-        demand: TlsDemand,
-        envelope: Envelope,
-        content: _Content,
-    ) -> list[Outcome]:
-        client = connection.client
+    async def _transfer(self, client: SmtpClient, message: _Message) -> Sequence[Reply]:
+        """Return a reply for each recipient. Raises _DuringTransfer."""
+        envelope, limit = message.envelope, client.offer.recipient_limit
         replies: list[Reply] = []
-        limit = client.offer.recipient_limit
-        dsn = "DSN" in client.offer
         try:
             for start in range(0, len(envelope.recipients), limit):
-                part = replace(envelope, recipients=envelope.recipients[start : start + limit])
-                replies += await client.transfer(part, content.octets, priority=content.priority)
-        except BaseException as fault:
+                few = len(envelope.recipients) <= limit
+                part = envelope if few else replace(envelope, recipients=envelope.recipients[start : start + limit])
+                replies += await client.transfer(part, message.content, priority=message.priority, now=self.clock.now())
+        except PeerFault as fault:
             client.stream.abort()
-            if isinstance(fault, PeerFault) and (replies or client.has_sent_content):
-                raise _LostInTransfer(fault.problem) from fault
-            raise
-        connection.messages += 1
-        security = _security(client.tls, demand)
-        if any(reply.code == 421 for reply in replies):
-            client.stream.abort()
-        else:
-            await self._keep(key, connection)
-        return [
-            _outcome(recipient, reply, hop, endpoint, security, dsn)
-            for recipient, reply in zip(envelope.recipients, replies, strict=True)
-        ]
-
-    async def _open(self, hop: Hop, endpoint: Endpoint, demand: TlsDemand) -> SmtpClient:
-        try:
-            return await self._open_with(hop, endpoint, demand, use_tls=True)
-        except (TlsFailed, NotAuthentic) as failure:
-            if demand.is_mandatory or hop.relay is not None:
-                raise
-            # RFC 7435 section 3: opportunistic means that broken TLS must not be worse than none.
-            self._log.warning("TLS failed, sent without", host=hop.host.name, problem=str(failure))
-            if demand.otherwise is not None:
-                return await self._open(hop, endpoint, demand.otherwise)
-            return await self._open_with(hop, endpoint, demand, use_tls=False)
-
-    async def _open_with(self, hop: Hop, endpoint: Endpoint, demand: TlsDemand, *, use_tls: bool) -> SmtpClient:
-        settings, relay = self._settings, hop.relay
-        implicit = relay is not None and relay.implicit_tls
-        client = await SmtpClient.open(
-            endpoint,
-            name=settings.host_name,
-            patience=settings.patience,
-            tls=(demand.context, demand.server_name) if implicit else None,
-            local_address=settings.local_address,
-        )
-        try:
-            await client.greet()
-            await client.hello()
-            if use_tls:
-                await self._protect(client, hop, endpoint, demand)
-            if relay is not None and relay.user:
-                await client.authenticate(
-                    client_exchange(
-                        client.offer.mechanisms,
-                        user=relay.user,
-                        password=relay.password,
-                        nonce=self._entropy.octets(18),
-                        bindings=client.tls.bindings if client.tls else {},
-                        protected=client.tls is not None,
-                    )
-                )
+            lost = replies or client.has_sent_content
+            raise (_LostInTransfer if lost else _DuringTransfer)(fault.problem) from fault
         except BaseException:
             client.stream.abort()
             raise
-        return client
+        return replies
 
-    async def _protect(self, client: SmtpClient, hop: Hop, endpoint: Endpoint, demand: TlsDemand) -> None:
-        """Begin TLS as demanded, and record what came of it."""
-        kind, information = "", ""
-        try:
-            if client.tls is None and "STARTTLS" in client.offer:
-                try:
-                    await client.start_tls(demand.context, server_name=demand.server_name)
-                except Refused as refused:
-                    raise TlsFailed(f"{hop.host.name} refused STARTTLS: {refused.answer}") from refused
-                await client.hello()
-            if client.tls is None:
-                kind = NOT_OFFERED
-                if demand.is_mandatory:
-                    raise NotAuthentic(f"{hop.host.name} does not offer the TLS that {demand.label} demands")
-            elif demand.judge is not None:
-                demand.judge(client.tls)
-        except (TlsFailed, NotAuthentic) as fault:
-            kind, information = kind or result_type(fault), str(fault)
-            raise
-        finally:
-            if demand.policy is not None:
-                local = client.stream.local.host
-                self._record(TlsResult(demand.policy, hop.host.name, endpoint.host, local, kind, information))
-
-    async def _keep(self, key: tuple[str, Endpoint, str], connection: _Connection) -> None:
-        if connection.messages >= self._settings.messages_per_connection or self._settings.idle_seconds <= 0:
-            await connection.client.quit()
-            return
-        connection.expire_after(self._settings.idle_seconds, lambda: self._expire(key, connection))
-        self._idle.setdefault(key, []).append(connection)
-
-    def _expire(self, key: tuple[str, Endpoint, str], connection: _Connection) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._idle[key].remove(connection)
-        if not self._idle.get(key):
-            self._idle.pop(key, None)
-        connection.leave()
+    def _decided(
+        self,
+        connection: Connection,
+        replies: Sequence[Reply],
+        place: Place,
+        hop: Hop,
+        demand: TlsDemand,
+        message: _Message,
+    ) -> Sequence[Outcome] | _Attempt:
+        client, name, address = connection.client, hop.host.name, connection.key[1].host
+        hindrance = client.hindrance
+        is_leaving = any(reply.code == 421 for reply in replies)
+        if is_leaving:
+            client.stream.abort()
+            if all(reply.code == 421 for reply in replies) and not self.hosts.bears_no_more(place.host):
+                self.hosts.failed(place.host, "", "4" + _status(replies[0])[1:], str(replies[0]))
+        else:
+            self.pool.keep(connection)
+        if hindrance is not None:  # RFC 8689 section 4.2.1, and likewise for whatever else the next host may offer
+            return _Attempt(name, address, _status(hindrance), str(hindrance), is_about_message=True)
+        security, offer = _security(client.tls, demand), client.offer
+        return [
+            _outcome(recipient, reply, name, address, security, offer)
+            for recipient, reply in zip(message.envelope.recipients, replies, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
-    """What is sent, apart from to whom."""
+class _Message:
+    """What is sent, to which of the recipients' domains."""
 
-    octets: bytes
+    domain: str
+    envelope: Envelope
+    content: bytes
     priority: int
 
 
-class _LostInTransfer(PeerFault):
-    """The connection broke when the host may have taken the message."""
+class _DuringTransfer(PeerFault):
+    """The connection broke while the message was being handed over."""
 
 
-class _Connection:
-    """A connection that may be used again, and the timer that ends its waiting."""
-
-    def __init__(self, client: SmtpClient) -> None:
-        self.client = client
-        self.messages = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._leaving: asyncio.Task[None] | None = None
-
-    def expire_after(self, seconds: float, then: Callable[[], None]) -> None:
-        """Call `then` unless used before."""
-        self._timer = asyncio.get_running_loop().call_later(seconds, then)
-
-    def cancel_expiry(self) -> None:
-        """Forget the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def leave(self) -> None:
-        """Say QUIT, in the background."""
-        self._leaving = asyncio.get_running_loop().create_task(self.client.quit())
+class _LostInTransfer(_DuringTransfer):
+    """It broke when the host may have taken the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """Why an endpoint decided nothing."""
+    """Why a host decided nothing."""
 
-    hop: Hop | None
-    endpoint: Endpoint | None
+    host: str
+    address: str
     status: str
     reason: str
     is_uncertain: bool = False
+    is_about_message: bool = False
 
     def outcomes(self, envelope: Envelope) -> list[Outcome]:
         """Return DEFERRED for everybody, or FAILED where the status says so."""
-        host = self.hop.host.name if self.hop else ""
-        address = self.endpoint.host if self.endpoint else ""
         result = Result.FAILED if self.status[0] == "5" else Result.DEFERRED
-        return [Outcome(to.forward_path, result, self.status, self.reason, host, address) for to in envelope.recipients]
+        about_host = not (self.is_uncertain or self.is_about_message)
+        return [
+            Outcome(to.forward_path, result, self.status, self.reason, self.host, self.address, about_host=about_host)
+            for to in envelope.recipients
+        ]
 
 
-def _outcome(recipient: Recipient, reply: Reply, hop: Hop, endpoint: Endpoint, security: str, dsn: bool) -> Outcome:
+def _failure_status(fault: Exception, envelope: Envelope) -> str:
+    if isinstance(fault, NotAuthentic | TlsFailed):
+        return _not_authentic(envelope)
+    return "4.4.1" if isinstance(fault, ConnectionFailed) else "4.4.2"
+
+
+def _not_authentic(envelope: Envelope) -> str:
+    return "5.7.10" if envelope.require_tls else "4.7.5"  # RFC 8689 section 4.2.1
+
+
+def _outcome(recipient: Recipient, reply: Reply, host: str, address: str, security: str, offer: Offer) -> Outcome:
     if reply.code < 300:
         result = Result.RELAYED
     else:
@@ -374,10 +369,12 @@ def _outcome(recipient: Recipient, reply: Reply, hop: Hop, endpoint: Endpoint, s
         result,
         _status(reply),
         str(reply),
-        host=hop.host.name,
-        address=endpoint.host,
+        host=host,
+        address=address,
         security=security,
-        supports_dsn=dsn,
+        supports_dsn="DSN" in offer,
+        supports_deliver_by="DELIVERBY" in offer,
+        about_host=reply.code == 421,  # RFC 5321 section 3.8: it closes, whoever the message is for
     )
 
 

@@ -2,9 +2,10 @@
 
     route = await drive(find_route("harbor.test", settings, entropy), resolver)
 
-The exchangers of a domain come by preference, those of equal preference in an order nobody can foretell; where we are one
-of them, only those preferred to us are left, so that mail does not go in circles. What each host's TLS must show comes
-from trust/dane. Address literals are not routed.
+The administrator's own ways come first: a host that takes a domain's mail in place of its exchangers (over SMTP or LMTP),
+or a refusal. The exchangers of a domain come by preference, those of equal preference in an order nobody can foretell;
+where we are one of them, by name or by address, only those preferred to us are left, so that mail does not go in circles.
+What each host's TLS must show comes from trust/dane. Address literals are not routed.
 
 Standards: RFC 5321 section 5.1 (MX, implicit MX, order, loops), RFC 7505 (null MX), RFC 7672 (DANE), RFC 8305
 section 4 (both families in turn), RFC 3463 (status codes).
@@ -13,7 +14,7 @@ See also: trust/dane/plan.py (the look-ups), mta/outbound.py (what is done with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby, zip_longest
 
@@ -22,31 +23,66 @@ from letterlock.formats.outcome import Result
 from letterlock.host.entropy import Entropy
 from letterlock.host.stream import Endpoint
 from letterlock.trust.ask import Decision
-from letterlock.trust.dane.plan import Fate, Host, Plan, plan_delivery, plan_host
+from letterlock.trust.dane.plan import Fate, Host, Plan, Requirement, plan_delivery, plan_host
 
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """A host the administrator named in place of MX. With `user` we authenticate; `implicit_tls` is port 465's way."""
+    """A host the administrator named in place of MX, or with `is_lmtp` the path of a Unix socket.
+
+    With `user` we authenticate; `implicit_tls` is port 465's way.
+    """
 
     host_name: str
     port: int = 25
     user: str = ""
     password: str = field(default="", repr=False)
     implicit_tls: bool = False
+    is_lmtp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exchangers:
+    """The way of the DNS, said expressly: for a domain that a wider rule would send elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No way: mail for the domain is returned for this reason."""
+
+    reason: str
+
+
+Way = Relay | Exchangers | Refusal
+
+
+def _nothing_is_ours(_endpoint: Endpoint) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingSettings:
     """`our_names` are the host names that are ourselves; `ports` replaces `port` for hosts named in it.
 
-    `relays` are by recipient domain, "*" for every other.
+    `ways` are by recipient domain, "*.example.test" for those below it, "*" for every other. `is_ours` tells of an address
+    and port whether we answer there ourselves, or nobody else's mail could be meant for it.
     """
 
     our_names: frozenset[str]
     port: int = 25
     ports: Mapping[str, int] = field(default_factory=dict)
-    relays: Mapping[str, Relay] = field(default_factory=dict)
+    ways: Mapping[str, Way] = field(default_factory=dict)
+    is_ours: Callable[[Endpoint], bool] = _nothing_is_ours
+
+    def way(self, domain: str) -> Way:
+        """Return the way the administrator set for a domain: its own, that of the nearest domain above it, or "*"."""
+        if not self.ways:
+            return Exchangers()
+        way, above = self.ways.get(domain), domain
+        while way is None and above:
+            above = above.partition(".")[2]
+            way = self.ways.get(f"*.{above}" if above else "*")
+        return way or Exchangers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +120,21 @@ class Route:
 
 def find_route(domain: str, settings: RoutingSettings, entropy: Entropy, *, override: str = "") -> Decision[Route]:
     """Return the route for a recipient domain; `override` ("host" or "host:port") takes the place of MX."""
-    relay = _named(override) if override else settings.relays.get(domain) or settings.relays.get("*")
-    if relay is not None:
-        plan = yield from plan_host(relay.host_name, relay.port)
-        return _route(domain, plan, plan.hosts, settings, relay)
+    way = _named(override) if override else settings.way(domain)
+    match way:
+        case Refusal():
+            return _hindered(domain, Result.FAILED, "5.7.1", way.reason)
+        case Relay() if way.host_name.startswith("/"):
+            socket = Host(way.host_name, 0, (way.host_name,), Requirement.OPPORTUNISTIC, "a socket of this machine")
+            return Route(domain, (Hop(socket, (Endpoint(way.host_name, 0),), way, is_name_secure=True),))
+        case Relay():
+            plan = yield from plan_host(way.host_name, way.port)
+            return _route(domain, plan, plan.hosts, settings, way)
     if domain.startswith("["):
         return _hindered(domain, Result.FAILED, "5.1.2", "mail for address literals is not sent from here")
     plan = yield from plan_delivery(domain, settings.port)
     hosts = _in_order(plan.hosts, entropy)
-    ours = [host.preference for host in hosts if host.name in settings.our_names]
+    ours = [host.preference for host in hosts if _is_ourselves(host, settings)]
     if ours:
         # RFC 5321 section 5.1: only exchangers preferred to ourselves; otherwise the mail would come back.
         hosts = tuple(host for host in hosts if host.preference < min(ours))
@@ -101,6 +143,13 @@ def find_route(domain: str, settings: RoutingSettings, entropy: Entropy, *, over
                 domain, Result.FAILED, "5.4.6", f"we are the best exchanger of {domain} and do not take it"
             )
     return _route(domain, plan, hosts, settings, None)
+
+
+def _is_ourselves(host: Host, settings: RoutingSettings) -> bool:
+    if host.name in settings.our_names:
+        return True
+    port = settings.ports.get(host.name, settings.port)
+    return any(settings.is_ours(Endpoint(address, port)) for address in host.addresses)
 
 
 def _route(domain: str, plan: Plan, hosts: tuple[Host, ...], settings: RoutingSettings, relay: Relay | None) -> Route:
@@ -132,7 +181,8 @@ def _hindered(domain: str, result: Result, status: str, reason: str) -> Route:
 def _in_order(hosts: tuple[Host, ...], entropy: Entropy) -> tuple[Host, ...]:
     ordered: list[Host] = []
     for _, equals in groupby(sorted(hosts, key=lambda host: host.preference), key=lambda host: host.preference):
-        ordered += entropy.shuffled(tuple(equals))
+        several = tuple(equals)
+        ordered += entropy.shuffled(several) if len(several) > 1 else several
     return tuple(ordered)
 
 

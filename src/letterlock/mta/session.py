@@ -19,7 +19,7 @@ from typing import Protocol
 from letterlock.errors import Unavailable
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.host.logs import Log
-from letterlock.host.stream import DeadlinePassed, Stopping, Stream
+from letterlock.host.stream import DeadlinePassed, Endpoint, Stopping, Stream
 from letterlock.host.tls import ServerTls
 from letterlock.protocols.smtp import event as events
 from letterlock.protocols.smtp.command import Sender
@@ -27,6 +27,7 @@ from letterlock.protocols.smtp.offer import ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.protocols.smtp.server import ServerConversation
 from letterlock.protocols.smtp.words import State
+from letterlock.protocols.smtp.xclient import Introduction
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ class Policy(Protocol):
 
     async def connected(self, session: Session) -> Reply | None:
         """Decide whether to talk at all; a reply (421, 554) is said in place of the greeting, and that is all."""
+        ...
+
+    async def introduced(self, session: Session, introduction: Introduction) -> Reply | str:
+        """Decide whether to talk to a client that a trusted proxy introduces; return who has logged in, or empty."""
         ...
 
     async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
@@ -115,6 +120,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.conversation = ServerConversation(self.settings, tls=self.stream.tls is not None)
+        self._note_certificate()
 
     @property
     def peer_address(self) -> str:
@@ -172,6 +178,17 @@ class Session:
 
     # One handler an event.
 
+    async def _client_introduced(self, event: events.ClientIntroduced) -> None:
+        who = event.introduction
+        if who.address:
+            self.stream.peer = Endpoint(who.address, who.port)
+        self.log.event("client introduced", client=str(self.stream.peer), reverse_name=who.name, user=who.login or "")
+        answer = await self.policy.introduced(self, who)
+        if isinstance(answer, Reply):
+            self.finish(answer)
+        else:
+            self.conversation.introduced(answer)
+
     async def _sender_given(self, event: events.SenderGiven) -> None:
         self._sender = event.sender
         self._answer(await self._ask(self.policy.sender_given(self, event.sender)))
@@ -216,6 +233,7 @@ class Session:
         await self.stream.start_tls(context, announcement=event.announcement)
         self.stream.expect_within(self.patience.command_seconds)
         self.conversation.tls_begun()
+        self._note_certificate()
 
     async def _authentication_begun(self, event: events.AuthenticationBegun) -> None:
         await self.policy.authentication(self, event.mechanism, event.initial)
@@ -245,6 +263,9 @@ class Session:
         finally:
             self.stream.expect_within(self.patience.command_seconds)
 
+    def _note_certificate(self) -> None:
+        self.conversation.certified = self.stream.tls is not None and bool(self.stream.tls.validated_chain)
+
     def _answer(self, answer: Reply | None) -> None:
         if answer is None or answer.is_positive:
             self.conversation.accept(answer)
@@ -260,6 +281,7 @@ class Session:
 _WITHIN_CONTENT = frozenset({State.CONTENT, State.CHUNK})
 _HANDLERS: dict[type[events.Event], Callable[..., Awaitable[None]]] = {
     events.Greeted: Session._noted,
+    events.ClientIntroduced: Session._client_introduced,
     events.SenderGiven: Session._sender_given,
     events.RecipientGiven: Session._recipient_given,
     events.ContentBegun: Session._noted,

@@ -38,7 +38,12 @@ def received_field(
     """
     address = _literal(client_address)
     seen = f"{reverse_name} {address}" if reverse_name else address
-    lines = [f"Received: from {_from_name(client_name, address)} ({seen})", f"\tby {host_name} with {protocol}"]
+    # RFC 3865 section 2.6
+    solicit = f" (SOLICIT={','.join(envelope.solicitation)})" if envelope.solicitation else ""
+    lines = [
+        f"Received: from {_from_name(client_name, address)} ({seen})",
+        f"\tby {host_name} with {protocol}{solicit}",
+    ]
     if tls is not None:
         lines.append(f"\ttls {cipher_suite(tls.cipher)} ({tls.version}, {tls.cipher_bits} bits)")
     lines.append(f"\tid {transaction_id}")

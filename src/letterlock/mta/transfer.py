@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from letterlock.errors import Unavailable
 from letterlock.formats.outcome import Outcome
 from letterlock.mta.outbound import Outbound
-from letterlock.mta.queue.runner import Errand, Transfer
+from letterlock.mta.queue.lanes import Errand
+from letterlock.mta.queue.runner import Transfer
 from letterlock.store.interface import Refused, Store
 
 

@@ -76,7 +76,11 @@ class Opened:
 
 def open_message(octets: bytes, ring: KeyRing, trust: Trust) -> Opened:
     """Open a message; one that is not S/MIME comes back as it is."""
-    unwrapped = unwrap(octets, ring, trust.certificates)
+    return judge(octets, unwrap(octets, ring, trust.certificates), trust)
+
+
+def judge(octets: bytes, unwrapped: Unwrapped, trust: Trust) -> Opened:
+    """Return what a message, taken apart already, shows and proves."""
     proof = prove(read_header(octets), unwrapped, trust)
     if not unwrapped.layers:
         return Opened(octets, proof, False, unwrapped.fault)
@@ -85,11 +89,24 @@ def open_message(octets: bytes, ring: KeyRing, trust: Trust) -> Opened:
     if unwrapped.fault or closed:
         return Opened(octets, proof, True, unwrapped.fault, signatures=signatures)
     content = restore(split(octets).outer, unwrapped.content)
+    found = learned(unwrapped, proof, trust.when)
+    return Opened(content, proof, True, "", found.certificates, found.announced, signatures)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a good signature teaches of its author: certificates, and what the author can read."""
+
+    certificates: tuple[Certificate, ...] = ()
+    announced: Remembered | None = None
+
+
+def learned(unwrapped: Unwrapped, proof: Proof, when: datetime.datetime) -> Learned:
+    """Return what is worth keeping of a message; nothing of one whose signature does not prove good."""
     layers = [layer for layer in unwrapped.layers if isinstance(layer, SignedLayer) and layer.checks]
     if not proof.good or not layers:
-        return Opened(content, proof, True, signatures=signatures)
-    announced = _announced(layers[-1], proof, trust.when)
-    return Opened(content, proof, True, "", _certificates(layers[-1]), announced, signatures)
+        return Learned()
+    return Learned(_certificates(layers[-1]), _announced(layers[-1], proof, when))
 
 
 def detached_signatures(unwrapped: Unwrapped) -> tuple[bytes, ...]:

@@ -5,7 +5,8 @@ sent to each and sent back from there, or an administrator approves. Only addres
 certified.
 
 Standards: RFC 2986, RFC 5280, RFC 6960, RFC 8550, RFC 8162 (SMIMEA); the mail challenge follows the idea of RFC 8823.
-Limits: 8 addresses a request, 64 KiB a request, a week for an answer to a challenge.
+Limits: 8 addresses a request, 64 KiB a request, a week for an answer to a challenge; 1000 requests wait, 4 challenges an
+address.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from letterlock.errors import Malformed, OurFault
 from letterlock.formats import domain as domains
 from letterlock.formats.address import Address
 from letterlock.formats.dns.rdata import Smimea
+from letterlock.formats.x509.algorithm import PublicKeyInfo
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import Reason, RevocationList, Revoked
 from letterlock.formats.x509.extensions import KeyUsage
@@ -32,6 +34,8 @@ from letterlock.trust.pkix.issue import Authority
 
 MAX_ADDRESSES = 8
 MAX_REQUEST_OCTETS = 1 << 16
+MAX_WAITING = 1000
+MAX_CHALLENGES = 4
 CHALLENGE_LIFE = datetime.timedelta(days=7)
 
 
@@ -72,8 +76,11 @@ class CertificationAuthority:
     settings: AuthoritySettings
     entropy: Callable[[int], bytes] = field(default=os.urandom)
 
-    def submit(self, octets: bytes, when: datetime.datetime, answer_to: str = "") -> RequestRecord:
-        """Take a PKCS#10 request; raises Malformed, NotAuthentic or OurFault with the reason it is refused."""
+    def submit(self, octets: bytes, when: datetime.datetime, answer_to: str = "", source: str = "") -> RequestRecord:
+        """Take a PKCS#10 request; raises Malformed, NotAuthentic or OurFault with the reason it is refused.
+
+        `source` names the message it came in: the same request from the same source is one.
+        """
         if len(octets) > MAX_REQUEST_OCTETS:
             raise Malformed(f"a request of more than {MAX_REQUEST_OCTETS} octets", clause="RFC 2986 section 4")
         request = Request.parse(octets)
@@ -83,7 +90,10 @@ class CertificationAuthority:
             raise OurFault(f"a request names 1 to {MAX_ADDRESSES} addresses, this one {len(addresses)}")
         for address in addresses:
             self._check_address(address)
-        return self.registry.add_request(octets, addresses, when, answer_to or addresses[0])
+        self.registry.forget_waiting(when - 2 * CHALLENGE_LIFE)
+        if self.registry.waiting() >= MAX_WAITING:
+            raise OurFault("too many requests wait already: try again later")
+        return self.registry.add_request(octets, addresses, when, answer_to or addresses[0], source)
 
     def _check_address(self, text: str) -> None:
         address = Address.parse(text)
@@ -95,14 +105,16 @@ class CertificationAuthority:
         record = self.registry.request(number)
         made = []
         for address in record.addresses:
+            if self.registry.challenged(address, when) >= MAX_CHALLENGES:
+                raise OurFault(f"{address} has {MAX_CHALLENGES} challenges to answer already")
             token = self.entropy(20).hex()
             self.registry.add_challenge(token, number, address, when + CHALLENGE_LIFE)
             made.append(Challenge(address, token, number))
         return tuple(made)
 
-    def answer(self, token: str, address: str, when: datetime.datetime) -> RequestRecord | None:
+    def answer(self, token: str, address: str, when: datetime.datetime, source: str = "") -> RequestRecord | None:
         """Take back a token from an address; return the request if all its addresses are confirmed now."""
-        number = self.registry.answer_challenge(token, address, when)
+        number = self.registry.answer_challenge(token, address, when, source)
         return None if number is None else self.registry.request(number)
 
     def approve(self, number: int) -> None:
@@ -148,6 +160,27 @@ class CertificationAuthority:
             raise OurFault("the key cannot be used as the request asks")
         return usages
 
+    def certify(
+        self, key: PublicKeyInfo, addresses: tuple[str, ...], usages: frozenset[KeyUsage], when: datetime.datetime
+    ) -> Certificate:
+        """Issue a certificate without a request, to whoever holds the authority's key; raises OurFault, Malformed."""
+        if not 1 <= len(addresses) <= MAX_ADDRESSES:
+            raise OurFault(f"a certificate names 1 to {MAX_ADDRESSES} addresses, not {len(addresses)}")
+        for address in addresses:
+            self._check_address(address)
+        certificate = issue.certify(
+            self.authority,
+            key,
+            Name.make(CN=addresses[0]),
+            addresses,
+            usages,
+            when=when,
+            days=self.settings.certificate_days,
+            serial=issue.serial_number(self.entropy(16)),
+        )
+        self.registry.add_certificate(certificate, None, when)
+        return certificate
+
     def renew(self, serial: int, when: datetime.datetime) -> Certificate:
         """Issue a new certificate for the key and addresses of an old one that was not revoked."""
         record = self.registry.certificate(serial)
@@ -181,6 +214,17 @@ class CertificationAuthority:
         if last is None:
             raise OurFault("a delta needs a complete list before it")
         return self._list(when, RevocationList.parse(last[1]))
+
+    def current_list(self, when: datetime.datetime) -> RevocationList:
+        """Return the complete list to publish now: the last one, or a new one where that is half through or outdated."""
+        last = self.registry.last_complete_list()
+        if last is not None:
+            found = RevocationList.parse(last[1])
+            listed = {serial for _issuer, serial in found.entries}
+            is_fresh = when < found.this_update + self.settings.list_life / 2
+            if is_fresh and listed >= {each.serial for each in self._revoked(when)}:
+                return found
+        return self.revocation_list(when)
 
     def _list(self, when: datetime.datetime, base: RevocationList | None) -> RevocationList:
         number = self.registry.next_list_number()

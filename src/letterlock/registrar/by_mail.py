@@ -13,7 +13,7 @@ import datetime
 import re
 from dataclasses import dataclass
 
-from letterlock.errors import LetterlockError
+from letterlock.errors import LetterlockError, Unavailable
 from letterlock.formats.imf.addresses import parse_addresses
 from letterlock.formats.imf.dates import write_date
 from letterlock.formats.imf.header import Header
@@ -21,7 +21,7 @@ from letterlock.formats.imf.write import write_field
 from letterlock.formats.mime.build import Text, build
 from letterlock.formats.mime.entity import Entity, parse
 from letterlock.registrar.authority import CertificationAuthority, Challenge
-from letterlock.registrar.registry import RequestRecord
+from letterlock.registrar.registry import RequestRecord, State
 from letterlock.trust.pkix.smime_profile import comparable
 from letterlock.trust.smime.protect import certificates_message
 
@@ -38,9 +38,12 @@ class Outgoing:
 
 
 def receive(
-    message: bytes, authority: CertificationAuthority, own_address: str, when: datetime.datetime
+    message: bytes, authority: CertificationAuthority, own_address: str, when: datetime.datetime, source: str = ""
 ) -> tuple[Outgoing, ...]:
-    """Handle one message to the authority; whatever it holds, the answer is a tuple of messages, perhaps empty."""
+    """Handle one message to the authority; whatever it holds, the answer is a tuple of messages, perhaps empty.
+
+    `source` names the message: handled again, it is answered again. Raises Unavailable.
+    """
     tree = parse(message)
     sender = _sender(tree.header)
     if not sender or _is_automatic(tree.header) or comparable(sender) == comparable(own_address):
@@ -48,8 +51,10 @@ def receive(
     request = next((entity for _number, entity in tree.walk() if entity.content_type.full in _TYPES), None)
     try:
         if request is not None:
-            return _take_request(request, sender, authority, own_address, when)
-        return _take_answer(tree, sender, authority, own_address, when)
+            return _take_request(request, sender, authority, own_address, when, source)
+        return _take_answer(tree, sender, authority, own_address, when, source)
+    except Unavailable:
+        raise
     except LetterlockError as error:
         text = f"Your request for a certificate was not accepted: {error}.\n"
         return (_letter(own_address, sender, "Certificate request refused", text, when),)
@@ -67,9 +72,14 @@ def _is_automatic(header: Header) -> bool:
 
 
 def _take_request(
-    entity: Entity, sender: str, authority: CertificationAuthority, own_address: str, when: datetime.datetime
+    entity: Entity,
+    sender: str,
+    authority: CertificationAuthority,
+    own_address: str,
+    when: datetime.datetime,
+    source: str,
 ) -> tuple[Outgoing, ...]:
-    record = authority.submit(entity.content(), when, sender)
+    record = authority.submit(entity.content(), when, sender, source)
     return tuple(_challenge_letter(each, own_address, when) for each in authority.challenge(record.id, when))
 
 
@@ -85,16 +95,23 @@ def _challenge_letter(challenge: Challenge, own_address: str, when: datetime.dat
 
 
 def _take_answer(
-    tree: Entity, sender: str, authority: CertificationAuthority, own_address: str, when: datetime.datetime
+    tree: Entity,
+    sender: str,
+    authority: CertificationAuthority,
+    own_address: str,
+    when: datetime.datetime,
+    source: str,
 ) -> tuple[Outgoing, ...]:
     for token in _tokens(tree):
-        record = authority.answer(token, sender, when)
+        record = authority.answer(token, sender, when, source)
         if record is None:
             continue
-        if not authority.settings.challenge_suffices:
+        if record.state is State.CONFIRMED and not authority.settings.challenge_suffices:
             text = f"Your address is confirmed. Request {record.id} now waits for an administrator.\n"
             return (_letter(own_address, record.answer_to, "Certificate request confirmed", text, when),)
-        return (_certificate_letter(record, authority, own_address, when),)
+        letter = _certificate_letter(record, authority, own_address, when)
+        authority.registry.note_letter(record.id)  # from the same source it is made again
+        return (letter,)
     return ()
 
 
@@ -108,11 +125,30 @@ def _tokens(tree: Entity) -> list[str]:
 def _certificate_letter(
     record: RequestRecord, authority: CertificationAuthority, own_address: str, when: datetime.datetime
 ) -> Outgoing:
-    certificate = authority.issue(record.id, when)
+    certificate = authority.registry.certificate_of(record.id) if record.state is State.ISSUED else None
+    if certificate is None:
+        certificate = authority.issue(record.id, when)
     fields = _fields(own_address, record.answer_to, "Your certificate", when)
     head = b"".join(write_field(name, value) for name, value in fields)
     message = certificates_message(head, (certificate, authority.authority.certificate))
     return Outgoing(record.answer_to, message)
+
+
+def decided(
+    authority: CertificationAuthority, own_address: str, when: datetime.datetime
+) -> tuple[tuple[int, Outgoing], ...]:
+    """Return what an administrator's decisions owe to those who asked by mail, by the number of the request.
+
+    A letter is owed until the caller has taken it on and said so (`registry.note_letter`). Raises OurFault, Unavailable.
+    """
+    found = []
+    for record in authority.registry.owed_letters():
+        if record.state is State.REFUSED:
+            text = f"Your request for a certificate was refused: {record.reason or 'without a reason'}.\n"
+            found.append((record.id, _letter(own_address, record.answer_to, "Certificate request refused", text, when)))
+        else:
+            found.append((record.id, _certificate_letter(record, authority, own_address, when)))
+    return tuple(found)
 
 
 def _letter(own_address: str, recipient: str, subject: str, text: str, when: datetime.datetime) -> Outgoing:

@@ -1,8 +1,8 @@
-"""A user's keys, the certificates of correspondents, what they can read, and the log of signatures.
+"""A user's keys, or those of a domain's people, the certificates of correspondents, and what they can read.
 
 Private keys are kept encrypted (PKCS#8 with AES-256) under the store's password. Certificates are harvested from signed
 mail whose signature held; what a correspondent announced is kept by the time it was signed. The log of detached
-signatures is off until it is switched on.
+signatures (signature_log.py) lies in the same file, off until it is switched on.
 
 Standards: RFC 5958 (keys), RFC 8551 section 2.7.1 (capabilities), RFC 7292 (PKCS#12).
 """
@@ -10,7 +10,7 @@ Standards: RFC 5958 (keys), RFC 8551 section 2.7.1 (capabilities), RFC 7292 (PKC
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from letterlock.errors import NotAuthentic, OurFault, Unavailable
 from letterlock.formats.asn1 import reader
 from letterlock.formats.cms import capabilities
 from letterlock.formats.x509.certificate import Certificate
+from letterlock.registrar.signature_log import SignatureLog
 from letterlock.trust.pkix.smime_profile import comparable
 from letterlock.trust.primitives import key_pairs, public_keys
 from letterlock.trust.primitives.key_pairs import PrivateKey
@@ -32,12 +33,6 @@ CREATE TABLE IF NOT EXISTS certificates (
   octets BLOB PRIMARY KEY, key_id TEXT NOT NULL, source TEXT NOT NULL, added REAL NOT NULL, anchor INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS addresses (address TEXT NOT NULL, octets BLOB NOT NULL, PRIMARY KEY (address, octets));
 CREATE TABLE IF NOT EXISTS capabilities (address TEXT PRIMARY KEY, encoded BLOB NOT NULL, signed_at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS signatures (
-  id INTEGER PRIMARY KEY, at REAL NOT NULL, sent INTEGER NOT NULL, address TEXT NOT NULL, message_id TEXT NOT NULL,
-  verdict TEXT NOT NULL, cms BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS signatures_by_address ON signatures (address, at);
-CREATE INDEX IF NOT EXISTS signatures_by_message ON signatures (message_id);
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
@@ -51,20 +46,11 @@ class StoredCertificate:
     anchor: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedSignature:
-    """One entry of the signature log: a detached signature of a message sent or received, and what it proved then."""
-
-    when: datetime.datetime
-    sent: bool
-    address: str
-    message_id: str
-    verdict: str
-    cms: bytes
-
-
 class KeyStore:
-    """Keys and certificates in one SQLite file; `password` opens and encrypts the private keys."""
+    """Keys and certificates in one SQLite file; `password` opens and encrypts the private keys.
+
+    A server and commands may have it open at once. `signatures` is its log of signatures.
+    """
 
     def __init__(self, path: Path | str, password: bytes) -> None:
         if not password:
@@ -72,8 +58,10 @@ class KeyStore:
         self._password = password
         try:
             self._database = apsw.Connection(str(path))
+            self._database.set_busy_timeout(10_000)
             self._database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
             self._database.execute(_SCHEMA)
+            self.signatures = SignatureLog(self._database)
         except apsw.Error as error:
             raise Unavailable(f"the key store {path} cannot be opened: {error}") from None
 
@@ -102,13 +90,31 @@ class KeyStore:
 
     def key(self, key_id: str) -> PrivateKey:
         """Return a private key; OurFault if there is none, NotAuthentic if the password is not the store's."""
+        return self.opener(key_id)()
+
+    def opener(self, key_id: str) -> Callable[[], PrivateKey]:
+        """Return what opens a private key, which takes a while, in any thread. Raises OurFault; it, NotAuthentic."""
         pem = self._database.execute("SELECT pem FROM keys WHERE id = ?", (key_id,)).get
         if pem is None:
             raise OurFault(f"there is no key {key_id}")
-        try:
-            return key_pairs.load(pem, self._password)
-        except NotAuthentic:
-            raise NotAuthentic("the password does not open this key store") from None
+
+        def opened() -> PrivateKey:
+            try:
+                return key_pairs.load(pem, self._password)
+            except NotAuthentic:
+                raise NotAuthentic("the password does not open this key store") from None
+
+        return opened
+
+    def check_password(self) -> None:
+        """Raise NotAuthentic where the password does not open the keys that are here."""
+        for key_id, _kind in self.keys()[:1]:
+            self.key(key_id)
+
+    @property
+    def version(self) -> int:
+        """A number that changes when somebody else changes the file."""
+        return int(self._database.execute("PRAGMA data_version").get)
 
     def keys(self) -> list[tuple[str, str]]:
         """Return identifier and kind of every private key."""
@@ -132,16 +138,21 @@ class KeyStore:
                 )
 
     def certificates(self, address: str | None = None) -> list[StoredCertificate]:
-        """Return all certificates, or those for an address, the newest first."""
+        """Return all certificates, or those for an address, the newest first, one's own before others."""
         query = "SELECT c.octets, c.source, k.id IS NOT NULL, c.anchor FROM certificates c LEFT JOIN keys k ON k.id = c.key_id"
         if address is None:
-            rows = self._database.execute(f"{query} ORDER BY c.added DESC")
+            rows = self._database.execute(f"{query} ORDER BY k.id IS NULL, c.added DESC")
         else:
             rows = self._database.execute(
-                f"{query} JOIN addresses a ON a.octets = c.octets WHERE a.address = ? ORDER BY c.added DESC",
+                f"{query} JOIN addresses a ON a.octets = c.octets WHERE a.address = ? ORDER BY k.id IS NULL, c.added DESC",
                 (comparable(address).casefold(),),
             )
         return [StoredCertificate(Certificate.parse(row[0]), row[1], bool(row[2]), bool(row[3])) for row in rows]
+
+    def anchors(self) -> tuple[Certificate, ...]:
+        """Return the certificates that are trusted as anchors."""
+        rows = self._database.execute("SELECT octets FROM certificates WHERE anchor ORDER BY added")
+        return tuple(Certificate.parse(row[0]) for row in rows)
 
     def remember(self, remembered: Remembered) -> None:
         """Keep what a correspondent announced, unless something newer is known."""
@@ -164,42 +175,3 @@ class KeyStore:
             when = datetime.datetime.fromtimestamp(signed_at, datetime.UTC)
             return Remembered(address, capabilities.parse(reader.parse(encoded)), when)
         return None
-
-    @property
-    def logs_signatures(self) -> bool:
-        """Whether the signature log is switched on."""
-        return bool(self._database.execute("SELECT value = 'on' FROM settings WHERE name = 'signature log'").get)
-
-    def log_signatures(self, on: bool) -> None:
-        """Switch the signature log on or off; what it holds stays."""
-        with self._change() as database:
-            database.execute("INSERT OR REPLACE INTO settings VALUES ('signature log', ?)", ("on" if on else "off",))
-
-    def log_signature(self, entry: LoggedSignature) -> None:
-        """Keep a signature, if the log is on."""
-        if not self.logs_signatures:
-            return
-        with self._change() as database:
-            database.execute(
-                "INSERT INTO signatures (at, sent, address, message_id, verdict, cms) VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    entry.when.timestamp(),
-                    int(entry.sent),
-                    comparable(entry.address).casefold(),
-                    entry.message_id,
-                    entry.verdict,
-                    entry.cms,
-                ),
-            )
-
-    def logged(self, *, address: str = "", message_id: str = "", limit: int = 100) -> list[LoggedSignature]:
-        """Search the signature log by address, message id or both, the newest first."""
-        rows = self._database.execute(
-            "SELECT at, sent, address, message_id, verdict, cms FROM signatures"
-            " WHERE (?1 = '' OR address = ?1) AND (?2 = '' OR message_id = ?2) ORDER BY at DESC LIMIT ?3",
-            (comparable(address).casefold(), message_id, limit),
-        )
-        return [
-            LoggedSignature(datetime.datetime.fromtimestamp(row[0], datetime.UTC), bool(row[1]), *row[2:])
-            for row in rows
-        ]

@@ -1,6 +1,8 @@
 """What a certification authority remembers: requests, certificates, revocations and the numbers of its lists.
 
-One SQLite file, every change durable when the call returns.
+One SQLite file, every change durable when the call returns. A `source` names the message that a request or an answer came
+in: what comes again from the same source changes nothing and is answered the same, so that a crash between a change here and
+the sending of its letters loses nothing.
 
 Standards: RFC 5280 section 5.2.3 (list numbers only grow).
 """
@@ -31,6 +33,10 @@ CREATE TABLE IF NOT EXISTS certificates (
   serial TEXT PRIMARY KEY, octets BLOB NOT NULL, address TEXT NOT NULL, request INTEGER, issued REAL NOT NULL,
   revoked REAL, reason INTEGER);
 CREATE INDEX IF NOT EXISTS by_address ON certificates (address);
+CREATE TABLE IF NOT EXISTS sources (
+  source TEXT PRIMARY KEY, request INTEGER NOT NULL REFERENCES requests ON DELETE CASCADE);
+CREATE TABLE IF NOT EXISTS answers (token TEXT PRIMARY KEY, source TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS letters (request INTEGER PRIMARY KEY REFERENCES requests ON DELETE CASCADE);
 CREATE TABLE IF NOT EXISTS lists (
   number INTEGER PRIMARY KEY, octets BLOB NOT NULL, made REAL NOT NULL, complete INTEGER NOT NULL);
 """
@@ -79,10 +85,17 @@ class Registry:
     def __init__(self, path: Path | str) -> None:
         try:
             self._database = apsw.Connection(str(path))
+            self._database.set_busy_timeout(10_000)
             self._database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
             self._database.execute(_SCHEMA)
         except apsw.Error as error:
             raise Unavailable(f"the registry {path} cannot be opened: {error}") from None
+
+    @property
+    def version(self) -> int:
+        """A number that changes with every change, ours or somebody else's."""
+        others = int(self._database.execute("PRAGMA data_version").get)
+        return others * 1_000_000 + self._database.total_changes()
 
     def close(self) -> None:
         """Close the file."""
@@ -101,16 +114,62 @@ class Registry:
             raise Unavailable(f"the registry cannot be written: {error}") from None
 
     def add_request(
-        self, octets: bytes, addresses: tuple[str, ...], received: datetime.datetime, answer_to: str
+        self,
+        octets: bytes,
+        addresses: tuple[str, ...],
+        received: datetime.datetime,
+        answer_to: str,
+        source: str = "",
     ) -> RequestRecord:
-        """Remember a request."""
+        """Remember a request; one that came by mail has a source."""
         with self._change() as database:
+            known = database.execute("SELECT request FROM sources WHERE source = ?", (source,)).get if source else None
+            if known is not None:
+                return self.request(int(known))
             database.execute(
                 "INSERT INTO requests (octets, addresses, state, received, answer_to) VALUES (?, ?, ?, ?, ?)",
                 (octets, "\n".join(addresses), State.WAITING.value, received.timestamp(), answer_to),
             )
             number = database.last_insert_rowid()
+            if source:
+                database.execute("INSERT INTO sources VALUES (?, ?)", (source, number))
         return self.request(number)
+
+    def forget_waiting(self, before: datetime.datetime) -> None:
+        """Forget requests that came by mail before a time and were never confirmed."""
+        with self._change() as database:
+            database.execute(
+                "DELETE FROM challenges WHERE request IN (SELECT r.id FROM requests r JOIN sources s ON s.request = r.id"
+                " WHERE r.state = ?1 AND r.received < ?2)",
+                (State.WAITING.value, before.timestamp()),
+            )
+            database.execute(
+                "DELETE FROM requests WHERE state = ?1 AND received < ?2 AND id IN (SELECT request FROM sources)",
+                (State.WAITING.value, before.timestamp()),
+            )
+
+    def waiting(self) -> int:
+        """Return how many requests wait."""
+        query = "SELECT count(*) FROM requests WHERE state = ?"
+        return int(self._database.execute(query, (State.WAITING.value,)).get)
+
+    def challenged(self, address: str, when: datetime.datetime) -> int:
+        """Return how many challenges an address has not answered yet."""
+        query = "SELECT count(*) FROM challenges WHERE address = ? AND until >= ? AND answered IS NULL"
+        return int(self._database.execute(query, (address, when.timestamp())).get)
+
+    def owed_letters(self) -> list[RequestRecord]:
+        """Return the requests by mail that were decided and whose senders were not told yet."""
+        return self._requests(
+            "WHERE state IN ('approved', 'issued', 'refused') AND id IN (SELECT request FROM sources)"
+            " AND id NOT IN (SELECT request FROM letters)",
+            (),
+        )
+
+    def note_letter(self, number: int) -> None:
+        """Remember that the sender of a request was told."""
+        with self._change() as database:
+            database.execute("INSERT OR IGNORE INTO letters VALUES (?)", (number,))
 
     def request(self, number: int) -> RequestRecord:
         """Return a request; OurFault if there is none of this number."""
@@ -138,14 +197,17 @@ class Registry:
             database.execute("UPDATE requests SET state = ?, reason = ? WHERE id = ?", (state.value, reason, number))
 
     def add_challenge(self, token: str, number: int, address: str, until: datetime.datetime) -> None:
-        """Remember what was sent to an address to be sent back."""
+        """Remember what is sent to an address to be sent back; what was sent there before for this request is void."""
         with self._change() as database:
+            database.execute(
+                "DELETE FROM challenges WHERE request = ? AND address = ? AND answered IS NULL", (number, address)
+            )
             database.execute(
                 "INSERT INTO challenges (token, request, address, until) VALUES (?, ?, ?, ?)",
                 (token, number, address, until.timestamp()),
             )
 
-    def answer_challenge(self, token: str, address: str, when: datetime.datetime) -> int | None:
+    def answer_challenge(self, token: str, address: str, when: datetime.datetime, source: str = "") -> int | None:
         """Note an answer; return the number of the request if it is now confirmed from all its addresses."""
         with self._change() as database:
             number = database.execute(
@@ -153,8 +215,15 @@ class Registry:
                 " AND answered IS NULL RETURNING request",
                 (when.timestamp(), token, address),
             ).get
+            if number is None and source:
+                number = database.execute(
+                    "SELECT c.request FROM challenges c JOIN answers a ON a.token = c.token WHERE c.token = ? AND a.source = ?",
+                    (token, source),
+                ).get
             if number is None:
                 return None
+            if source:
+                database.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (token, source))
             if database.execute(
                 "SELECT count(*) FROM challenges WHERE request = ? AND answered IS NULL", (number,)
             ).get:
@@ -192,7 +261,7 @@ class Registry:
 
     def _certificates(self, where: str, values: tuple[object, ...]) -> list[CertificateRecord]:
         rows = self._database.execute(
-            f"SELECT octets, address, request, revoked, reason FROM certificates {where} ORDER BY issued",  # noqa: S608 - the callers' constants
+            f"SELECT octets, address, request, revoked, reason FROM certificates {where} ORDER BY issued, rowid",  # noqa: S608 - the callers' constants
             values,
         )
         records = []
@@ -201,6 +270,11 @@ class Registry:
             entry = None if revoked is None else Revoked(certificate.serial, _moment(revoked), Reason(reason))
             records.append(CertificateRecord(certificate, address.split("\n")[0], request, entry))
         return records
+
+    def certificate_of(self, request: int) -> Certificate | None:
+        """Return the newest certificate that a request brought."""
+        found = self._certificates("WHERE request = ?", (request,))
+        return found[-1].certificate if found else None
 
     def revoke(self, serial: int, when: datetime.datetime, reason: Reason) -> None:
         """Revoke a certificate; OurFault if there is none of this number, or it was revoked before."""

@@ -2,7 +2,7 @@
 
 An account is named by its main address ("anna@rosewood.test"). Further addresses lead to it; an alias leads to any
 addresses, here or elsewhere; the alias "@rosewood.test" is the catch-all of a domain. Local parts are compared without
-case (RFC 5321 section 2.4 lets the receiving host decide).
+case (RFC 5321 section 2.4 lets the receiving host decide). When an address leaves its owner, that is remembered.
 
 The database is a file of its own, opened by the server and by commands at the same time: every question is asked
 of the file, so a change counts at once.
@@ -28,7 +28,8 @@ from letterlock.protocols.sasl.step import ScramKeys
 from letterlock.store.interface import Instant, Refusal, Refused
 from letterlock.store.passwords import Verifier, false_keys, hash_password, scram_keys
 
-_VERSION = 1
+_VERSION = 2
+_FORMER = "CREATE TABLE former_owners (address TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;"
 _SCHEMA = """
 CREATE TABLE secrets (name TEXT PRIMARY KEY, octets BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE accounts (
@@ -101,8 +102,12 @@ class Accounts:
         with_version = connection.execute("PRAGMA user_version").fetchone()
         version = with_version[0] if with_version else 0
         if version == 0:
-            connection.execute(_SCHEMA)
+            connection.execute(_SCHEMA + _FORMER)
             connection.execute("INSERT INTO secrets VALUES ('false keys', ?)", (self._entropy.octets(32),))
+        elif version == 1:
+            connection.execute(_FORMER)
+            version = _VERSION
+        if version in (0, _VERSION):
             connection.execute(f"PRAGMA user_version = {_VERSION}")
         connection.execute("COMMIT")
         if version not in (0, _VERSION):
@@ -155,6 +160,7 @@ class Accounts:
             self._connection.execute("DELETE FROM addresses WHERE address = ?", (folded,))
             if not self._connection.changes():
                 raise Refused(Refusal.NONEXISTENT, folded)
+            self._release(folded)
 
     def set_password(self, name: str, password: str) -> None:
         """Replace an account's password. Raises Refused, Malformed."""
@@ -180,16 +186,27 @@ class Accounts:
     def remove(self, name: str) -> None:
         """Remove an account with its addresses; its mailboxes are the store's. Raises Refused."""
         name = self._must_exist(name)
-        self._connection.execute("DELETE FROM accounts WHERE name = ?", (name,))
+        with self._connection:
+            owned = self._connection.execute("SELECT address FROM addresses WHERE account = ?", (name,)).fetchall()
+            self._release(*(str(address) for (address,) in owned))
+            self._connection.execute("DELETE FROM accounts WHERE name = ?", (name,))
 
     def set_alias(self, address: str, targets: Sequence[str]) -> None:
         """Let an address (or "@domain", the catch-all) lead to `targets`; to nothing removes it. Raises Malformed."""
         folded = _alias(address)
         wanted = [str(Address.parse(target)) for target in targets]
         with self._connection:
+            before = {str(target) for target in self.targets_of(folded)}
+            if before and before != set(wanted):
+                self._release(folded)
             self._connection.execute("DELETE FROM aliases WHERE address = ?", (folded,))
             for target in dict.fromkeys(wanted):
                 self._connection.execute("INSERT INTO aliases VALUES (?, ?)", (folded, target))
+
+    def _release(self, *addresses: str) -> None:
+        now = self._clock.now()
+        for address in addresses:
+            self._connection.execute("INSERT OR REPLACE INTO former_owners VALUES (?, ?)", (address, now))
 
     def _proofs(self, prepared: str) -> tuple[str, dict[str, ScramKeys]]:
         keys = {digest: scram_keys(prepared, digest, self._entropy) for digest in self._digests}
@@ -253,6 +270,12 @@ class Accounts:
         key = address if isinstance(address, str) else fold(address)
         rows = self._connection.execute("SELECT target FROM aliases WHERE address = ? ORDER BY target", (key,))
         return tuple(Address.parse(str(target)) for (target,) in rows)
+
+    def owner_changed(self, address: Address | str) -> Instant | None:
+        """Return when an address last left an owner, or None where it never did; "@domain" asks for the catch-all."""
+        key = address if isinstance(address, str) else fold(address)
+        row = self._connection.execute("SELECT until FROM former_owners WHERE address = ?", (key,)).fetchone()
+        return float(row[0]) if row else None
 
     def aliases(self) -> dict[str, tuple[str, ...]]:
         """Return every alias with its targets."""

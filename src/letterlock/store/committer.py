@@ -2,7 +2,8 @@
 
 A record gets its sequence number when it is submitted. A lane is a writer thread with a segment of its own; an idle
 lane takes all that waits (up to a bound), appends and syncs it, and reports back to the event loop. Groups are handed
-to `visible` strictly in sequence order, whichever lane was faster.
+to `visible` strictly in sequence order, whichever lane was faster. A small group is laid out on the event loop, so that
+its lane does nothing but wait for the disk: each time a thread wants the interpreter back, the sessions wait for it.
 
 How many lanes run follows the disk: where a sync is quick, one lane with larger groups is best; where it is slow,
 more lanes hide it. The measure is a moving average of the sync time.
@@ -27,12 +28,13 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from letterlock.errors import Unavailable
-from letterlock.store.segments import Record, Segment, Written
+from letterlock.store.segments import Laid, Record, Segment, Written
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MOST_RECORDS = 400
 _MOST_OCTETS = 8 << 20
 _QUICK_SYNC_SECONDS = 0.002
+_SMALL_OCTETS = 256 << 10  # a checksum over these takes about 0.1 ms
 
 
 @dataclass(slots=True)
@@ -47,6 +49,8 @@ class Ticket:
 @dataclass(slots=True)
 class _Group:
     tickets: list[Ticket]
+    octets: int
+    laid: Laid | None = None
     finished: bool = False
     failure: Unavailable | None = None
 
@@ -145,7 +149,9 @@ class Committer:
             return
         while self._waiting and self._idle and len(self._lanes) - len(self._idle) < self._wanted_lanes():
             lane = self._idle.pop()
-            group = _Group(self._take())
+            group = self._take()
+            if lane.segment is not None and group.octets <= _SMALL_OCTETS and not self._is_full(lane.segment):
+                group.laid = lane.segment.lay_out([ticket.record for ticket in group.tickets])
             self._under_way.append(group)
             if lane.thread is None:
                 lane.thread = threading.Thread(target=self._run, args=(lane,), name="store lane", daemon=True)
@@ -155,14 +161,17 @@ class Committer:
     def _wanted_lanes(self) -> int:
         return 1 + int(self._sync_seconds / _QUICK_SYNC_SECONDS)
 
-    def _take(self) -> list[Ticket]:
+    def _is_full(self, segment: Segment) -> bool:
+        return segment.offset >= self._segment_octets
+
+    def _take(self) -> _Group:
         tickets: list[Ticket] = []
         octets = 0
         while self._waiting and len(tickets) < _MOST_RECORDS and octets < _MOST_OCTETS:
             ticket = self._waiting.popleft()
             octets += sum(map(len, ticket.record.octets))
             tickets.append(ticket)
-        return tickets
+        return _Group(tickets, octets)
 
     def _run(self, lane: _Lane) -> None:
         """Write groups until told to end. Runs in the lane's thread."""
@@ -180,7 +189,7 @@ class Committer:
                 return
 
     def _write(self, lane: _Lane, group: _Group) -> None:
-        if lane.segment is None or lane.segment.offset >= self._segment_octets:
+        if lane.segment is None or self._is_full(lane.segment):
             with self._numbers:
                 number = self._next_segment
                 self._next_segment += 1
@@ -188,9 +197,8 @@ class Committer:
             if lane.segment:
                 lane.segment.close()
             lane.segment = fresh
-        written = lane.segment.append([ticket.record for ticket in group.tickets])
-        for ticket, place in zip(group.tickets, written, strict=True):
-            ticket.written = place
+        laid = group.laid = group.laid or lane.segment.lay_out([ticket.record for ticket in group.tickets])
+        lane.segment.write(laid)
 
     def _contain(self, lane: _Lane, group: _Group, error: OSError) -> None:
         """Decide whether the error is a full disk that left no trace, or fatal. Runs in the lane's thread."""
@@ -218,6 +226,9 @@ class Committer:
                 self._under_way.appendleft(first)
                 self._give_up()
                 return
+            if first.laid is not None:
+                for ticket, place in zip(first.tickets, first.laid.written, strict=True):
+                    ticket.written = place
             self._visible(first.tickets, first.failure)
         if not self._under_way and not self._waiting:
             self._drained.set()

@@ -10,12 +10,12 @@ Reading does not wait where the octets are in the page cache (RWF_NOWAIT); else 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+import msgspec
 
 from letterlock.errors import Unavailable
 from letterlock.store.index import Batch
@@ -23,15 +23,13 @@ from letterlock.store.interface import Refusal, Refused
 from letterlock.store.segments import Location, path_of
 
 _LOCATE = "SELECT segment, offset, length, base, size FROM contents WHERE id = ?"
-_INSERT = "INSERT INTO contents (id, segment, offset, length, base, size, refs) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _REFER = "UPDATE contents SET refs = refs + ? WHERE id = ?"
 _MOVE = "UPDATE contents SET segment = ?, offset = ? WHERE id = ?"
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _MOST_OPEN_FILES = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True, gc=False):
     """Its own octets' place, what follows them (`base`, 0 for nothing), and the size of all together."""
 
     location: Location
@@ -54,7 +52,7 @@ class Contents:
         """Record a new content; return its size."""
         size = location.length + base_size
         self._remember(batch, number, Content(location, base, size))
-        batch.add(_INSERT, number, location.segment, location.offset, location.length, base, size, refs)
+        batch.contents.append((number, location.segment, location.offset, location.length, base, size, refs))
         batch.live[location.segment] = batch.live.get(location.segment, 0) + location.length
         return size
 
@@ -71,12 +69,14 @@ class Contents:
 
     def _remember(self, batch: Batch, number: int, content: Content) -> None:
         self._recent[number] = content
+        batch.places.append((number, content))
 
-        def forget() -> None:
-            if self._recent.get(number) is content:
-                del self._recent[number]
-
-        batch.applied.append(forget)
+    def forget(self, places: Iterable[tuple[int, object]]) -> None:
+        """Take note that the index has these places now."""
+        recent = self._recent
+        for number, content in places:
+            if recent.get(number) is content:
+                del recent[number]
 
     def find(self, number: int) -> Content | None:
         """Return where a content is, or None if it is gone."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import apsw
@@ -23,13 +23,7 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 500
 _MOST_LEVELS = 20
 _MOST_MAILBOXES = 10_000  # an account
-
-_UPSERT = (
-    "INSERT INTO mailboxes (id, account, name, uid_validity, uid_next, modseq, messages, unseen, deleted, octets,"
-    " special_use, keywords) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-    " name = excluded.name, uid_next = excluded.uid_next, modseq = excluded.modseq, messages = excluded.messages,"
-    " unseen = excluded.unseen, deleted = excluded.deleted, octets = excluded.octets, keywords = excluded.keywords"
-)
+_SYSTEM = len(SYSTEM_FLAGS)
 
 
 @dataclass(slots=True)
@@ -49,11 +43,13 @@ class Entry:
     special_use: str = ""
     flag_names: list[str] = field(default_factory=lambda: list(SYSTEM_FLAGS))
 
-    def mask(self, flags: Iterable[str], *, lenient: bool = False) -> int:
+    def mask(self, flags: Collection[str], *, lenient: bool = False) -> int:
         """Return the flag word for names, numbering new keywords.
 
         For keywords beyond the limit, raises Refused(LIMIT) before changing anything; with `lenient` leaves them out.
         """
+        if not flags:
+            return 0
         mask = 0
         known = {name.lower(): number for number, name in enumerate(self.flag_names)}
         fresh: list[str] = []
@@ -255,12 +251,11 @@ class Directory:
     def save(self, batch: Batch) -> None:
         """Add what changed to a batch."""
         for mailbox in self._removed:
-            batch.add("DELETE FROM mailboxes WHERE id = ?", mailbox)
+            batch.mailboxes[mailbox] = None
         for mailbox in self._dirty:
             entry = self.by_id[mailbox]
-            keywords = json.dumps(entry.flag_names[len(SYSTEM_FLAGS) :])
-            batch.add(
-                _UPSERT,
+            keywords = json.dumps(entry.flag_names[_SYSTEM:]) if len(entry.flag_names) > _SYSTEM else "[]"
+            batch.mailboxes[mailbox] = (
                 entry.id,
                 entry.account,
                 entry.name,

@@ -16,7 +16,7 @@ import msgspec
 
 from letterlock.errors import Malformed
 from letterlock.formats.address import Address
-from letterlock.formats.envelope import Body, Envelope, Notify, Recipient, Return
+from letterlock.formats.envelope import Body, DeliverBy, Envelope, Late, Recipient, Return, ValidSince
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.store.interface import (
     Attempt,
@@ -50,16 +50,17 @@ class PackedDelivery(Part, frozen=True):
 
 
 class PackedRecipient(Part, frozen=True):
-    """A Recipient."""
+    """A Recipient; `valid_since` as `pack_valid_since` writes it."""
 
     local_part: str
     domain: str
     notify: int
     original: str
+    valid_since: str = ""
 
 
 class PackedEnvelope(Part, frozen=True):
-    """An Envelope without its recipients; `sender` None is the null sender."""
+    """An Envelope without its recipients; `sender` None is the null sender; `deliver_by` is (instant, mode, trace)."""
 
     sender: tuple[str, str] | None
     body: str
@@ -67,6 +68,8 @@ class PackedEnvelope(Part, frozen=True):
     require_tls: bool
     return_content: str | None
     envelope_id: str
+    deliver_by: tuple[float, str, bool] | None = None
+    solicitation: tuple[str, ...] = ()
 
 
 class PackedQueued(Part, frozen=True):
@@ -321,7 +324,13 @@ def _pack_queued(queued: Queued, prefix: int) -> PackedQueued:
         queued.queue_id,
         _pack_envelope(queued.envelope),
         tuple(
-            PackedRecipient(r.forward_path.local_part, r.forward_path.domain, r.notify.value, r.original)
+            PackedRecipient(
+                r.forward_path.local_part,
+                r.forward_path.domain,
+                r.notify.value,
+                r.original,
+                pack_valid_since(r.valid_since),
+            )
             for r in queued.envelope.recipients
         ),
         queued.next_attempt,
@@ -336,7 +345,7 @@ def _pack_queued(queued: Queued, prefix: int) -> PackedQueued:
 
 
 def _pack_envelope(envelope: Envelope) -> PackedEnvelope:
-    sender = envelope.reverse_path
+    sender, by = envelope.reverse_path, envelope.deliver_by
     return PackedEnvelope(
         (sender.local_part, sender.domain) if sender else None,
         envelope.body.value,
@@ -344,6 +353,8 @@ def _pack_envelope(envelope: Envelope) -> PackedEnvelope:
         envelope.require_tls,
         envelope.return_content.value if envelope.return_content else None,
         envelope.envelope_id,
+        (by.instant, by.late.value, by.trace) if by else None,
+        envelope.solicitation,
     )
 
 
@@ -355,6 +366,7 @@ def encode_envelope(packed: PackedEnvelope) -> bytes:
 def decode_envelope(octets: bytes, recipients: Sequence[Recipient]) -> Envelope:
     """Return the envelope `encode_envelope` packed, for these recipients."""
     packed = _envelope_decoder.decode(octets)
+    by = packed.deliver_by
     return Envelope(
         Address(*packed.sender) if packed.sender else None,
         tuple(recipients),
@@ -363,12 +375,19 @@ def decode_envelope(octets: bytes, recipients: Sequence[Recipient]) -> Envelope:
         packed.require_tls,
         Return(packed.return_content) if packed.return_content else None,
         packed.envelope_id,
+        DeliverBy(by[0], Late(by[1]), by[2]) if by else None,
+        packed.solicitation,
     )
 
 
-def unpack_recipient(packed: PackedRecipient) -> Recipient:
-    """Return the recipient."""
-    return Recipient(Address(packed.local_part, packed.domain), Notify(packed.notify), packed.original)
+def pack_valid_since(demand: ValidSince | None) -> str:
+    """Return RRVS as a short text, empty for none."""
+    return "" if demand is None else f"{demand.instant}{'C' if demand.is_optional else 'R'}"
+
+
+def unpack_valid_since(text: str) -> ValidSince | None:
+    """Return what `pack_valid_since` wrote."""
+    return ValidSince(int(text[:-1]), text[-1] == "C") if text else None
 
 
 def pack_settlement(settlement: Settlement, instant: float) -> PackedSettlement:

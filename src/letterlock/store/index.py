@@ -1,8 +1,9 @@
 """The index of the store: an SQLite database that says where everything is, always a little behind the log.
 
-One thread owns the writing connection. It applies batches of statements in order, many to a transaction, each
-transaction together with the sequence number and segment ends it accounts for; whatever a crash takes from the index
-is replayed from the log. Questions asked through `ask` run in the same thread in order, so they see every batch handed
+One thread owns the writing connection. It applies batches in order, many to a transaction, each transaction together
+with the sequence number and segment ends it accounts for; whatever a crash takes from the index is replayed from the
+log. New rows go in many at a time, before the statements: each call into SQLite gives up the interpreter and has to win
+it back from the sessions. Questions asked through `ask` run in the same thread in order, so they see every batch handed
 over before them.
 
 Promises: WAL with synchronous=NORMAL never corrupts; what was applied at a checkpoint is durable (`durable_sequence`),
@@ -36,7 +37,7 @@ INDEX_NAME = "index.sqlite"
 BACKUP_NAME = "index.copy"
 SUSPECT_NAME = "index.suspect"
 
-_VERSION = 2
+_VERSION = 3
 _MOST_BATCHES = 200
 _CHECKPOINT_PAGES = 2000  # 8 MB of write-ahead log
 _RETRY_SECONDS = 1.0
@@ -79,7 +80,8 @@ CREATE INDEX queue_taken ON queue_entries (taken) WHERE taken > 0;
 CREATE INDEX queue_parked ON queue_entries (lane, priority DESC, next_attempt) WHERE taken = 2;
 CREATE TABLE queue_recipients (
     entry INTEGER NOT NULL, number INTEGER NOT NULL, local_part TEXT NOT NULL, domain TEXT NOT NULL,
-    notify INTEGER NOT NULL, original TEXT NOT NULL, next_attempt REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+    notify INTEGER NOT NULL, original TEXT NOT NULL, valid_since TEXT NOT NULL DEFAULT '',
+    next_attempt REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
     held INTEGER NOT NULL, delay_reported INTEGER NOT NULL DEFAULT 0, last BLOB,
     PRIMARY KEY (entry, number)) WITHOUT ROWID;
 CREATE INDEX queue_by_domain ON queue_recipients (domain);
@@ -112,15 +114,40 @@ _SEGMENT_END = (
 )
 
 
+# Tables that get a row or more with each message: rows are only ever added under keys that were never used before.
+_COLUMNS = {
+    "contents": ("id", "segment", "offset", "length", "base", "size", "refs"),
+    "messages": ("mailbox", "uid", "flags", "modseq", "internal_date", "save_date", "size", "content"),
+    "transactions": ("sequence", "id", "placed"),
+}
+_ROWS_AT_ONCE = (64, 8, 1)
+_MAILBOX = (
+    "INSERT INTO mailboxes (id, account, name, uid_validity, uid_next, modseq, messages, unseen, deleted, octets,"
+    " special_use, keywords) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+    " name = excluded.name, uid_next = excluded.uid_next, modseq = excluded.modseq, messages = excluded.messages,"
+    " unseen = excluded.unseen, deleted = excluded.deleted, octets = excluded.octets, keywords = excluded.keywords"
+)
+
+Row = tuple[SQLiteValue, ...]
+
+
 @dataclass(slots=True)
 class Batch:
-    """Statements to apply together. `ends` maps a segment to (end, checksum, last sequence); `live` adds octets."""
+    """Changes to apply together: new rows of `contents`, `messages` and `transactions` first, then statements in order.
+
+    `mailboxes` are rows to have in the end, None where a mailbox is gone. `ends` maps a segment to (end, checksum, last
+    sequence); `live` adds octets. `places` are for whoever made the batch, to be forgotten once it is in the index.
+    """
 
     sequence: int = 0
+    contents: list[Row] = field(default_factory=list)
+    messages: list[Row] = field(default_factory=list)
+    transactions: list[Row] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
+    mailboxes: dict[int, Row | None] = field(default_factory=dict)
     ends: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     live: dict[int, int] = field(default_factory=dict)
-    applied: list[Callable[[], None]] = field(default_factory=list)
+    places: list[tuple[int, object]] = field(default_factory=list)
 
     def add(self, sql: str, *values: SQLiteValue) -> None:
         """Add a statement."""
@@ -152,24 +179,57 @@ def value(connection: apsw.Connection, sql: str, *values: SQLiteValue) -> SQLite
     return row[0] if row else None
 
 
-def write_batch(connection: apsw.Connection, batch: Batch) -> None:
-    """Apply a batch; the caller holds the SQLite transaction."""
+def write_batches(connection: apsw.Connection, batches: Sequence[Batch]) -> None:
+    """Apply batches in order; the caller holds the SQLite transaction."""
     execute = connection.execute
-    for segment, (end, checksum, sequence) in batch.ends.items():
-        execute(_SEGMENT_END, (segment, end, checksum, sequence, batch.live.get(segment, 0)))
-    for sql, values in batch.statements:  # after the segments, whose liveness triggers adjust
-        execute(sql, values)
-    execute("UPDATE meta SET value = ? WHERE key = 'sequence'", (batch.sequence,))
+    ends = {segment: end for batch in batches for segment, end in batch.ends.items()}
+    for segment, (end, checksum, sequence) in ends.items():
+        live = sum(batch.live.get(segment, 0) for batch in batches)
+        execute(_SEGMENT_END, (segment, end, checksum, sequence, live))
+    for table in _COLUMNS:
+        _insert(connection, table, [row for batch in batches for row in getattr(batch, table)])
+    for batch in batches:
+        for sql, values in batch.statements:  # after the segments, whose liveness triggers adjust
+            execute(sql, values)
+    mailboxes = {number: row for batch in batches for number, row in batch.mailboxes.items()}
+    for number, row in mailboxes.items():
+        if row is None:
+            execute("DELETE FROM mailboxes WHERE id = ?", (number,))
+        else:
+            execute(_MAILBOX, row)
+    execute("UPDATE meta SET value = ? WHERE key = 'sequence'", (batches[-1].sequence,))
+
+
+def _insert(connection: apsw.Connection, table: str, rows: list[Row]) -> None:
+    start = 0
+    for size in _ROWS_AT_ONCE:
+        while len(rows) - start >= size:
+            values = [value for row in rows[start : start + size] for value in row]
+            connection.execute(_INSERTS[table, size], values)
+            start += size
+
+
+def _insertion(table: str, size: int) -> str:
+    columns = _COLUMNS[table]
+    row = f"({', '.join('?' * len(columns))})"
+    # All of it constants of this module.
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)}"  # noqa: S608
+
+
+_INSERTS = {(table, size): _insertion(table, size) for table in _COLUMNS for size in _ROWS_AT_ONCE}
 
 
 def prepare(connection: apsw.Connection) -> None:
-    """Make the tables in a new database."""
+    """Make the tables in a new database, and add what one of an older version lacks."""
     with connection:
         if not value(connection, "SELECT 1 FROM sqlite_schema WHERE name = 'meta'"):
             for _ in connection.execute(SCHEMA):
                 pass
             connection.execute("INSERT INTO meta VALUES ('version', ?), ('sequence', 0)", (_VERSION,))
             connection.execute("INSERT INTO meta VALUES ('next_mailbox', 1), ('last_uid_validity', 0)")
+        elif value(connection, "SELECT value FROM meta WHERE key = 'version'") == 2:
+            connection.execute("ALTER TABLE queue_recipients ADD COLUMN valid_since TEXT NOT NULL DEFAULT ''")
+            connection.execute("UPDATE meta SET value = 3 WHERE key = 'version'")
     version = value(connection, "SELECT value FROM meta WHERE key = 'version'")
     if version != _VERSION:
         raise Unavailable(f"the index has version {version!r}; this program knows version {_VERSION}")
@@ -208,14 +268,20 @@ Job = Batch | _Question[Any] | _Checkpoint  # Any: each question has its own ans
 
 
 class Indexer:
-    """The thread that keeps the index. `failed` is called on the event loop when it cannot go on."""
+    """The thread that keeps the index; it tells the event loop which batches are `written`, or that it `failed`."""
 
-    def __init__(self, connection: apsw.Connection, failed: Callable[[Unavailable], None]) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        written: Callable[[Sequence[Batch]], None],
+        failed: Callable[[Unavailable], None],
+    ) -> None:
         self.trouble: Unavailable | None = None
         self.durable_sequence = 0
         self.waiting = 0  # batches handed over and not yet applied
         self._connection = connection
         self._path = Path(connection.filename)
+        self._tell_written = written
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -331,14 +397,11 @@ class Indexer:
 
     def _write(self) -> None:
         with self._connection:
-            for batch in self._unwritten:
-                write_batch(self._connection, batch)
+            write_batches(self._connection, self._unwritten)
 
     def _written(self, batches: Sequence[Batch]) -> None:
         self.waiting -= len(batches)
-        for batch in batches:
-            for applied in batch.applied:
-                applied()
+        self._tell_written(batches)
 
     def _checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> None:
         """Bring the write-ahead log into the database; what was applied so far is durable then."""

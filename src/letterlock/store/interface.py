@@ -233,13 +233,19 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class QueueFilter:
-    """Which entries: every given condition must hold. `destination` is a recipient's domain."""
+    """Which entries: every given condition must hold. `destination` is a recipient's domain.
+
+    `sender` is an address, a domain, or "<>"; `arrived_before` an instant; `reason` text that the last answer (or its
+    status code or host) contains.
+    """
 
     queue_id: str = ""
     sender: str = ""
     recipient: str = ""
     destination: str = ""
     held: bool | None = None
+    arrived_before: Instant | None = None
+    reason: str = ""
 
 
 class OpenMailbox(Protocol):

@@ -20,6 +20,7 @@ from letterlock.store.entries import (
     decode_envelope,
     encode_envelope,
     unpack_attempt,
+    unpack_valid_since,
 )
 from letterlock.store.index import Batch, SQLiteValue, value
 from letterlock.store.interface import Attempt, Instant, QueuedRecipient, QueueEntry, QueueFilter
@@ -30,8 +31,8 @@ _ADD_ENTRY = (
     " route, details, next_attempt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ADD_RECIPIENT = (
-    "INSERT INTO queue_recipients (entry, number, local_part, domain, notify, original, next_attempt, held)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO queue_recipients (entry, number, local_part, domain, notify, original, valid_since, next_attempt, held)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _DEFER = (
     "UPDATE queue_recipients SET next_attempt = coalesce(?, next_attempt), attempts = attempts + 1, last = ?,"
@@ -46,7 +47,7 @@ _ENTRY = (
     " FROM queue_entries "
 )
 _RECIPIENTS = (
-    "SELECT number, local_part, domain, notify, original, next_attempt, attempts, held, delay_reported, last"
+    "SELECT number, local_part, domain, notify, original, valid_since, next_attempt, attempts, held, delay_reported, last"
     " FROM queue_recipients WHERE entry = ? "
 )
 
@@ -79,6 +80,7 @@ def add(batch: Batch, number: int, owed: PackedQueued, content: int, size: int, 
             recipient.domain,
             recipient.notify,
             recipient.original,
+            recipient.valid_since,
             owed.next_attempt,
             owed.held,
         )
@@ -86,12 +88,6 @@ def add(batch: Batch, number: int, owed: PackedQueued, content: int, size: int, 
 
 def settle(batch: Batch, queue_id: str, settlements: Sequence[PackedSettlement], *, release: bool) -> None:
     """Record an attempt for recipients that are still owed; with `release` the entry is taken no more."""
-    for settlement in settlements:
-        batch.add(
-            "INSERT INTO queue_attempts (entry, attempt) SELECT id, ? FROM queue_entries WHERE queue_id = ?",
-            settlement.attempt,
-            queue_id,
-        )
     for settlement in settlements:
         if settlement.final:
             batch.add(
@@ -106,6 +102,12 @@ def settle(batch: Batch, queue_id: str, settlements: Sequence[PackedSettlement],
                 queue_id,
                 settlement.number,
             )
+    for settlement in settlements:  # an entry that is owed to nobody is gone by now, and its history with it
+        batch.add(
+            "INSERT INTO queue_attempts (entry, attempt) SELECT id, ? FROM queue_entries WHERE queue_id = ?",
+            settlement.attempt,
+            queue_id,
+        )
     again(batch, [queue_id], release=release)
 
 
@@ -238,9 +240,18 @@ def _conditions(chosen: QueueFilter) -> tuple[str, list[SQLiteValue]]:
     if chosen.queue_id:
         conditions.append("e.queue_id = ?")
         values.append(chosen.queue_id)
-    if chosen.sender:
+    if "@" in chosen.sender or chosen.sender == "<>":
         conditions.append("e.sender = ?")
         values.append("" if chosen.sender == "<>" else chosen.sender)
+    elif chosen.sender:
+        conditions.append("substr(e.sender, -length(?)) = ?")
+        values += [f"@{chosen.sender}"] * 2
+    if chosen.arrived_before is not None:
+        conditions.append("e.arrived < ?")
+        values.append(chosen.arrived_before)
+    if chosen.reason:  # the attempt is packed, and its texts stand in it as they are
+        conditions.append("instr(r.last, CAST(? AS BLOB)) > 0")
+        values.append(chosen.reason)
     if chosen.recipient:
         address = Address.parse(chosen.recipient)
         conditions.append("r.domain = ? AND r.local_part = ?")
@@ -295,10 +306,12 @@ def _entry(connection: apsw.Connection, row: tuple[SQLiteValue, ...], due: Insta
 
 
 def _recipient(row: tuple[SQLiteValue, ...]) -> QueuedRecipient:
-    number, local_part, domain, notify, original, next_attempt, tries, held, delay_reported, last = row
+    number, local_part, domain, notify, original, valid_since, next_attempt, tries, held, delay_reported, last = row
     return QueuedRecipient(
         number,  # type: ignore[arg-type]  # columns have the types of the schema
-        Recipient(Address(str(local_part), str(domain)), Notify(notify), str(original)),
+        Recipient(
+            Address(str(local_part), str(domain)), Notify(notify), str(original), unpack_valid_since(str(valid_since))
+        ),
         next_attempt,  # type: ignore[arg-type]
         tries,  # type: ignore[arg-type]
         bool(held),

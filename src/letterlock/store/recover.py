@@ -27,7 +27,7 @@ from letterlock.store import queue_rows
 from letterlock.store.contents import Contents
 from letterlock.store.directory import Directory, Entry
 from letterlock.store.entries import unpack
-from letterlock.store.index import BACKUP_NAME, INDEX_NAME, SUSPECT_NAME, Batch, connect, prepare, value, write_batch
+from letterlock.store.index import BACKUP_NAME, INDEX_NAME, SUSPECT_NAME, Batch, connect, prepare, value, write_batches
 from letterlock.store.interface import Placed, Receipt, Refused
 from letterlock.store.live import LiveMailbox, Row
 from letterlock.store.reclaim import nothing_lives
@@ -273,9 +273,8 @@ def _replay(connection: apsw.Connection, state: State, found: list[Found], ends:
     def flush() -> None:
         state.directory.save(state.batch)
         with connection:
-            write_batch(connection, state.batch)
-        for applied in state.batch.applied:
-            applied()
+            write_batches(connection, [state.batch])
+        state.contents.forget(state.batch.places)
         state.batch = Batch(state.batch.sequence)
 
     def load(entry: Entry) -> LiveMailbox:

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
+import msgspec
+
 from letterlock.errors import Malformed
 
 _MAGIC = b"LLSEG\x00\x00\x01"
@@ -36,8 +38,7 @@ _LONGEST_DESCRIPTION = 64 << 20
 FIRST_OFFSET = _FILE_HEADER.size
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True, gc=False):
     """Where octets lie: `length` octets from `offset` in a segment."""
 
     segment: int
@@ -45,8 +46,7 @@ class Location:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """A record to write: its place in the one order, its description, its octets as chunks."""
 
     sequence: int
@@ -54,11 +54,21 @@ class Record:
     octets: Sequence[bytes] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """A record written: where its octets lie, and the checksum that ends with it."""
 
     octets: Location
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """Records laid out for the end of a segment: buffers to write at `start`, and how the segment ends then."""
+
+    buffers: list[bytes]
+    written: list[Written]
+    start: int
+    end: int
     checksum: int
 
 
@@ -96,7 +106,8 @@ class Segment:
     """A segment open for appending. One thread at a time may use it.
 
     `offset` is the end of what is durable and `checksum` its last link. `append` writes, syncs and only then moves
-    both; after an OSError the caller calls `cut_back` or gives the segment up.
+    both; after an OSError the caller calls `cut_back` or gives the segment up. `lay_out` only computes: whoever has other
+    threads may do that in the one and write in another.
     """
 
     def __init__(self, number: int, descriptor: int, offset: int, checksum: int) -> None:
@@ -127,8 +138,8 @@ class Segment:
         descriptor = os.open(path_of(folder, number), os.O_RDWR | os.O_CLOEXEC)
         return cls(number, descriptor, offset, checksum)
 
-    def append(self, records: Sequence[Record]) -> list[Written]:
-        """Write `records`, sync once, and return where they are. Raises OSError."""
+    def lay_out(self, records: Sequence[Record]) -> Laid:
+        """Return `records` as they would stand behind what is there."""
         buffers: list[bytes] = []
         written: list[Written] = []
         offset, checksum = self.offset, self.checksum
@@ -142,10 +153,19 @@ class Segment:
             start = offset + _HEADER.size + len(record.description)
             written.append(Written(Location(self.number, start, length), checksum))
             offset = start + length
-        _write_all(self._descriptor, buffers, self.offset)
+        return Laid(buffers, written, self.offset, offset, checksum)
+
+    def write(self, laid: Laid) -> None:
+        """Write what was laid out behind what is there now, and sync once. Raises OSError."""
+        _write_all(self._descriptor, laid.buffers, laid.start)
         os.fdatasync(self._descriptor)
-        self.offset, self.checksum = offset, checksum
-        return written
+        self.offset, self.checksum = laid.end, laid.checksum
+
+    def append(self, records: Sequence[Record]) -> list[Written]:
+        """Write `records`, sync once, and return where they are. Raises OSError."""
+        laid = self.lay_out(records)
+        self.write(laid)
+        return laid.written
 
     def cut_back(self) -> None:
         """Remove what a failed `append` left behind, durably. Raises OSError: then nobody knows what the file holds."""

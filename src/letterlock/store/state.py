@@ -9,9 +9,10 @@ Raises Refused where an entry has no effect (the mailbox is gone, the name exist
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import assert_never
+
+import msgspec
 
 from letterlock.errors import OurFault
 from letterlock.store import queue_rows
@@ -47,10 +48,6 @@ REMEMBERED_TRANSACTIONS = 16_384
 _SEEN, _DELETED = 1, 8
 _HIGHEST_UID = 0xFFFFFFFF
 
-_ADD_MESSAGE = (
-    "INSERT INTO messages (mailbox, uid, flags, modseq, internal_date, save_date, size, content)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
 _RELEASE_RANGE = (
     "UPDATE contents SET refs = refs - n FROM (SELECT content, count(*) AS n FROM messages WHERE mailbox = ?"
     " AND uid BETWEEN ? AND ? GROUP BY content) AS gone WHERE contents.id = gone.content"
@@ -173,8 +170,8 @@ class State:
 
     def _remember(self, transaction: str, receipt: Receipt) -> None:
         self.recent[transaction] = receipt
-        placed = json.dumps([(place.mailbox, place.uid_validity, place.uid) for place in receipt.placed])
-        self.batch.add("INSERT INTO transactions VALUES (?, ?, ?)", receipt.sequence, transaction, placed)
+        placed = msgspec.json.encode([(place.mailbox, place.uid_validity, place.uid) for place in receipt.placed])
+        self.batch.transactions.append((receipt.sequence, transaction, placed.decode()))
         if len(self.recent) > REMEMBERED_TRANSACTIONS:
             oldest = next(iter(self.recent))
             self.batch.add("DELETE FROM transactions WHERE sequence <= ?", self.recent.pop(oldest).sequence)
@@ -200,7 +197,7 @@ class State:
         entry.unseen += not mask & _SEEN
         entry.deleted += bool(mask & _DELETED)
         row = (uid, mask, entry.modseq, internal_date, save_date, size, content)
-        self.batch.add(_ADD_MESSAGE, entry.id, *row)
+        self.batch.messages.append((entry.id, *row))
         self.directory.touch(entry)
         live = self.live.get(entry.id)
         if live:

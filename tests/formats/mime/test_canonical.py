@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letterlock.errors import Malformed
-from letterlock.formats.mime.canonical import canonical, canonical_lines, native, native_entity, seven_bit
+from letterlock.formats.mime.canonical import (
+    canonical,
+    canonical_lines,
+    has_canonical_lines,
+    native,
+    native_entity,
+    seven_bit,
+)
 from letterlock.formats.mime.entity import parse
 
 MIXED = (
@@ -19,6 +26,17 @@ def test_lines() -> None:
     """RFC 2049 section 4 (2): every line end becomes CRLF, and back."""
     assert canonical_lines(b"a\nb\r\nc\rd\r\r\n") == b"a\r\nb\r\nc\r\nd\r\n\r\n"
     assert native(b"a\r\nb") == b"a\nb"
+
+
+@given(st.text("ab\r\n\N{SNOWMAN}", max_size=30))
+def test_canonical_lines_are_recognised(text: str) -> None:
+    """A line end that is not CRLF is found wherever it stands, at the end of a piece too."""
+    octets = text.encode()
+    pairs = octets.count(b"\r\n")
+    expected = pairs == octets.count(b"\r") == octets.count(b"\n")
+    assert has_canonical_lines(octets) is expected
+    filling = bytes(0x10000 - len(octets) // 2)
+    assert has_canonical_lines(filling + octets) is expected
 
 
 def test_binary_content_is_left_alone() -> None:

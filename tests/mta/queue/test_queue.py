@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,10 @@ from letterlock.host.entropy import SeededEntropy
 from letterlock.host.logs import Log, send_to
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
-from letterlock.mta.queue.runner import Errand, Runner, RunnerSettings
+from letterlock.mta.queue.lanes import Errand
+from letterlock.mta.queue.runner import Runner, RunnerSettings
 from letterlock.mta.queue.schedule import QueueSettings, next_attempt, wait_seconds
+from letterlock.mta.queue.suppressed import Suppressions, SuppressionSettings
 from letterlock.store.accounts import Accounts
 from letterlock.store.engine import LogStore, StoreSettings, open_store
 from letterlock.store.interface import Queued, QueueFilter, Transaction
@@ -90,9 +92,9 @@ def relayed(errand: Errand) -> list[Outcome]:
     return outcomes(errand, Result.RELAYED, "2.0.0", "250 2.0.0 Ok")
 
 
-def outcomes(errand: Errand, result: Result, status: str, reply: str) -> list[Outcome]:
+def outcomes(errand: Errand, result: Result, status: str, reply: str, *, about_host: bool = False) -> list[Outcome]:
     return [
-        Outcome(one.recipient.forward_path, result, status, reply, host="mx.harbor.test")
+        Outcome(one.recipient.forward_path, result, status, reply, host="mx.harbor.test", about_host=about_host)
         for one in errand.entry.recipients
     ]
 
@@ -370,7 +372,7 @@ async def test_a_fault_of_the_program_defers(site: Site) -> None:
 
 
 async def test_a_dead_destination_is_tried_once_and_the_rest_deferred(site: Site) -> None:
-    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.4.1", "connection refused")
+    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.4.1", "connection refused", about_host=True)
     for number in range(40):
         await site.queue(f"q{number}", to("a@harbor.test"))
     await site.queue("other", to("a@example.test"))
@@ -411,6 +413,100 @@ async def test_a_crowded_destination_does_not_keep_others_waiting(site: Site) ->
     await site.runner.stop()
     await task
     assert started.count("harbor.test") == 30
+
+
+# rules and lists
+
+
+async def test_mail_is_held_by_a_rule_until_it_is_retried(site: Site) -> None:
+    """Before the first attempt, by sender or recipient, address or domain; the reason is in the history."""
+    rules: list[tuple[dict[str, frozenset[str]], bool]] = [
+        ({"held_senders": frozenset({ANNA})}, True),
+        ({"held_senders": frozenset({"rosewood.test"})}, True),
+        ({"held_recipients": frozenset({"harbor.test"})}, True),
+        ({"held_recipients": frozenset({"a@harbor.test"})}, True),
+        ({"held_recipients": frozenset({"example.test", "b@harbor.test"}), "held_senders": frozenset({BEN})}, False),
+    ]
+    for number, (rule, is_held) in enumerate(rules):
+        queue_id = f"q{number}"
+        site.errands.clear()
+        site.runner.adopt(replace(SETTINGS, **rule))  # type: ignore[arg-type]
+        await site.queue(queue_id, to("a@harbor.test"))
+        await site.turn()
+        assert bool(site.errands) is not is_held, rule
+        if not is_held:
+            continue
+        entry = await site.store.queue_entry(queue_id)
+        assert entry is not None
+        assert entry.recipients[0].held
+        assert "Held by the rule" in str(entry.recipients[0].last)
+        await site.store.hold(QueueFilter(queue_id=queue_id), held=False)
+        await site.store.retry(QueueFilter(queue_id=queue_id), site.clock.now())
+        await site.turn()
+        assert len(site.errands) == 1, "what was let go is not held again"
+    assert await site.store.queue_size() == (0, 0)
+    assert await site.reports() == []
+
+
+async def test_a_suppressed_recipient_is_returned_untried_and_the_others_go(site: Site) -> None:
+    suppressions = site.runner._suppressions = Suppressions(site.clock, Log("queue"))
+    await suppressions.add("a@harbor.test", reason="complained")
+    await site.queue("q", to("a@harbor.test"), to("b@harbor.test"))
+    await site.turn()
+    (errand,) = site.errands
+    assert errand.entry.envelope.recipients == (to("b@harbor.test"),)
+    (report,) = await site.reports()
+    assert (report.recipients[0].action.value, report.recipients[0].status) == ("failed", "5.7.1")
+    assert "suppression list): complained" in str(report.recipients[0].diagnostic)
+
+
+async def test_addresses_that_are_not_there_get_onto_the_list(site: Site) -> None:
+    site.runner._suppressions = Suppressions(site.clock, Log("queue"), settings=SuppressionSettings(2))
+    site.answer = lambda errand: outcomes(errand, Result.FAILED, "5.1.1", "550 5.1.1 no")
+    for number in range(4):
+        await site.queue(f"q{number}", to("a@harbor.test"))
+        await site.turn()
+    assert len(site.errands) == 2
+    assert [one.recipients[0].status for one in await site.reports()] == ["5.1.1", "5.1.1", "5.7.1", "5.7.1"]
+
+
+async def test_urgent_mail_goes_first(site: Site) -> None:
+    """RFC 6710: of what is due the higher priority, then what is due longest."""
+    for number, priority in enumerate((0, -4, 6, 3, 0)):
+        await site.queue(f"q{number}", to("a@harbor.test"), priority=priority)
+        site.clock.move(1)
+    await site.turn()
+    assert [errand.entry.queue_id for errand in site.errands] == ["q2", "q3", "q0", "q4", "q1"]
+
+
+async def test_a_lane_is_free_when_the_host_has_answered(site: Site) -> None:
+    """While the first answers are being recorded on a slow disk, the next messages are sent."""
+    gate, all_sent, recorded = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(0)
+    settle = site.store.settle
+
+    async def slow(*arguments: object, **named: object) -> None:
+        await gate.wait()
+        await settle(*arguments, **named)  # type: ignore[arg-type]
+        recorded.release()
+
+    def answer(errand: Errand) -> Sequence[Outcome]:
+        if len(site.errands) == 30:
+            all_sent.set()
+        return relayed(errand)
+
+    site.store.settle = slow  # type: ignore[method-assign]
+    site.answer = answer
+    for number in range(30):
+        await site.queue(f"q{number}", to("a@harbor.test"))
+    task = asyncio.create_task(site.runner.run())
+    async with asyncio.timeout(60):
+        await all_sent.wait()
+        gate.set()
+        for _ in range(30):
+            await recorded.acquire()
+    await site.runner.stop()
+    await task
+    assert await site.store.queue_size() == (0, 0)
 
 
 async def test_what_was_under_way_at_a_crash_is_tried_again(site: Site, tmp_path: Path) -> None:

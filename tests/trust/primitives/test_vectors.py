@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from letterlock.formats.asn1 import oids, writer
 from letterlock.formats.x509.algorithm import NULL, AlgorithmIdentifier, PublicKeyInfo
 from letterlock.trust.primitives import ciphers, key_agreement, key_pairs, key_transport, key_wrap, public_keys
 from letterlock.trust.primitives.rc2 import Rc2
-from letterlock.trust.primitives.signatures import Family, Scheme, scheme_for, sign, verify
+from letterlock.trust.primitives.signatures import Family, Scheme, algorithm_of, scheme_for, sign, verify
 
 _FOLDER = Path(cryptography_vectors.__file__).parent
 _DIGESTS = {
@@ -181,6 +182,30 @@ def test_signatures_changed_anywhere(kind: str) -> None:
             verify(key.public, scheme, signature, b"text")
 
 
+def test_a_key_for_pss_makes_nothing_else() -> None:
+    """RFC 4056 section 2.1: id-RSASSA-PSS limits the key, its parameters limit it further; RSAES-OAEP never signs."""
+    key = key_pairs.generate("rsa2048")
+    schemes = {
+        "plain": Scheme(Family.RSA, oids.SHA256),
+        "other": Scheme(Family.PSS, oids.SHA384, oids.SHA384, 48),
+        **{f"salt {size}": Scheme(Family.PSS, oids.SHA256, oids.SHA256, size) for size in (0, 32, 40)},
+    }
+    limits = algorithm_of(schemes["salt 32"]).parameters
+    for oid, parameters, good in (
+        (oids.RSA, NULL, {"plain", "other", "salt 0", "salt 32", "salt 40"}),
+        (oids.RSA_PSS, None, {"other", "salt 0", "salt 32", "salt 40"}),
+        (oids.RSA_PSS, limits, {"salt 32", "salt 40"}),
+        (oids.RSA_OAEP, None, set()),
+    ):
+        limited = PublicKeyInfo.make(AlgorithmIdentifier(oid, parameters), key.public.key)
+        taken = set()
+        for name, scheme in schemes.items():
+            with contextlib.suppress(NotAuthentic):
+                verify(limited, scheme, sign(key, scheme, b"text"), b"text")
+                taken.add(name)
+        assert taken == good, oid
+
+
 def test_keys_and_schemes_must_fit() -> None:
     """An RSA signature with an EC key, a digest where a message belongs."""
     key = key_pairs.generate("p256")
@@ -279,6 +304,18 @@ def test_cbc_padding(oid: str, size: int) -> None:
     ):
         with pytest.raises(NotAuthentic, match=ciphers.FAILED):
             ciphers.open_whole(cipher, key, (wrong,))
+
+
+@pytest.mark.parametrize("oid", [oids.AES128_CBC, oids.AES256_CBC, oids.AES128_GCM, oids.AES256_GCM])
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 100])
+def test_sealing_in_place(oid: str, size: int) -> None:
+    """Cipher text made in room foreseen for it is that made apart, of the size foretold, with the same tag."""
+    cipher = ciphers.fresh(oid, bytes(range(16)))
+    key = bytes(range(cipher.key_octets))
+    apart, tag = ciphers.seal_whole(cipher, key, bytes(size), b"more")
+    place = bytearray(ciphers.sealed_octets(cipher, size))
+    assert ciphers.seal_into(cipher, key, bytes(size), memoryview(place), b"more") == tag
+    assert bytes(place) == b"".join(apart)
 
 
 def test_parameters_of_ciphers_round_trip() -> None:

@@ -146,10 +146,19 @@ def test_digested_data_is_intact() -> None:
     assert unwrap_cms(damaged).layers == (DigestLayer(False),)
 
 
-def test_encrypted_data_is_named_and_not_opened() -> None:
-    """Section 7 has no recipients: the key comes by other ways, and none is at hand."""
-    for name in ("7.1.bin", "7.2.bin"):
-        assert "encrypted-data" in unwrap_cms(_read(name)).fault
+_SECTION_7_KEY = bytes.fromhex("737c791f25ead0e04629254352f7dc6291e5cb26917ada32")
+
+
+@pytest.mark.parametrize("name", ["7.1.bin", "7.2.bin"])
+def test_encrypted_data_opens_with_the_key_of_the_text(name: str) -> None:
+    """Section 7, without and with unprotected attributes: no recipients, the key comes by other ways, or not at all."""
+    unwrapped = unwrap_cms(_read(name), KeyRing(content_keys=(bytes(24), _SECTION_7_KEY)))
+    (layer,) = unwrapped.layers
+    assert isinstance(layer, EncryptedLayer)
+    assert layer.opened is not None
+    assert (unwrapped.content, layer.opened.cipher) == (_read("ExContent.bin"), "Triple-DES-CBC")
+    for ring in (_ring(), KeyRing(content_keys=(bytes(24), bytes(16), b""))):
+        assert "none of the content keys" in unwrap_cms(_read(name), ring).fault
 
 
 @pytest.mark.parametrize("name", ["4.1.bin", "4.2.bin", "4.4.bin", "4.6.bin"])

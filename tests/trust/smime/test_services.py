@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 import pytest
 
 from letterlock.errors import NotAuthentic, SettingsFault
@@ -50,7 +51,7 @@ def test_a_receipt_is_asked_given_and_matched(people) -> None:
         with pytest.raises(NotAuthentic, match=reason):
             receipts.match(receipt, receipt_check, wrong.signers[0])
     with pytest.raises(NotAuthentic, match="does not hold"):
-        receipts.match(receipt, dataclasses.replace(receipt_check, fault="changed"), sent.signers[0])
+        receipts.match(receipt, msgspec.structs.replace(receipt_check, fault="changed"), sent.signers[0])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_who_gives_receipts_to_whom(people, who, policy, first_tier: bool, expec
     entry = Expansion(of(people.named("list").certificate), people.now, policy)
     value = expansion.encode((entry,))
     assert expansion.parse(reader.parse(value)) == (entry,)
-    outer = dataclasses.replace(check.signer, signed=Attributes((Attribute.of(oids.ML_EXPANSION_HISTORY, value),)))
+    outer = msgspec.structs.replace(check.signer, signed=Attributes((Attribute.of(oids.ML_EXPANSION_HISTORY, value),)))
     found = receipts.wanted(check, ("bob@rosewood.test",), outer)
     assert " ".join(found.addresses) == expected
     assert found.send is bool(expected)
@@ -81,7 +82,7 @@ def test_who_gives_receipts_to_whom(people, who, policy, first_tier: bool, expec
 def test_no_receipt_for_a_bad_signature(people) -> None:
     """A receipt says that the signature was verified."""
     _sent, check = _signed(people, receipts.request(b"1", "ada@rosewood.test"))
-    bad = dataclasses.replace(check, fault="changed")
+    bad = msgspec.structs.replace(check, fault="changed")
     assert not receipts.wanted(bad, ()).send
     with pytest.raises(NotAuthentic):
         receipts.make(bad, oids.DATA, people.named("bob").signer, people.now)

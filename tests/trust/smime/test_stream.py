@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import tracemalloc
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from letterlock.errors import Malformed, NotAuthentic
@@ -121,7 +121,7 @@ def test_attributes_are_no_content_in_pieces_either(people) -> None:
     ada = people.named("ada")
     info = SignedData.parse(content.parse(signing.sign(OCTETS, (ada.signer,), people.now))[1]).signers[0]
     assert info.signed_octets is not None
-    twisted = dataclasses.replace(info, signed_octets=None)
+    twisted = msgspec.structs.replace(info, signed_octets=None)
     made = signed_format.encode(oids.DATA, info.signed_octets, (twisted,), (ada.certificate.octets,))
     (check,) = stream.verify(_cut(made, 100), lambda _piece: None).checks
     assert "attributes of another signature" in check.fault

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import itertools
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -72,7 +73,7 @@ def test_several_signers_and_counter_signatures(people) -> None:
     again = signed.encode(oids.DATA, OCTETS, countered, parsed.certificates)
     for check in verify(_parse(again)):
         assert [counter.fault for counter in check.counter_signatures] == [""]
-    broken = dataclasses.replace(countered[0], signature=countered[1].signature)
+    broken = msgspec.structs.replace(countered[0], signature=countered[1].signature)
     (check,) = verify(_parse(signed.encode(oids.DATA, OCTETS, (broken,), parsed.certificates)))
     assert [counter.good for counter in check.counter_signatures] == [False]
 
@@ -87,7 +88,7 @@ def test_attributes_are_no_content(people) -> None:
     """A signature over attributes does not pass as one over content made of the same octets."""
     info = _parse(sign(OCTETS, (people.named("ada").signer,), people.now)).signers[0]
     assert info.signed_octets is not None
-    twisted = dataclasses.replace(info, signed_octets=None)
+    twisted = msgspec.structs.replace(info, signed_octets=None)
     made = signed.encode(oids.DATA, info.signed_octets, (twisted,), (people.named("ada").certificate.octets,))
     (check,) = verify(_parse(made))
     assert "attributes of another signature" in check.fault
@@ -102,7 +103,7 @@ def _with_attributes(people, change) -> str:
     attributes = Attributes(tuple(change(info.signed.items)))
     covered = attributes.encode()
     signature = signatures.sign(ada.key, ada.signer.scheme, covered)
-    changed = dataclasses.replace(info, signed=attributes, signed_octets=covered, signature=signature)
+    changed = msgspec.structs.replace(info, signed=attributes, signed_octets=covered, signature=signature)
     (check,) = verify(_parse(signed.encode(oids.DATA, OCTETS, (changed,), (ada.certificate.octets,))))
     return check.fault
 
@@ -148,6 +149,17 @@ def test_what_is_encrypted_opens(people, kind: str, cipher: str) -> None:
         opening.decrypt(enveloped, people.named("mallory", kind).ring)
 
 
+@pytest.mark.parametrize("cipher", [oids.AES256_GCM, oids.AES128_CBC, oids.AES256_CCM])
+@pytest.mark.parametrize("content_type", [oids.DATA, oids.SIGNED_DATA])
+def test_large_content_is_encrypted_in_place(people, cipher: str, content_type: str) -> None:
+    """Content above the size from which cipher text is made in place opens as any other, its type authenticated."""
+    bob = people.named("bob", "rsa2048")
+    octets = bytes(range(256)) * 1025 + b"odd"
+    sealed = encrypt(octets, (To(bob.certificate),), cipher=cipher, content_type=content_type)
+    opened = opening.decrypt(EnvelopedData.parse(*content.parse(sealed)), KeyRing((Own(bob.key, bob.certificate),)))
+    assert (opened.content, opened.content_type) == (octets, content_type)
+
+
 @pytest.mark.parametrize("kind", ["rsa2048", "p256"])
 def test_changes_give_one_and_the_same_answer(people, kind: str) -> None:
     """GCM text, its tag, its recipients: whoever changes them learns only that it failed."""
@@ -169,7 +181,7 @@ def test_a_gcm_message_does_not_pass_as_cbc(people) -> None:
     """AuthEnvelopedData rewritten as EnvelopedData is refused before anything is decrypted (RFC 9709)."""
     bob = people.named("bob")
     parsed = EnvelopedData.parse(*content.parse(encrypt(OCTETS, (To(bob.certificate),))))
-    twisted = dataclasses.replace(parsed, content_info_type=oids.ENVELOPED_DATA)
+    twisted = msgspec.structs.replace(parsed, content_info_type=oids.ENVELOPED_DATA)
     with pytest.raises(Malformed):
         opening.decrypt(twisted, bob.ring)
 

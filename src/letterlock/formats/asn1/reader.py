@@ -16,6 +16,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
+import msgspec
+
 from letterlock.errors import Malformed
 from letterlock.formats.asn1 import tags
 
@@ -26,35 +28,22 @@ MAX_OID_OCTETS = 128
 _CLAUSE = "X.690 section 8.1"
 
 
-class Element:
+class Element(msgspec.Struct, eq=False, gc=False):
     """One tag, length, value: `start` to `end` with its header, `content` to `content_end` without.
 
-    `content_end` and `end` differ for an indefinite length, whose two end-of-contents octets stand between.
+    `content_end` and `end` differ for an indefinite length, whose two end-of-contents octets stand between. `ends` are
+    the ends of indefinite lengths found so far, shared by all elements of one input.
     """
 
-    __slots__ = ("_ends", "constructed", "content", "content_end", "depth", "end", "octets", "start", "tag")
-
-    def __init__(
-        self,
-        octets: bytes,
-        tag: int,
-        constructed: bool,
-        start: int,
-        content: int,
-        content_end: int,
-        end: int,
-        depth: int,
-        ends: dict[int, int],
-    ) -> None:
-        self.octets = octets
-        self.tag = tag
-        self.constructed = constructed
-        self.start = start
-        self.content = content
-        self.content_end = content_end
-        self.end = end
-        self.depth = depth
-        self._ends = ends
+    octets: bytes
+    tag: int
+    constructed: bool
+    start: int
+    content: int
+    content_end: int
+    end: int
+    depth: int
+    ends: dict[int, int]
 
     def __repr__(self) -> str:
         return f"<{tags.name(self.tag)} at {self.start}, {self.content_end - self.content} octets>"
@@ -85,22 +74,23 @@ class Element:
             raise self.fault(f"a primitive {tags.name(self.tag)} where a constructed one belongs")
         if self.depth >= MAX_DEPTH:
             raise self.fault(f"more than {MAX_DEPTH} levels of elements")
-        octets, position, limit, depth, ends = self.octets, self.content, self.content_end, self.depth + 1, self._ends
+        octets, position, limit, depth, ends = self.octets, self.content, self.content_end, self.depth + 1, self.ends
+        last = limit - 2
         while position < limit:
             # nearly all elements have a short definite length and a low tag: they are read here without a call
-            if position + 2 <= limit and (length := octets[position + 1]) < 0x80 and octets[position] & 0x1F != 0x1F:
-                identifier, content = octets[position], position + 2
+            if position <= last and (length := octets[position + 1]) < 0x80:
+                identifier = octets[position]
+                content = position + 2
                 end = content + length
-                if end > limit:
-                    raise Malformed(f"a length of {length} reaches past the end", offset=position, clause=_CLAUSE)
-                yield Element(
-                    octets, identifier & 0xDF, identifier & 0x20 != 0, position, content, end, end, depth, ends
-                )
-                position = end
-            else:
-                child = _read(octets, position, limit, depth, ends)
-                yield child
-                position = child.end
+                if end <= limit and identifier & 0x1F != 0x1F:
+                    yield Element(
+                        octets, identifier & 0xDF, identifier & 0x20 != 0, position, content, end, end, depth, ends
+                    )
+                    position = end
+                    continue
+            child = _read(octets, position, limit, depth, ends)
+            yield child
+            position = child.end
 
     def only_child(self) -> Element:
         """Return the one element inside, as explicit tagging has it."""
@@ -112,16 +102,9 @@ class Element:
     def retagged(self, tag: int) -> Element:
         """Return this implicitly tagged element under its real type's tag."""
         return Element(
-            self.octets,
-            tag,
-            self.constructed,
-            self.start,
-            self.content,
-            self.content_end,
-            self.end,
-            self.depth,
-            self._ends,
-        )
+            self.octets, tag, self.constructed, self.start, self.content, self.content_end, self.end, self.depth,
+            self.ends,
+        )  # fmt: skip
 
     # values, by type
 
@@ -244,7 +227,7 @@ class Fields:
     __slots__ = ("_children", "_parent", "following")
 
     def __init__(self, element: Element, tag: int = tags.SEQUENCE) -> None:
-        self._parent = element.expect(tag)
+        self._parent = element if element.tag == tag else element.expect(tag)
         self._children = element.children()
         self.following = next(self._children, None)
 
@@ -258,13 +241,19 @@ class Fields:
 
     def take(self, tag: int) -> Element:
         """Take the next element, which must have `tag`."""
-        return self.any().expect(tag)
+        element = self.following
+        if element is None or element.tag != tag:
+            return self.any().expect(tag)
+        self.following = next(self._children, None)
+        return element
 
     def optional(self, tag: int) -> Element | None:
         """Take the next element if it has `tag`."""
-        if self.following is not None and self.following.tag == tag:
-            return self.any()
-        return None
+        element = self.following
+        if element is None or element.tag != tag:
+            return None
+        self.following = next(self._children, None)
+        return element
 
     def rest(self) -> Iterator[Element]:
         """Take all that is left."""
@@ -397,20 +386,23 @@ _OIDS: dict[bytes, str] = {}  # a bounded cache: the same few dozen identifiers 
 
 
 def _decode_time(element: Element) -> datetime.datetime:
+    octets = element.value
     try:
-        text = element.value.decode("ascii")
-        if element.constructed or not text.endswith("Z") or not text[:-1].replace(".", "", 1).isdigit():
+        if element.constructed or octets[-1:] != b"Z":
             raise ValueError
-        digits, _, fraction = text[:-1].partition(".")
+        digits, _, fraction = octets[:-1].partition(b".")
+        if not digits.isdigit() or (fraction and not fraction.isdigit()):
+            raise ValueError
         if element.tag == tags.UTC_TIME:
             # RFC 5280 section 4.1.2.5.1: years 50 to 99 are of the twentieth century
-            digits = ("19" if digits[:2] >= "50" else "20") + digits
+            digits = (b"19" if digits >= b"50" else b"20") + digits
             if len(digits) == 12:  # QUIRK utctime-without-seconds
-                digits += "00"
+                digits += b"00"
         if len(digits) != 14:
             raise ValueError
-        month, day, hour, minute, second = (int(digits[at : at + 2]) for at in range(4, 14, 2))
-        time = datetime.datetime(int(digits[:4]), month, day, hour, minute, second, tzinfo=datetime.UTC)
+        year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
+        hour, minute, second = int(digits[8:10]), int(digits[10:12]), int(digits[12:])
+        microsecond = int(fraction[:6].ljust(6, b"0")) if fraction else 0
+        return datetime.datetime(year, month, day, hour, minute, second, microsecond, datetime.UTC)
     except ValueError:
         raise element.fault("not a time in UTC with seconds", "RFC 5280 section 4.1.2.5") from None
-    return time.replace(microsecond=int(fraction[:6].ljust(6, "0"))) if fraction else time

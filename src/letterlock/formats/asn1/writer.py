@@ -6,7 +6,11 @@ Standards: X.690 section 10, RFC 5280 section 4.1.2.5 (which of the two time typ
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import msgspec
 
 from letterlock.errors import OurFault
 from letterlock.formats.asn1 import tags
@@ -35,9 +39,45 @@ def element(identifier: int, *content: bytes) -> bytes:
     return header(identifier, length) + body
 
 
-def around(identifier: int, parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
-    """Return an element as parts to be joined later, so that large content is copied only once."""
+class Room(msgspec.Struct, frozen=True):
+    """Octets that are not there yet: `fill` writes them where they belong when the whole is joined."""
+
+    octets: int
+    fill: Callable[[memoryview], None]
+
+    def __len__(self) -> int:
+        """How many octets there will be."""
+        return self.octets
+
+
+Part = bytes | memoryview | Room
+_P = TypeVar("_P", bound=Part)
+
+
+def around(identifier: int, parts: Sequence[_P]) -> list[bytes | _P]:
+    """Return an element as parts to be joined later, so that large content is copied only once, or never."""
     return [header(identifier, sum(map(len, parts))), *parts]
+
+
+def join(parts: Sequence[Part]) -> bytes:
+    """Return the octets of all parts, each `Room` among them filled in its turn."""
+    ready = [part for part in parts if not isinstance(part, Room)]
+    if len(ready) == len(parts):
+        return b"".join(ready)
+    size = sum(map(len, parts))
+    memory = io.BytesIO()  # gives away the octets it was written into, where b"".join would copy them
+    memory.seek(max(0, size - 1))
+    memory.write(bytes(min(1, size)))
+    at = 0
+    with memory.getbuffer() as view:
+        for part in parts:
+            with view[at : at + len(part)] as place:
+                if isinstance(part, Room):
+                    part.fill(place)
+                else:
+                    place[:] = part
+            at += len(part)
+    return memory.getvalue()
 
 
 def sequence(*parts: bytes) -> bytes:

@@ -7,17 +7,19 @@ Limits: 64 attributes, each of at most 64 values.
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+import functools
+import itertools
+
+import msgspec
 
 from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids, reader, tags, writer
-from letterlock.formats.asn1.reader import Element
+from letterlock.formats.asn1.reader import Element, Fields
 
 MAX_ATTRIBUTES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(msgspec.Struct, frozen=True):
     """A type and its values, each one encoded element."""
 
     type: str
@@ -33,8 +35,7 @@ class Attribute:
         return writer.sequence(writer.oid(self.type), writer.set_of(self.values))
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(msgspec.Struct, frozen=True):
     """A set of attributes in the order it came."""
 
     items: tuple[Attribute, ...] = ()
@@ -42,16 +43,11 @@ class Attributes:
     @classmethod
     def parse(cls, element: Element) -> Attributes:
         """Read the elements of a SET OF Attribute, whatever its tag; raises Malformed."""
-        items = []
+        items: list[Attribute] = []
         for child in element.children():
-            pair = tuple(child.expect(tags.SEQUENCE).children())
-            if len(pair) != 2:
-                raise child.fault("an attribute that is not a type and its values", "RFC 5652 section 5.3")
-            oid = pair[0].oid()
-            values = tuple(value.encoded for value in pair[1].expect(tags.SET).children())
-            items.append(Attribute(oid, values))
-            if len(items) > MAX_ATTRIBUTES or len(values) > MAX_ATTRIBUTES:
-                raise child.fault(f"more than {MAX_ATTRIBUTES} attributes or values", "RFC 5652 section 5.3")
+            if len(items) >= MAX_ATTRIBUTES:
+                raise child.fault(f"more than {MAX_ATTRIBUTES} attributes", "RFC 5652 section 5.3")
+            items.append(_parse_short(child.encoded) if _is_standing(child) else _parse(child))
         return cls(tuple(items))
 
     def encode(self) -> bytes:
@@ -64,12 +60,13 @@ class Attributes:
 
     def single(self, oid: str) -> bytes | None:
         """Return the one value of this type, None if there is none; Malformed if there are more (section 11)."""
-        found = [item for item in self.items if item.type == oid]
-        if not found:
-            return None
-        if len(found) > 1 or len(found[0].values) != 1:
-            raise Malformed(f"the attribute {oid} stands more than once", clause="RFC 5652 section 11")
-        return found[0].values[0]
+        found: bytes | None = None
+        for item in self.items:
+            if item.type == oid:
+                if found is not None or len(item.values) != 1:
+                    raise Malformed(f"the attribute {oid} stands more than once", clause="RFC 5652 section 11")
+                found = item.values[0]
+        return found
 
     def first(self, oid: str) -> Element | None:
         """Return the one value of this type, ready to be read."""
@@ -81,3 +78,34 @@ class Attributes:
         """When the signer says it signed (section 11.3)."""
         value = self.first(oids.SIGNING_TIME)
         return None if value is None else value.time()
+
+
+NO_ATTRIBUTES = Attributes()
+_REMEMBERED_OCTETS = 512
+_DIGEST_OR_TIME = frozenset(writer.oid(oid) for oid in (oids.MESSAGE_DIGEST, oids.SIGNING_TIME))
+
+
+def _is_standing(element: Element) -> bool:
+    """Tell whether an attribute may be the same in other messages, so that it is worth remembering."""
+    at = element.content
+    return (
+        element.end - at <= _REMEMBERED_OCTETS
+        and element.tag == tags.SEQUENCE
+        and element.octets[at : at + 11] not in _DIGEST_OR_TIME
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse_short(encoded: bytes) -> Attribute:
+    """Read an attribute once: most of those of a signer are the same in all its messages."""
+    return _parse(reader.parse(encoded))
+
+
+def _parse(element: Element) -> Attribute:
+    fields = Fields(element)
+    oid = fields.take(tags.OBJECT_IDENTIFIER).oid()
+    values = [value.encoded for value in itertools.islice(fields.take(tags.SET).children(), MAX_ATTRIBUTES + 1)]
+    fields.finish()
+    if len(values) > MAX_ATTRIBUTES:
+        raise element.fault(f"more than {MAX_ATTRIBUTES} values of an attribute", "RFC 5652 section 5.3")
+    return Attribute(oid, tuple(values))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from letterlock.formats.asn1 import tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
-from letterlock.formats.cms.attributes import Attributes
+from letterlock.formats.cms.attributes import NO_ATTRIBUTES, Attributes
 from letterlock.formats.cms.enveloped import parse_recipients
 from letterlock.formats.cms.recipients import RecipientInfo
 from letterlock.formats.x509.algorithm import AlgorithmIdentifier
@@ -70,7 +70,7 @@ class AuthenticatedData:
             "" if digest is None else AlgorithmIdentifier.parse(digest.retagged(tags.SEQUENCE)).oid,
             content_type,
             body,
-            Attributes() if attributes is None else Attributes.parse(attributes),
+            NO_ATTRIBUTES if attributes is None else Attributes.parse(attributes),
             None if attributes is None else b"\x31" + writer.content_of(attributes)[1:],
             mac,
         )

@@ -6,20 +6,21 @@ Standards: RFC 5652 sections 6 and 8, RFC 5083 section 2.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from letterlock.formats.asn1 import oids, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
+from letterlock.formats.asn1.writer import Part, Room
 from letterlock.formats.cms import content, recipients
-from letterlock.formats.cms.attributes import Attributes
+from letterlock.formats.cms.attributes import NO_ATTRIBUTES, Attributes
 from letterlock.formats.cms.identifiers import KeyIdentifier
 from letterlock.formats.cms.recipients import KeyTransport, RecipientInfo
 from letterlock.formats.cms.signed import encode_certificates, parse_certificates
 from letterlock.formats.x509.algorithm import AlgorithmIdentifier
 
 
-@dataclass(frozen=True, slots=True)
-class EnvelopedData:
+class EnvelopedData(msgspec.Struct, frozen=True):
     """Enveloped, authenticated-enveloped or (without recipients) encrypted data, told apart by `content_info_type`.
 
     `authenticated_octets` is the DER of the authenticated attributes, the additional data of the cipher; `tag` is its
@@ -27,13 +28,13 @@ class EnvelopedData:
     """
 
     content_info_type: str
-    originator_certificates: tuple[bytes, ...] = field(repr=False)
+    originator_certificates: tuple[bytes, ...]
     recipients: tuple[RecipientInfo, ...]
     content_type: str
     algorithm: AlgorithmIdentifier
-    content: Element | None = field(repr=False)
-    authenticated: Attributes = field(default_factory=Attributes)
-    authenticated_octets: bytes = field(default=b"", repr=False)
+    content: Element | None
+    authenticated: Attributes = NO_ATTRIBUTES
+    authenticated_octets: bytes = b""
     tag: bytes = b""
 
     @classmethod
@@ -56,7 +57,7 @@ class EnvelopedData:
         fields.finish()
         # RFC 5083 section 2.2: authenticated as a SET OF
         octets = b"" if attributes is None else b"\x31" + writer.content_of(attributes)[1:]
-        parsed = Attributes() if attributes is None else Attributes.parse(attributes)
+        parsed = NO_ATTRIBUTES if attributes is None else Attributes.parse(attributes)
         return cls(content_info_type, certificates, infos, content_type, algorithm, body, parsed, octets, tag)
 
     def pieces(self) -> Iterator[memoryview]:
@@ -103,15 +104,18 @@ def encode(
     infos: tuple[RecipientInfo, ...],
     content_type: str,
     algorithm: AlgorithmIdentifier,
-    sealed: Sequence[bytes | memoryview],
+    sealed: Sequence[Part],
     *,
     authenticated: bytes = b"",
-    tag: bytes = b"",
+    tag: bytes | Room = b"",
 ) -> bytes:
-    """Return the DER of a ContentInfo with EnvelopedData or AuthEnvelopedData around cipher text in pieces."""
+    """Return the DER of a ContentInfo with EnvelopedData or AuthEnvelopedData around cipher text in pieces.
+
+    Cipher text and tag may also be room, in which they are made.
+    """
     described = writer.oid(content_type) + algorithm.encode()
     body = writer.around(0x30, [described, *writer.around(0x80, sealed)])
-    parts: list[bytes | memoryview] = [encode_head(content_info_type, infos), *body]
+    parts: list[Part] = [encode_head(content_info_type, infos), *body]
     if content_info_type == oids.AUTH_ENVELOPED_DATA:
-        parts += [writer.implicit(1, authenticated) if authenticated else b"", writer.octet_string(tag)]
-    return content.encode_parts(content_info_type, writer.around(0x30, parts))
+        parts += [writer.implicit(1, authenticated) if authenticated else b"", *writer.around(0x04, [tag])]
+    return writer.join(content.around(content_info_type, writer.around(0x30, parts)))

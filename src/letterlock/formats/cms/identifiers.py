@@ -6,16 +6,16 @@ Standards: RFC 5652 sections 5.3, 6.2 and 10.2.4.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
-from letterlock.formats.asn1 import tags, writer
+import msgspec
+
+from letterlock.formats.asn1 import reader, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import Name
 
 
-@dataclass(frozen=True, slots=True)
-class IssuerAndSerial:
+class IssuerAndSerial(msgspec.Struct, frozen=True):
     """Which certificate, by who issued it and its number."""
 
     issuer: Name
@@ -24,6 +24,11 @@ class IssuerAndSerial:
     @classmethod
     def parse(cls, element: Element) -> IssuerAndSerial:
         """Read an IssuerAndSerialNumber; raises Malformed."""
+        encoded = element.expect(tags.SEQUENCE).encoded
+        return _parse_short(encoded) if len(encoded) <= _REMEMBERED_OCTETS else cls._read(element)
+
+    @classmethod
+    def _read(cls, element: Element) -> IssuerAndSerial:
         fields = Fields(element)
         issuer, serial = Name.parse(fields.any()), fields.take(tags.INTEGER).integer()
         fields.finish()
@@ -41,14 +46,22 @@ class IssuerAndSerial:
         return f"number {self.serial:x} of {self.issuer}"
 
 
+_REMEMBERED_OCTETS = 512
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse_short(encoded: bytes) -> IssuerAndSerial:
+    """Read issuer and serial number once: correspondents stay the same."""
+    return IssuerAndSerial._read(reader.parse(encoded))
+
+
 @functools.lru_cache(maxsize=1024)
 def _encode(issuer: bytes, serial: int) -> bytes:
     """Write issuer and serial number once: correspondents stay the same."""
     return writer.sequence(issuer, writer.integer(serial))
 
 
-@dataclass(frozen=True, slots=True)
-class KeyIdentifier:
+class KeyIdentifier(msgspec.Struct, frozen=True):
     """Which certificate, by its subject key identifier."""
 
     octets: bytes

@@ -6,7 +6,7 @@ Limits: 1,024 recipients.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from letterlock.formats.asn1 import tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
@@ -17,13 +17,12 @@ from letterlock.formats.x509.algorithm import AlgorithmIdentifier, PublicKeyInfo
 MAX_RECIPIENTS = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class KeyTransport:
+class KeyTransport(msgspec.Struct, frozen=True):
     """The content key encrypted to the recipient's key."""
 
     identifier: CertificateIdentifier
     algorithm: AlgorithmIdentifier
-    encrypted_key: bytes = field(repr=False)
+    encrypted_key: bytes
 
     def encode(self) -> bytes:
         """Return the DER."""
@@ -35,14 +34,13 @@ class KeyTransport:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class KeyAgreement:
+class KeyAgreement(msgspec.Struct, frozen=True):
     """The content key wrapped under a key both sides derive; `originator` is the sender's public key, or who it is."""
 
     originator: PublicKeyInfo | CertificateIdentifier
     keying_material: bytes | None
     algorithm: AlgorithmIdentifier
-    encrypted_keys: tuple[tuple[CertificateIdentifier, bytes], ...] = field(repr=False)
+    encrypted_keys: tuple[tuple[CertificateIdentifier, bytes], ...]
 
     def encode(self) -> bytes:
         """Return the DER."""
@@ -69,13 +67,12 @@ def _encode_encrypted_key(identifier: CertificateIdentifier, key: bytes) -> byte
     return writer.sequence(encoded, writer.octet_string(key))
 
 
-@dataclass(frozen=True, slots=True)
-class SharedKey:
+class SharedKey(msgspec.Struct, frozen=True):
     """The content key wrapped under a key both sides already have, named by `key_id`."""
 
     key_id: bytes
     algorithm: AlgorithmIdentifier
-    encrypted_key: bytes = field(repr=False)
+    encrypted_key: bytes
 
     def encode(self) -> bytes:
         """Return the DER."""
@@ -88,13 +85,12 @@ class SharedKey:
         return writer.implicit(2, body)
 
 
-@dataclass(frozen=True, slots=True)
-class Password:
+class Password(msgspec.Struct, frozen=True):
     """The content key wrapped under a key derived from a password."""
 
     derivation: AlgorithmIdentifier | None
     algorithm: AlgorithmIdentifier
-    encrypted_key: bytes = field(repr=False)
+    encrypted_key: bytes
 
     def encode(self) -> bytes:
         """Return the DER."""
@@ -107,8 +103,7 @@ class Password:
         return writer.implicit(3, body)
 
 
-@dataclass(frozen=True, slots=True)
-class Other:
+class Other(msgspec.Struct, frozen=True):
     """A recipient of a kind not known here, as encoded."""
 
     encoded: bytes

@@ -9,13 +9,14 @@ Limits: 64 signers, 256 certificates, 64 lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
 from letterlock.formats.cms import content, identifiers
-from letterlock.formats.cms.attributes import Attributes
+from letterlock.formats.cms.attributes import NO_ATTRIBUTES, Attributes
 from letterlock.formats.cms.identifiers import CertificateIdentifier, KeyIdentifier
 from letterlock.formats.x509.algorithm import AlgorithmIdentifier
 
@@ -24,8 +25,7 @@ MAX_CERTIFICATES = 256
 _OCSP_RESPONSE = "1.3.6.1.5.5.7.16.2"  # RFC 5940 section 2.1
 
 
-@dataclass(frozen=True, slots=True)
-class SignerInfo:
+class SignerInfo(msgspec.Struct, frozen=True):
     """One signature; `signed_octets` is what it covers, None where it covers the content itself.
 
     They are as they came; should that not be DER, `canonical_octets` is what was signed.
@@ -34,10 +34,10 @@ class SignerInfo:
     identifier: CertificateIdentifier
     digest_algorithm: AlgorithmIdentifier
     signed: Attributes
-    signed_octets: bytes | None = field(repr=False)
+    signed_octets: bytes | None
     signature_algorithm: AlgorithmIdentifier
-    signature: bytes = field(repr=False)
-    unsigned: Attributes = field(default_factory=Attributes)
+    signature: bytes
+    unsigned: Attributes = NO_ATTRIBUTES
 
     @classmethod
     def parse(cls, element: Element) -> SignerInfo:
@@ -58,11 +58,11 @@ class SignerInfo:
         return cls(
             identifier,
             digest_algorithm,
-            Attributes() if attributes is None else Attributes.parse(attributes),
+            NO_ATTRIBUTES if attributes is None else Attributes.parse(attributes),
             signed_octets,
             signature_algorithm,
             signature,
-            Attributes() if unsigned is None else Attributes.parse(unsigned),
+            NO_ATTRIBUTES if unsigned is None else Attributes.parse(unsigned),
         )
 
     @property
@@ -84,16 +84,15 @@ class SignerInfo:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SignedData:
+class SignedData(msgspec.Struct, frozen=True):
     """A SignedData as it came. `content` is None when detached, or when there is none (certs-only)."""
 
     content_type: str
-    content: Element | None = field(repr=False)
+    content: Element | None
     digest_algorithms: tuple[str, ...]
-    certificates: tuple[bytes, ...] = field(repr=False)
-    crls: tuple[bytes, ...] = field(repr=False)
-    ocsp_responses: tuple[bytes, ...] = field(repr=False)
+    certificates: tuple[bytes, ...]
+    crls: tuple[bytes, ...]
+    ocsp_responses: tuple[bytes, ...]
     signers: tuple[SignerInfo, ...]
 
     @classmethod
@@ -181,9 +180,20 @@ def encode(
     crls: tuple[bytes, ...] = (),
 ) -> bytes:
     """Return the DER of a ContentInfo with a SignedData; `body` None leaves the content out (detached)."""
+    return b"".join(encode_parts(content_type, None if body is None else (body,), signers, certificates, crls))
+
+
+def encode_parts(
+    content_type: str,
+    body: Sequence[bytes | memoryview] | None,
+    signers: tuple[SignerInfo, ...],
+    certificates: tuple[bytes, ...] = (),
+    crls: tuple[bytes, ...] = (),
+) -> list[bytes | memoryview]:
+    """Return what `encode` does for content in pieces, in parts among which are those pieces."""
     digests = tuple(signer.digest_algorithm for signer in signers)
     encapsulated: list[bytes | memoryview] = [writer.oid(content_type)]
     if body is not None:
-        encapsulated += writer.around(0xA0, writer.around(0x04, [body]))
+        encapsulated += writer.around(0xA0, writer.around(0x04, body))
     head, tail = encode_head(content_type, digests, signers), encode_tail(certificates, crls, signers)
-    return content.encode_parts(oids.SIGNED_DATA, writer.around(0x30, [head, *writer.around(0x30, encapsulated), tail]))
+    return content.around(oids.SIGNED_DATA, writer.around(0x30, [head, *writer.around(0x30, encapsulated), tail]))

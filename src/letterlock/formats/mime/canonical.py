@@ -11,6 +11,7 @@ Limits: those of the parser; linear in the octets.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
 from letterlock.errors import Malformed
@@ -24,12 +25,24 @@ _Leaf = Callable[[Entity], tuple[bytes, bytes]]
 
 def canonical_lines(octets: bytes) -> bytes:
     """Return octets with every line end, CRLF, bare LF or bare CR, as CRLF (RFC 2049 section 4 (2))."""
-    if b"\r" in octets:
-        pairs = octets.count(b"\r\n")
-        if pairs == octets.count(b"\r") == octets.count(b"\n"):
-            return octets
-        octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return octets.replace(b"\n", b"\r\n")
+    if has_canonical_lines(octets):
+        return octets
+    return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+
+
+def has_canonical_lines(octets: bytes) -> bool:
+    """Tell whether every line end is CRLF, in one pass."""
+    looker = io.IncrementalNewlineDecoder(None, translate=False)
+    view = memoryview(octets)
+    for at in range(0, len(view), _PIECE):
+        looker.decode(str(view[at : at + _PIECE], "latin-1"))
+        if looker.newlines not in (None, "\r\n"):
+            return False
+    looker.decode("", final=True)
+    return looker.newlines in (None, "\r\n")
+
+
+_PIECE = 1 << 16
 
 
 def native(octets: bytes) -> bytes:

@@ -33,7 +33,7 @@ from letterlock.formats.mime.content_type import (
     parse_encoding,
 )
 from letterlock.formats.mime.delimiters import Delimiters
-from letterlock.formats.mime.transfer import IDENTITY, decode
+from letterlock.formats.mime.transfer import IDENTITY, decode, decode_base64
 from letterlock.formats.octets import count_lines
 
 _MESSAGES = frozenset(("rfc822", "global", "news"))
@@ -126,6 +126,9 @@ class Entity:
         """Return the body with its transfer encoding undone; composite types have none (RFC 2045 section 6.4)."""
         if self.children:
             return self.body
+        if self.encoding == "base64":  # decoded where it lies
+            body = memoryview(self.octets)[self.body_start : self.end]
+            return decode_base64(body, [] if defects is None else defects, self.body_start)
         return decode(self.body, self.encoding, defects, self.body_start)
 
     def text(self, defects: list[Defect] | None = None) -> str:

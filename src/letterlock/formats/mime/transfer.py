@@ -9,11 +9,13 @@ Limits: linear; the streams hold back at most one line (quoted-printable) or one
 
 from __future__ import annotations
 
-import base64
 import binascii
+import io
 import re
 import struct
 from collections.abc import Iterable, Iterator
+
+import pybase64
 
 from letterlock.formats.defect import Defect, Kind
 
@@ -45,12 +47,15 @@ def has_foreign_base64(octets: bytes) -> bool:
     return bool(octets.translate(None, _BASE64_LINES))
 
 
-def decode_base64(octets: bytes, defects: list[Defect], offset: int = 0) -> bytes:
+def decode_base64(octets: bytes | memoryview, defects: list[Defect], offset: int = 0) -> bytes:
     """Decode base64, skipping what is not of its alphabet (RFC 2045 section 6.8); a lost end loses only itself."""
-    clean = octets.translate(None, _LINE_ENDS)
+    decoded = _decode_even_lines(memoryview(octets))
+    if decoded is not None:
+        return decoded
+    clean = bytes(octets).translate(None, _LINE_ENDS)
     if len(clean) % 4 == 0:
         try:
-            return binascii.a2b_base64(clean, strict_mode=True)
+            return pybase64.b64decode(clean, validate=True)
         except binascii.Error:
             pass
     stripped = clean.translate(None, _NOT_BASE64)
@@ -67,12 +72,34 @@ def decode_base64(octets: bytes, defects: list[Defect], offset: int = 0) -> byte
     return b"".join(map(_decode_run, ends))
 
 
+def _decode_even_lines(octets: memoryview) -> bytes | None:
+    """Decode base64 in lines of one length ended by CRLF, as nearly everybody writes it; None for anything else.
+
+    The line ends are looked at where they must stand. That nothing else was skipped shows in the size of the result.
+    """
+    width = bytes(octets[:1000]).find(b"\r\n")
+    if width <= 0:
+        return None
+    stride = width + 2
+    lines, rest = divmod(len(octets), stride)
+    whole = octets[: lines * stride]
+    if bytes(whole[width::stride]) != b"\r" * lines or bytes(whole[width + 1 :: stride]) != b"\n" * lines:
+        return None
+    if rest >= 2 and bytes(octets[-2:]) == b"\r\n":
+        lines += 1
+    try:
+        decoded = pybase64.b64decode(octets)
+    except binascii.Error:
+        return None
+    return decoded if (len(decoded) + 2) // 3 * 4 == len(octets) - 2 * lines else None
+
+
 def _decode_run(run: bytes) -> bytes:
     """Decode base64 characters between paddings; a last character alone is no octet."""
     left = len(run) % 4
     if left == 1:
         run = run[:-1]
-    return binascii.a2b_base64(run + b"=" * (-len(run) % 4))
+    return pybase64.b64decode(run + b"=" * (-len(run) % 4))
 
 
 def decode_quoted_printable(octets: bytes, defects: list[Defect], offset: int = 0) -> bytes:
@@ -103,7 +130,7 @@ def _base64_stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         *ended, open_run = (held + piece.translate(None, _NOT_BASE64)).split(b"=")
         whole = len(open_run) - len(open_run) % 4
-        yield b"".join(map(_decode_run, ended)) + binascii.a2b_base64(open_run[:whole])
+        yield b"".join(map(_decode_run, ended)) + pybase64.b64decode(open_run[:whole])
         held = open_run[whole:]
     yield _decode_run(held)
 
@@ -121,39 +148,54 @@ def _quoted_printable_stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield decode_quoted_printable(b"".join(held), [])
 
 
-def encode_base64(octets: bytes) -> bytes:
-    """Return base64 in lines of 76 characters ended by CRLF (RFC 2045 section 6.8)."""
-    return b"".join(encode_base64_stream((octets,)))
+def encode_base64(*pieces: bytes | memoryview, after: bytes = b"") -> bytes:
+    """Return `after` and then the pieces as base64 in lines of 76 characters ended by CRLF (RFC 2045 section 6.8)."""
+    octets = sum(map(len, pieces))
+    if octets <= _LINE_OCTETS * _BLOCK_LINES:
+        return after + b"".join(encode_base64_stream(pieces))
+    memory = io.BytesIO()  # has the room from the start, and gives away the octets it was written into
+    memory.seek(len(after) + (octets + 2) // 3 * 4 + 2 * -(-octets // _LINE_OCTETS) - 1)
+    memory.write(b"\n")
+    memory.seek(0)
+    memory.write(after)
+    for block in encode_base64_stream(pieces):
+        memory.write(block)
+    return memory.getvalue()
 
 
-def encode_base64_stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Encode pieces as they come into lines of 76 characters."""
+def encode_base64_stream(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """Encode pieces as they come into lines of 76 characters; large pieces are not copied."""
     held = b""
     for piece in pieces:
-        held = held + piece if held else piece
-        whole = len(held) - len(held) % 57
-        if whole:
-            yield _base64_lines(held[:whole])
-            held = held[whole:]
+        view = memoryview(piece)
+        if held:
+            missing = _LINE_OCTETS - len(held)
+            held += view[:missing]
+            view = view[missing:]
+            if len(held) < _LINE_OCTETS:
+                continue
+            yield pybase64.b64encode(held) + b"\r\n"
+        whole = len(view) - len(view) % _LINE_OCTETS
+        yield from _base64_lines(view[:whole])
+        held = bytes(view[whole:])
     if held:
-        yield base64.b64encode(held) + b"\r\n"
+        yield pybase64.b64encode(held) + b"\r\n"
 
 
-_BLOCK_LINES = 256  # a block of lines is encoded and cut while it lies in the processor's cache
+_LINE_OCTETS = 57  # of which base64 makes 76 characters
+_BLOCK_LINES = 1024  # a block of lines is encoded and cut while it lies in the processor's cache
 _BLOCK = struct.Struct("76s" * _BLOCK_LINES)
 
 
-def _base64_lines(octets: bytes) -> bytes:
-    """Encode whole lines, `octets` being a multiple of 57."""
-    view, size = memoryview(octets), 57 * _BLOCK_LINES
+def _base64_lines(octets: memoryview) -> Iterator[bytes]:
+    """Encode whole lines, `octets` being a multiple of 57, in blocks."""
+    size = _LINE_OCTETS * _BLOCK_LINES
     whole = len(octets) - len(octets) % size
-    blocks = [
-        b"\r\n".join(_BLOCK.unpack(binascii.b2a_base64(view[at : at + size], newline=False)))
-        for at in range(0, whole, size)
-    ]
-    rest = binascii.b2a_base64(view[whole:], newline=False)
-    blocks += [rest[at : at + 76] for at in range(0, len(rest), 76)]
-    return b"\r\n".join(blocks) + b"\r\n"
+    for at in range(0, whole, size):
+        yield b"\r\n".join((*_BLOCK.unpack(pybase64.b64encode(octets[at : at + size])), b""))
+    rest = pybase64.b64encode(octets[whole:])
+    if rest:
+        yield b"\r\n".join([*(rest[at : at + 76] for at in range(0, len(rest), 76)), b""])
 
 
 def encode_quoted_printable(text: bytes) -> bytes:

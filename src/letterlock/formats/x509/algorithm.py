@@ -6,14 +6,14 @@ Standards: RFC 5280 sections 4.1.1.2 and 4.1.2.7.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+
+import msgspec
 
 from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
 
 
-@dataclass(frozen=True, slots=True)
-class AlgorithmIdentifier:
+class AlgorithmIdentifier(msgspec.Struct, frozen=True):
     """An algorithm and its parameters as one encoded element, or None where there are none."""
 
     oid: str
@@ -61,8 +61,7 @@ def _encode_short(oid: str, parameters: bytes) -> bytes:
 NULL = b"\x05\x00"
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKeyInfo:
+class PublicKeyInfo(msgspec.Struct, frozen=True):
     """A SubjectPublicKeyInfo: its algorithm, the key's octets, and the whole as encoded."""
 
     algorithm: AlgorithmIdentifier

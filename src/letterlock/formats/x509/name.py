@@ -90,7 +90,7 @@ class Name:
         return cls._of(tuple(rdns), writer.sequence(*parts))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Name) and self.key == other.key
+        return self is other or (isinstance(other, Name) and self.key == other.key)
 
     def __hash__(self) -> int:
         return hash(self.key)

@@ -28,8 +28,9 @@ from letterlock.host.allowance import Allowance
 from letterlock.host.clock import Clock
 from letterlock.host.drive_decisions import drive
 from letterlock.host.ledger import Entry, Ledger
-from letterlock.host.listen import ConnectionLimits, Network, is_within
+from letterlock.host.listen import ConnectionLimits
 from letterlock.host.logs import Log
+from letterlock.host.networks import Network, is_within
 from letterlock.host.notebook import Book
 from letterlock.host.resolver.interface import Resolver
 from letterlock.mta.arrival import Arrival, Assessment

@@ -4,7 +4,7 @@ Promises: a final failure is always reported unless the sender wished otherwise 
 reverse path); a delay is reported once; a success only on demand. Nothing expires before it was tried three times.
 
 Standards: RFC 3461 section 4.1 (NOTIFY), section 5.2 (what a relay reports), RFC 3464 section 2.3.3 (actions), RFC 5321
-section 4.5.5 (no report about a report), RFC 3463 section 3.5 (4.4.7: expired).
+section 4.5.5 (no report about a report), RFC 3463 section 3.5 (4.4.7: expired), RFC 2852 section 4.1.3 (BY).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from letterlock.formats.envelope import Notify
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.formats.reports.dsn import Action
 from letterlock.host.entropy import Entropy
+from letterlock.mta.queue import deliver_by
 from letterlock.mta.queue.schedule import QueueSettings, next_attempt
 from letterlock.store.interface import Instant, QueuedRecipient, QueueEntry, Settlement
 
@@ -55,11 +56,15 @@ def conclude(
             outcome = expired(outcome)
         action = owed_note(entry, recipient, outcome, settings, now)
         if action:
-            notes.append(Note(recipient, outcome, action))
+            told = outcome
+            if action is Action.DELAYED and deliver_by.is_newly_late(entry, recipient, now):
+                told = replace(outcome, status="4.4.7")  # RFC 2852 section 4.1.3
+            notes.append(Note(recipient, told, action))
         if outcome.result.final:
             settlements.append(Settlement(recipient.number, outcome))
             continue
         when = next_attempt(settings, tries, now, entry.expires, entropy)
+        when = deliver_by.not_after(entry.envelope.deliver_by, when, now)
         settlements.append(Settlement(recipient.number, outcome, when, delay_reported=action is Action.DELAYED))
     return Conclusion(tuple(settlements), tuple(notes))
 
@@ -80,6 +85,8 @@ def owed_note(
         case Result.FAILED:
             return Action.FAILED if wish & Notify.FAILURE else None
         case Result.DEFERRED:
+            if deliver_by.is_newly_late(entry, recipient, now):
+                return Action.DELAYED if wish & Notify.DELAY else None
             late = now - entry.arrived >= settings.warn_after_seconds
             return Action.DELAYED if late and wish & Notify.DELAY and not recipient.delay_reported else None
         case Result.DELIVERED:
@@ -88,4 +95,5 @@ def owed_note(
             return Action.EXPANDED if wish & Notify.SUCCESS else None
         case Result.RELAYED:
             # RFC 3461 section 5.2.2: who knows DSN takes the duty to report over
-            return Action.RELAYED if wish & Notify.SUCCESS and not outcome.supports_dsn else None
+            wanted = wish & Notify.SUCCESS and not outcome.supports_dsn
+            return Action.RELAYED if wanted or deliver_by.reports_relaying(entry, recipient, outcome) else None

@@ -23,6 +23,7 @@ from letterlock.formats.reports.report import Typed
 from letterlock.host.entropy import Entropy
 from letterlock.mda.deliver import DeliveryAgent, Destination
 from letterlock.mta.queue.conclude import Note
+from letterlock.mta.queue.deliver_by import report_fields
 from letterlock.mta.queue.schedule import QueueSettings
 from letterlock.store.interface import Instant, Queued, QueueEntry, Store, Transaction
 
@@ -103,6 +104,7 @@ class Reporter:
             recipients=tuple(_recipient(note, entry, now) for note in notes),
             envelope_id=envelope.envelope_id,
             arrival=_moment(entry.arrived),
+            extensions=report_fields(envelope),
         )
         return write_dsn(
             status,

@@ -1,8 +1,10 @@
 """The runner: takes what is due, has it transferred or delivered, and records what became of it.
 
 An entry's recipients are grouped by destination (their domain, or the entry's route) into errands. Each destination
-has a lane: its errands wait there in order, and how many run at once follows how the destination bears it, one more
-after each success, half after each failure. While a destination does not answer, errands for it are deferred untried.
+has a lane (lanes.py): its errands wait there in order, and how many run at once follows how the destination bears it. A
+lane is free for the next errand when the other side has answered; what it answered is recorded behind it.
+
+Before its first attempt a recipient may be held by a rule; one that is suppressed is returned untried.
 
 Promises:
 - An outcome is recorded together with what it leads to (reports, local copies), errand by errand.
@@ -16,9 +18,8 @@ parked in the store and fetched by their lane as it empties, so that a crowd for
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from letterlock.errors import Unavailable
@@ -28,14 +29,18 @@ from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log, follow
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mta.identifier import trace_of
+from letterlock.mta.queue import deliver_by
 from letterlock.mta.queue.conclude import conclude
-from letterlock.mta.queue.local import LocalDelivery
+from letterlock.mta.queue.lanes import Errand, Lane
+from letterlock.mta.queue.local import LocalDelivery, Programs
 from letterlock.mta.queue.reports import Reporter
 from letterlock.mta.queue.schedule import QueueSettings
+from letterlock.mta.queue.suppressed import Suppressions, outcome_of
 from letterlock.store.interface import (
     Instant,
     QueuedRecipient,
     QueueEntry,
+    QueueFilter,
     Refused,
     Settlement,
     Store,
@@ -44,7 +49,6 @@ from letterlock.store.interface import (
 
 _LONGEST_SLEEP_SECONDS = 60.0
 _OUR_TROUBLE_SECONDS = 60.0
-_FAILING_SECONDS = 60.0
 _RECORD_AGAIN_SECONDS = 5.0
 
 
@@ -52,36 +56,20 @@ _RECORD_AGAIN_SECONDS = 5.0
 class RunnerSettings:
     """How much is under way at once."""
 
-    most_taken: int = 1000
-    most_waiting: int = 100
+    most_taken: int = 4000
+    most_waiting: int = 1000
     first_concurrency: int = 4
     most_concurrency: int = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """A message for one destination: a domain, or the route an operator chose. `entry` holds only its recipients."""
-
-    destination: str
-    entry: QueueEntry
 
 
 Transfer = Callable[[Errand], Awaitable[Sequence[Outcome]]]
 
 
-@dataclass(slots=True)
-class _Lane:
-    limit: float
-    running: int = 0
-    waiting: deque[Errand] = field(default_factory=deque)
-    failing_until: Instant = 0.0
-    failure: Outcome | None = None
-    has_parked: bool = False
-    is_fetching: bool = False
-
-
 class Runner:
-    """Runs the queue of one store. `transfer` gives one outcome for each recipient of an errand, in their order."""
+    """Runs the queue of one store. `transfer` gives one outcome for each recipient of an errand, in their order.
+
+    `programs` treat mail for addresses of ours (local.py).
+    """
 
     def __init__(
         self,
@@ -94,23 +82,36 @@ class Runner:
         entropy: Entropy,
         log: Log,
         limits: RunnerSettings | None = None,
+        programs: Programs | None = None,
+        suppressions: Suppressions | None = None,
     ) -> None:
         self._store = store
         self._agent = agent
         self._transfer = transfer
-        self._settings = settings
         self._clock = clock
         self._entropy = entropy
         self._log = log
         self._limits = limits or RunnerSettings()
-        self._reporter = Reporter(settings, store, agent, entropy)
-        self._local = LocalDelivery(agent, settings)
-        self._lanes: dict[str, _Lane] = {}
+        self._programs = programs
+        self._suppressions = suppressions
+        self._lanes: dict[str, Lane] = {}
         self._open: dict[str, int] = {}  # queue id: errands not finished
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
         self._resting = False
+        self.adopt(settings)
+
+    def adopt(self, settings: QueueSettings) -> None:
+        """Go by these settings from now on."""
+        self._settings = settings
+        self._reporter = Reporter(settings, self._store, self._agent, self._entropy)
+        self._local = LocalDelivery(self._agent, settings, self._programs)
+
+    def forget_failures(self) -> None:
+        """Try destinations again that did not answer: somebody says that they are back."""
+        for lane in self._lanes.values():
+            lane.failing_until = 0.0
 
     @property
     def is_idle(self) -> bool:
@@ -175,56 +176,67 @@ class Runner:
         groups: dict[str, list[QueuedRecipient]] = {}
         for recipient in entry.recipients:
             groups.setdefault(entry.route or recipient.recipient.forward_path.domain, []).append(recipient)
-        lanes = {destination: self._lane(destination) for destination in groups}
-        for destination, lane in lanes.items():
+        for destination in groups:
+            lane = self._lane(destination)
             if len(lane.waiting) >= self._limits.most_waiting:
                 lane.has_parked = True
                 await self._store.park(entry.queue_id, destination)
                 return
         self._open[entry.queue_id] = len(groups)
         for destination, recipients in groups.items():
-            envelope = replace(entry.envelope, recipients=tuple(one.recipient for one in recipients))
-            part = replace(entry, recipients=tuple(recipients), envelope=envelope)
-            lanes[destination].waiting.append(Errand(destination, part))
+            part = entry
+            if len(groups) > 1:
+                envelope = replace(entry.envelope, recipients=tuple(one.recipient for one in recipients))
+                part = replace(entry, recipients=tuple(recipients), envelope=envelope)
+            self._lane(destination).waiting.append(Errand(destination, part))
             self._pump(destination)
 
-    def _lane(self, destination: str) -> _Lane:
-        return self._lanes.setdefault(destination, _Lane(self._limits.first_concurrency))
+    def _lane(self, destination: str) -> Lane:
+        lane = self._lanes.get(destination)
+        if lane is None:
+            limits = self._limits
+            widest = self._agent.is_ours(destination)  # nothing here has to be got used to us
+            lane = self._lanes[destination] = Lane(limits.most_concurrency if widest else limits.first_concurrency)
+        return lane
 
     def _pump(self, destination: str) -> None:
         """Start what the lane lets run."""
         lane = self._lanes[destination]
-        while lane.waiting and lane.running < int(lane.limit) and not self._stopping.is_set():
+        while lane.waiting and lane.has_room and not self._stopping.is_set():
             errand = lane.waiting.popleft()
             lane.running += 1
-            task = asyncio.create_task(self._run(lane, errand), name=f"errand {errand.entry.queue_id}")
+            task = asyncio.create_task(self._run(lane, errand))
             self._tasks.add(task)
-            task.add_done_callback(partial(self._ended, lane, errand))
+            task.add_done_callback(partial(self._ended, errand))
 
-    def _ended(self, lane: _Lane, errand: Errand, task: asyncio.Task[None]) -> None:
+    def _ended(self, errand: Errand, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        lane.running -= 1
         fault = None if task.cancelled() else task.exception()
         if fault:  # nobody's mail bounces because our program is wrong
             trouble = Unavailable(f"a fault of the program: {fault!r}")
-            task = asyncio.create_task(self._defer_for_us(errand.entry, trouble))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._defer_for_us(errand.entry, trouble))
         queue_id = errand.entry.queue_id
         self._open[queue_id] -= 1
         if not self._open[queue_id]:
             del self._open[queue_id]
-        self._pump(errand.destination)
-        if lane.has_parked and not lane.is_fetching and len(lane.waiting) <= self._limits.most_waiting // 2:
-            lane.is_fetching = True
-            fetching = asyncio.create_task(self._fetch(errand.destination, lane))
-            self._tasks.add(fetching)
-            fetching.add_done_callback(self._tasks.discard)
-        elif not (lane.running or lane.waiting or lane.has_parked) and self._clock.now() >= lane.failing_until:
-            self._lanes.pop(errand.destination, None)
         self._room.set()
 
-    async def _fetch(self, destination: str, lane: _Lane) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _free(self, lane: Lane, destination: str) -> None:
+        """Take note that an errand runs no more, and let the next one."""
+        lane.running -= 1
+        self._pump(destination)
+        if lane.has_parked and not lane.is_fetching and len(lane.waiting) <= self._limits.most_waiting // 2:
+            lane.is_fetching = True
+            self._spawn(self._fetch(destination, lane))
+        elif lane.is_spare(self._clock.now()):
+            self._lanes.pop(destination, None)
+
+    async def _fetch(self, destination: str, lane: Lane) -> None:
         """Fetch what was parked for a lane that has room again."""
         limit = max(self._limits.most_waiting // 2, 1)
         while lane.has_parked and len(lane.waiting) <= limit and not self._stopping.is_set():
@@ -237,34 +249,72 @@ class Runner:
                 self._log.error("queue unavailable", problem=trouble.problem)
                 await self._pause(_RECORD_AGAIN_SECONDS)
         lane.is_fetching = False
-        if not (lane.running or lane.waiting or lane.has_parked):
+        if lane.is_spare(self._clock.now()):
             self._lanes.pop(destination, None)
 
-    async def _run(self, lane: _Lane, errand: Errand) -> None:
+    async def _run(self, lane: Lane, errand: Errand) -> None:
+        follow(trace_of(errand.entry.queue_id))
         try:
             await self._run_errand(lane, errand)
         except Refused as refused:  # an operator dropped the message while it was under way, and its octets are gone
             self._log.event("dropped under way", queue_id=errand.entry.queue_id, reason=str(refused))
 
-    async def _run_errand(self, lane: _Lane, errand: Errand) -> None:
+    async def _run_errand(self, lane: Lane, errand: Errand) -> None:
         entry = errand.entry
-        follow(trace_of(entry.queue_id))
-        now = self._clock.now()
-        if not entry.route and self._agent.is_ours(errand.destination):
-            await self._deliver(entry)
-            return
         try:
-            if now < lane.failing_until and lane.failure:
-                outcomes: Sequence[Outcome] = [
-                    replace(lane.failure, recipient=one.recipient.forward_path) for one in entry.recipients
-                ]
-            else:
-                outcomes = await self._transfer(replace(errand, entry=self._forwarded(entry, now)))
-                self._adapt(lane, outcomes)
+            if deliver_by.is_over(entry.envelope, self._clock.now()):
+                await self._conclude(entry, [(one, deliver_by.returned(one)) for one in entry.recipients])
+                return
+            if not entry.route and self._agent.is_ours(errand.destination):
+                await self._deliver(entry)
+                return
+            entry = await self._screened(entry)
+            if not entry.recipients:
+                return
+            outcomes = await self._attempt(lane, replace(errand, entry=entry))
         except Unavailable as trouble:
             await self._defer_for_us(entry, trouble)
             return
+        finally:
+            self._free(lane, errand.destination)
         await self._conclude(entry, list(zip(entry.recipients, outcomes, strict=True)))
+        if self._suppressions is not None:
+            await self._suppressions.learn(outcomes)
+
+    async def _attempt(self, lane: Lane, errand: Errand) -> Sequence[Outcome]:
+        """Return the outcomes of an attempt, which a destination that does not answer makes short. Raises Unavailable."""
+        now = self._clock.now()
+        if (failure := lane.hindrance(now)) is not None:
+            return [replace(failure, recipient=one.recipient.forward_path) for one in errand.entry.recipients]
+        outcomes = await self._transfer(replace(errand, entry=self._forwarded(errand.entry, now)))
+        lane.learn(
+            outcomes,
+            self._clock.now(),
+            widest=self._limits.most_concurrency,
+            peace_seconds=self._settings.peace_seconds,
+        )
+        return outcomes
+
+    async def _screened(self, entry: QueueEntry) -> QueueEntry:
+        """Return an entry without those recipients that are suppressed or held, and conclude with these."""
+        sender = entry.envelope.reverse_path
+        decided: list[tuple[QueuedRecipient, Outcome]] = []
+        for owed in entry.recipients:
+            address = owed.recipient.forward_path
+            entry_of = self._suppressions.find(sender, address) if self._suppressions is not None else None
+            if entry_of is not None:
+                decided.append((owed, outcome_of(entry_of, address)))
+            elif owed.attempts == 0 and (rule := self._settings.hold_rule(sender, address)):
+                await self._store.hold(QueueFilter(queue_id=entry.queue_id, recipient=str(address)), held=True)
+                reason = f"Held by the rule for {rule}, until it is retried"
+                decided.append((owed, Outcome(address, Result.DEFERRED, "4.7.0", reason)))
+        if not decided:
+            return entry
+        await self._conclude(entry, decided)
+        gone = {owed.number for owed, _ in decided}
+        left = tuple(owed for owed in entry.recipients if owed.number not in gone)
+        envelope = replace(entry.envelope, recipients=tuple(owed.recipient for owed in left))
+        return replace(entry, recipients=left, envelope=envelope)
 
     def _forwarded(self, entry: QueueEntry, now: Instant) -> QueueEntry:
         """Return an entry as it goes out: mail of others that we pass on has a reverse path that leads here."""
@@ -273,18 +323,6 @@ class Runner:
             return entry
         rewritten = self._agent.resolver.rewriting.outward(sender, now)
         return replace(entry, envelope=replace(entry.envelope, reverse_path=rewritten))
-
-    def _adapt(self, lane: _Lane, outcomes: Sequence[Outcome]) -> None:
-        """Let more or fewer run at once, and remember a destination that does not answer."""
-        unreachable = all(
-            outcome.result is Result.DEFERRED and outcome.status.startswith("4.4.") for outcome in outcomes
-        )
-        if not unreachable:
-            lane.limit = min(lane.limit + 1, self._limits.most_concurrency)
-            lane.failing_until, lane.failure = 0.0, None
-            return
-        lane.limit = max(lane.limit / 2, 1)
-        lane.failing_until, lane.failure = self._clock.now() + _FAILING_SECONDS, outcomes[0]
 
     async def _deliver(self, entry: QueueEntry) -> None:
         """Deliver recipients of ours, each in a change of its own with its report."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from letterlock.formats.address import Address
 from letterlock.host.entropy import Entropy
 from letterlock.store.interface import Instant
 
@@ -16,13 +17,29 @@ _JITTER = 0.2
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """How long mail is owed. Seconds; `host_name` names us in reports."""
+    """How long mail is owed. Seconds; `host_name` names us in reports.
+
+    `peace_seconds` is how long a destination that does not answer is left in peace. Mail of `held_senders` and for
+    `held_recipients` (addresses or domains) is held before its first attempt, until an operator lets it go.
+    """
 
     host_name: str
     retry_first_seconds: float = 300
     retry_longest_seconds: float = 14_400
     warn_after_seconds: float = 14_400
     expire_after_seconds: float = 432_000
+    peace_seconds: float = 60
+    held_senders: frozenset[str] = frozenset()
+    held_recipients: frozenset[str] = frozenset()
+
+    def hold_rule(self, sender: Address | None, recipient: Address) -> str:
+        """Return the rule, an address or domain, that holds mail of a sender for a recipient, or ""."""
+        for rules, address in ((self.held_senders, sender), (self.held_recipients, recipient)):
+            if rules and address is not None:
+                for name in (str(address).lower(), address.domain):
+                    if name in rules:
+                        return name
+        return ""
 
 
 def wait_seconds(settings: QueueSettings, attempts: int, entropy: Entropy) -> float:

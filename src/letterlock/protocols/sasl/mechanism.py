@@ -6,7 +6,7 @@ Standards: RFC 4422 section 3.1 (negotiation), RFC 5802 section 6 (channel bindi
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from letterlock.errors import PeerFault
@@ -24,7 +24,12 @@ from letterlock.protocols.sasl.step import ScramKeys, Step
 
 # In the order a server offers them: the safest first.
 PASSWORD_MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN", "LOGIN")
+TOKEN_MECHANISMS = ("OAUTHBEARER", "XOAUTH2")
 _PREFERRED_BINDINGS = ("tls-exporter", "tls-server-end-point", "tls-unique")
+
+
+# Returns the user a bearer token is for. Raises NotAuthentic, and Unavailable where that cannot be told now.
+JudgeToken = Callable[[str], Awaitable[str]]
 
 
 class ServerExchange(Protocol):
@@ -65,8 +70,13 @@ class ClientExchange(Protocol):
         ...
 
 
-def server_exchange(mechanism: str, *, nonce: bytes, bindings: Bindings, offered: Sequence[str]) -> ServerExchange:
-    """Return an exchange for a mechanism out of `offered`; `nonce` are 18 or more octets nobody can foretell."""
+def server_exchange(
+    mechanism: str, *, nonce: bytes, bindings: Bindings, offered: Sequence[str], discovery: str = ""
+) -> ServerExchange:
+    """Return an exchange for a mechanism out of `offered`; `nonce` are 18 or more octets nobody can foretell.
+
+    `discovery` is the URL at which clients learn where tokens are to be had.
+    """
     if mechanism in DIGESTS:
         plus = any(name.endswith("-PLUS") for name in offered)
         text = base64.b64encode(nonce).decode().replace("=", "")
@@ -79,7 +89,7 @@ def server_exchange(mechanism: str, *, nonce: bytes, bindings: Bindings, offered
         case "EXTERNAL":
             return ExternalServer()
         case "OAUTHBEARER" | "XOAUTH2":
-            return OAuthServer()
+            return OAuthServer(discovery)
     raise PeerFault(f"mechanism {mechanism} is not known here")
 
 

@@ -6,6 +6,7 @@ old clients and two large providers use them.
 
 from __future__ import annotations
 
+import json
 import re
 
 from letterlock.errors import Malformed, OurFault
@@ -92,11 +93,13 @@ class ExternalServer(_Server):
 class OAuthServer(_Server):
     """OAUTHBEARER and XOAUTH2: a bearer token; a refused one is explained once before the exchange fails."""
 
-    _FAILURE = b'{"status":"invalid_token"}'
-
-    def __init__(self) -> None:
+    def __init__(self, discovery: str = "") -> None:
         super().__init__()
         self._refused = False
+        told = {"status": "invalid_token"}
+        if discovery:
+            told["openid-configuration"] = discovery  # RFC 7628 section 3.2.2
+        self._failure = json.dumps(told).encode()
 
     def _understand(self, text: str) -> Step:
         if self._refused:
@@ -116,7 +119,7 @@ class OAuthServer(_Server):
         if accepted:
             return super().decide(True)
         self._refused = True
-        return Challenge(self._FAILURE)
+        return Challenge(self._failure)
 
 
 class PlainClient:

@@ -9,7 +9,7 @@ Promises: nothing is sent that the server did not offer; content with a bare CR,
 BINARYMIME; every recipient gets exactly one reply; an answer that fits no step is a PeerFault.
 
 Standards: RFC 5321 section 3 and 4.5.3.2, RFC 2033, RFC 1870, RFC 2920, RFC 3030, RFC 3207, RFC 3461, RFC 4954, RFC 6152,
-RFC 6531, RFC 8689, RFC 9422.
+RFC 6531, RFC 8689, RFC 9422, RFC 2852, RFC 7293, RFC 3865.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ import base64
 import binascii
 import enum
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from letterlock.errors import PeerFault
 from letterlock.formats.envelope import Body, Envelope, Notify, Recipient
 from letterlock.protocols.sasl.mechanism import ClientExchange
+from letterlock.protocols.smtp import demands
 from letterlock.protocols.smtp.command import encode_xtext
 from letterlock.protocols.smtp.content import line_problem, stuffed
-from letterlock.protocols.smtp.offer import Dialect
+from letterlock.protocols.smtp.offer import Dialect, Offer
 from letterlock.protocols.smtp.reply import Reply, reply
 
 T = TypeVar("T")
@@ -53,37 +54,6 @@ class Send:
 Exchange = Generator[Send, tuple[Reply, ...], T]
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What EHLO offered: keywords in upper case with their words."""
-
-    keywords: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def __contains__(self, keyword: str) -> bool:
-        """Whether an extension is offered."""
-        return keyword in self.keywords
-
-    @property
-    def size_limit(self) -> int:
-        """The largest message the server takes, 0 where it does not say (RFC 1870 section 4)."""
-        words = self.keywords.get("SIZE", ())
-        return int(words[0]) if words and words[0].isdigit() and len(words[0]) <= 20 else 0
-
-    @property
-    def recipient_limit(self) -> int:
-        """How many recipients one transaction may have: LIMITS RCPTMAX, else what every server takes."""
-        for word in self.keywords.get("LIMITS", ()):
-            name, _, value = word.partition("=")
-            if name.upper() == "RCPTMAX" and value.isdigit() and 0 < len(value) <= 6:
-                return max(int(value), 1)
-        return 100  # RFC 5321 section 4.5.3.1.8
-
-    @property
-    def mechanisms(self) -> tuple[str, ...]:
-        """The SASL mechanisms offered, in upper case."""
-        return tuple(word.upper() for word in self.keywords.get("AUTH", ()))
-
-
 class Refused(PeerFault):
     """The server said no to a step without which nothing goes on; `answer` is its reply."""
 
@@ -102,6 +72,7 @@ class ClientConversation:
         self._begun = False  # a transaction may stand open at the server
         self.offer = Offer()
         self.greeting = ""
+        self.hindrance: Reply | None = None  # why the last message did not fit this server's offer
 
     def greet(self) -> Exchange[None]:
         """Hear the greeting. Raises Refused."""
@@ -161,23 +132,34 @@ class ClientConversation:
 
     def try_recipient(self, envelope: Envelope) -> Exchange[Reply]:
         """Ask whether the first recipient would be taken, send nothing, and return the reply that decided."""
-        (answer,) = yield Send((self._mail(envelope, 0, 0),), 1)
+        (answer,) = yield Send((self._mail(envelope, 0, 0, 0.0),), 1)
         if answer.is_positive:
-            (answer,) = yield Send((self._rcpt(envelope.recipients[0]),), 1)
+            (answer,) = yield Send((self._rcpt(envelope, envelope.recipients[0]),), 1)
         yield Send((b"RSET\r\n",), 1)
         return answer
 
-    def transfer(self, envelope: Envelope, content: bytes, *, priority: int = 0) -> Exchange[tuple[Reply, ...]]:
+    def transfer(
+        self, envelope: Envelope, content: bytes, *, priority: int = 0, now: float = 0.0
+    ) -> Exchange[tuple[Reply, ...]]:
         """Send one message; return a reply for each recipient, in order: the server's, or ours where it cannot be sent.
 
-        At most `offer.recipient_limit` recipients are to be given.
+        At most `offer.recipient_limit` recipients are to be given. `now` is what is left of the envelope's BY counted from.
         """
-        hindrance = self._hindrance(envelope, content)
-        if hindrance is not None:
-            return (hindrance,) * len(envelope.recipients)
+        self.hindrance = self._hindrance(envelope, content, now)
+        if self.hindrance is not None:
+            return (self.hindrance,) * len(envelope.recipients)
+        refusals = [demands.recipient_hindrance(one, self.offer) for one in envelope.recipients]
+        sent = tuple(one for one, refusal in zip(envelope.recipients, refusals, strict=True) if refusal is None)
+        answers: tuple[Reply, ...] = ()
+        if sent:
+            answers = yield from self._transfer(replace(envelope, recipients=sent), content, priority, now)
+        left = iter(answers)
+        return tuple(refusal or next(left) for refusal in refusals)
+
+    def _transfer(self, envelope: Envelope, content: bytes, priority: int, now: float) -> Exchange[tuple[Reply, ...]]:
         chunking = envelope.body is Body.BINARY
-        commands = [self._mail(envelope, len(content), priority)]
-        commands += [self._rcpt(recipient) for recipient in envelope.recipients]
+        commands = [self._mail(envelope, len(content), priority, now)]
+        commands += [self._rcpt(envelope, recipient) for recipient in envelope.recipients]
         if not chunking:
             commands.append(b"DATA\r\n")
         opening = (b"RSET\r\n",) if self._begun else ()
@@ -239,8 +221,10 @@ class ClientConversation:
         left = iter(final)
         return tuple(next(left) if ok else said for ok, said in zip(taken, verdicts, strict=True))
 
-    def _hindrance(self, envelope: Envelope, content: bytes) -> Reply | None:
+    def _hindrance(self, envelope: Envelope, content: bytes, now: float) -> Reply | None:
         offer = self.offer
+        if (hindrance := demands.hindrance(envelope, offer, now)) is not None:
+            return hindrance
         if envelope.require_tls and not (self._tls and "REQUIRETLS" in offer):
             # RFC 8689 section 4.2.1 and section 5
             return reply(550, "5.7.30", "The message demands REQUIRETLS, which the next host does not offer")
@@ -260,7 +244,7 @@ class ClientConversation:
             return reply(554, "5.6.3", "The message has 8-bit content, and the next host does not take 8BITMIME")
         return None
 
-    def _mail(self, envelope: Envelope, size: int, priority: int) -> bytes:
+    def _mail(self, envelope: Envelope, size: int, priority: int, now: float) -> bytes:
         offer = self.offer
         words = [f"MAIL FROM:<{envelope.reverse_path or ''}>"]
         if "SIZE" in offer:
@@ -273,6 +257,7 @@ class ClientConversation:
             words.append("REQUIRETLS")
         if priority and "MT-PRIORITY" in offer:  # RFC 6710 section 4.3
             words.append(f"MT-PRIORITY={priority}")
+        words += demands.mail_words(envelope, offer, now)
         if "DSN" in offer:
             if envelope.return_content is not None:
                 words.append(f"RET={envelope.return_content.value}")
@@ -280,13 +265,14 @@ class ClientConversation:
                 words.append(f"ENVID={encode_xtext(envelope.envelope_id)}")
         return " ".join(words).encode() + b"\r\n"
 
-    def _rcpt(self, recipient: Recipient) -> bytes:
-        words = [f"RCPT TO:<{recipient.forward_path}>"]
+    def _rcpt(self, envelope: Envelope, recipient: Recipient) -> bytes:
+        words = [f"RCPT TO:<{recipient.forward_path}>", *demands.rcpt_words(recipient, self.offer)]
         if "DSN" in self.offer:
-            if recipient.notify == Notify.NEVER:
+            notify = demands.notify(envelope, recipient, self.offer)
+            if notify == Notify.NEVER:
                 words.append("NOTIFY=NEVER")
-            elif recipient.notify != Notify.FAILURE | Notify.DELAY:
-                named = [str(flag.name) for flag in Notify if flag & recipient.notify]
+            elif notify != Notify.FAILURE | Notify.DELAY:
+                named = [str(flag.name) for flag in Notify if flag & notify]
                 words.append("NOTIFY=" + ",".join(named))
             kind, _, text = recipient.original.partition(";")
             if text and text.isascii():

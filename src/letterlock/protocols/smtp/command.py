@@ -5,7 +5,8 @@ what is wrong and what to send instead.
 
 Standards: RFC 5321 section 4.1.2 (syntax), RFC 1870 (SIZE), RFC 6152 and RFC 3030 (BODY, BDAT), RFC 3461 section 4
 (RET, ENVID, NOTIFY, ORCPT, xtext), RFC 6531 section 3.4 (SMTPUTF8), RFC 6533 section 3 (utf-8-addr-xtext), RFC 8689
-(REQUIRETLS), RFC 4954 section 5 (AUTH=), RFC 6710 (MT-PRIORITY), RFC 4865 (HOLDFOR, HOLDUNTIL).
+(REQUIRETLS), RFC 4954 section 5 (AUTH=), RFC 6710 (MT-PRIORITY), RFC 4865 (HOLDFOR, HOLDUNTIL), RFC 2852 (BY), RFC 7293
+(RRVS), RFC 3865 (SOLICIT).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import msgspec
 
 from letterlock.errors import Malformed, PeerFault
 from letterlock.formats.address import Address
-from letterlock.formats.envelope import Body, Notify, Recipient, Return
+from letterlock.formats.envelope import Body, Late, Notify, Recipient, Return, ValidSince
 from letterlock.protocols.smtp.reply import Reply, reply
 
 # A path in angle brackets, whose local part may be a quoted string with brackets in it; then parameters.
@@ -28,6 +29,13 @@ _PATH = re.compile(r' ?<((?:@[^\s:<>"]+:)?((?:"(?:[^"\\]|\\.)*"|[^"<>\s])*))>(?:
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u0080-\U0010ffff]+))?")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _EMBEDDED = re.compile(r"\\x\{([0-9A-F]{2,6})\}")
+_BY = re.compile(r"([+-]?[0-9]{1,9});([NRnr])([Tt]?)")
+# RFC 7293 section 3.1: a date-time of RFC 3339 without fractions of a second.
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_LAST_INSTANT = 253_402_300_799  # the year 9999 ends
+# RFC 3865 section 2.2
+SOLICITATION = re.compile(r"[A-Za-z][A-Za-z0-9._:-]*(?:,[A-Za-z][A-Za-z0-9._:-]*)*")
+MOST_SOLICITATION = 1000
 _DIGITS = re.compile(r"[0-9]{1,20}")
 _MOST_PARAMETERS = 20
 
@@ -40,11 +48,19 @@ class CommandRefused(PeerFault):
         super().__init__(str(answer), reply=answer.octets)
 
 
+class By(msgspec.Struct, frozen=True):
+    """BY: within how many seconds from MAIL on to deliver, and what to do where that fails (RFC 2852 section 4)."""
+
+    seconds: int
+    late: Late
+    trace: bool = False
+
+
 class Sender(msgspec.Struct, frozen=True):
     """What MAIL said. `reverse_path` None is `<>`; `size` is declared, 0 unknown; `submitter` is AUTH=, as it came.
 
     `priority` is MT-PRIORITY; `hold_seconds` (HOLDFOR) and `hold_until` (HOLDUNTIL, seconds since 1970) are 0 where the
-    message is not to be held.
+    message is not to be held. `by` is None where there is no hurry; `solicitation` are the classes of SOLICIT.
     """
 
     reverse_path: Address | None
@@ -58,6 +74,8 @@ class Sender(msgspec.Struct, frozen=True):
     priority: int = 0
     hold_seconds: int = 0
     hold_until: float = 0.0
+    by: By | None = None
+    solicitation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +91,9 @@ class Extensions:
     auth: bool = False
     priority: bool = False
     future_release: bool = False
+    deliver_by: bool = True
+    valid_since: bool = True
+    solicitation: bool = True
 
 
 def read_mail(rest: str, extensions: Extensions) -> Sender:
@@ -100,15 +121,13 @@ def read_rcpt(rest: str, extensions: Extensions, *, smtputf8: bool, postmaster_d
     address = Address("postmaster", postmaster_domain) if alone else _address(path, smtputf8, "5.1.3")
     if not parameters:
         return Recipient(address)
-    notify, original = Notify.FAILURE | Notify.DELAY, ""
+    given: _GivenToRecipient = {}
     for name, value in parameters.items():
-        if not extensions.dsn or name not in ("NOTIFY", "ORCPT"):
+        offered, read = _RCPT_PARAMETERS.get(name, (None, None))
+        if offered is None or read is None or not getattr(extensions, offered):
             raise CommandRefused(reply(555, "5.5.4", f"RCPT parameter {name} is not offered here: leave it out"))
-        if name == "NOTIFY":
-            notify = _notify(value)
-        else:
-            original = _original(value)
-    return Recipient(address, notify, original)
+        given |= read(value)
+    return Recipient(address, **given)
 
 
 def read_bdat(rest: str) -> tuple[int, bool]:
@@ -179,6 +198,16 @@ class _Given(TypedDict, total=False):
     priority: int
     hold_seconds: int
     hold_until: float
+    by: By
+    solicitation: tuple[str, ...]
+
+
+class _GivenToRecipient(TypedDict, total=False):
+    """What parameters of RCPT say, by the fields of Recipient."""
+
+    notify: Notify
+    original: str
+    valid_since: ValidSince
 
 
 def _size(value: str) -> _Given:
@@ -252,6 +281,22 @@ def _hold_until(value: str) -> _Given:
         raise refused from None
 
 
+def _by(value: str) -> _Given:
+    match = _BY.fullmatch(value)
+    if match is None:
+        raise CommandRefused(reply(501, "5.5.4", "BY is seconds and what to do when they are over: BY=3600;R"))
+    seconds, late = int(match[1]), Late(match[2].upper())
+    if late is Late.RETURN and seconds <= 0:  # RFC 2852 section 4
+        raise CommandRefused(reply(501, "5.5.4", "BY with R is a positive number of seconds"))
+    return {"by": By(seconds, late, bool(match[3]))}
+
+
+def _solicit(value: str) -> _Given:
+    if len(value) > MOST_SOLICITATION or not SOLICITATION.fullmatch(value):
+        raise CommandRefused(reply(501, "5.5.4", "SOLICIT is a list of classes such as org.example:ADV (RFC 3865)"))
+    return {"solicitation": tuple(value.split(","))}
+
+
 _MAIL_PARAMETERS: dict[str, tuple[str, Callable[[str], _Given]]] = {
     "SIZE": ("size", _size),
     "BODY": ("eight_bit", _body),
@@ -263,22 +308,24 @@ _MAIL_PARAMETERS: dict[str, tuple[str, Callable[[str], _Given]]] = {
     "MT-PRIORITY": ("priority", _priority),
     "HOLDFOR": ("future_release", _hold_for),
     "HOLDUNTIL": ("future_release", _hold_until),
+    "BY": ("deliver_by", _by),
+    "SOLICIT": ("solicitation", _solicit),
 }
 
 
-def _notify(value: str) -> Notify:
+def _notify(value: str) -> _GivenToRecipient:
     words = value.upper().split(",")
     if words == ["NEVER"]:
-        return Notify.NEVER
+        return {"notify": Notify.NEVER}
     notify = Notify.NEVER
     for word in words:
         if word not in ("SUCCESS", "FAILURE", "DELAY"):
             raise CommandRefused(reply(501, "5.5.4", "NOTIFY is NEVER, or some of SUCCESS,FAILURE,DELAY"))
         notify |= Notify[word]
-    return notify
+    return {"notify": notify}
 
 
-def _original(value: str) -> str:
+def _original(value: str) -> _GivenToRecipient:
     kind, _, text = value.partition(";")
     refused = CommandRefused(reply(501, "5.5.4", "ORCPT is up to 500 octets of type;xtext (RFC 3461)"))
     if not re.fullmatch(r"[A-Za-z0-9-]+", kind) or not text or len(value) > 500:  # RFC 3461 section 4.2
@@ -287,11 +334,31 @@ def _original(value: str) -> str:
         decoded = _EMBEDDED.sub(lambda match: _character(match[1]), text)
         if "\\" in decoded or not decoded.isprintable():
             raise refused
-        return f"{kind};{decoded}"
+        return {"original": f"{kind};{decoded}"}
     try:
-        return f"{kind};{decode_xtext(text)}"
+        return {"original": f"{kind};{decode_xtext(text)}"}
     except Malformed:
         raise refused from None
+
+
+def _valid_since(value: str) -> _GivenToRecipient:
+    instant, _, action = value.partition(";")
+    refused = CommandRefused(reply(501, "5.5.4", "RRVS is an instant such as 2026-01-15T09:00:00Z, and ;C or ;R"))
+    if not _INSTANT.fullmatch(instant) or action.upper() not in ("", "C", "R"):
+        raise refused
+    try:
+        seconds = int(datetime.datetime.fromisoformat(instant.upper()).timestamp())
+    except (ValueError, OverflowError):
+        raise refused from None
+    seconds = max(0, min(seconds, _LAST_INSTANT))  # what can be written again
+    return {"valid_since": ValidSince(seconds, is_optional=action.upper() == "C")}
+
+
+_RCPT_PARAMETERS: dict[str, tuple[str, Callable[[str], _GivenToRecipient]]] = {
+    "NOTIFY": ("dsn", _notify),
+    "ORCPT": ("dsn", _original),
+    "RRVS": ("valid_since", _valid_since),
+}
 
 
 def _character(hexadecimal: str) -> str:

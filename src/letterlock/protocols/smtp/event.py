@@ -9,12 +9,19 @@ import msgspec
 
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.protocols.smtp.command import Sender
+from letterlock.protocols.smtp.xclient import Introduction
 
 
 class Greeted(msgspec.Struct, frozen=True):
     """EHLO, HELO or LHLO came, with this name; it was answered."""
 
     name: str
+
+
+class ClientIntroduced(msgspec.Struct, frozen=True):
+    """A proxy said with XCLIENT who the client is: answer with `introduced` or `refuse`."""
+
+    introduction: Introduction
 
 
 class SenderGiven(msgspec.Struct, frozen=True):
@@ -85,6 +92,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 Event = (
     Greeted
+    | ClientIntroduced
     | SenderGiven
     | RecipientGiven
     | ContentBegun

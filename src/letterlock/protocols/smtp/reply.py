@@ -8,8 +8,9 @@ Limits: a reply heard has at most 128 lines of 2,048 octets; a longer one is a P
 
 from __future__ import annotations
 
+import functools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from letterlock.errors import OurFault, PeerFault
 
@@ -22,23 +23,20 @@ _UNSAID = dict.fromkeys((*range(32), 127))  # control characters never go out in
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply. `status` is the enhanced status code or empty; `lines` its text, without CR or LF.
-
-    `octets` is the reply as it goes over the wire, each line repeating code and status (RFC 2034 section 4).
-    """
+    """A reply. `status` is the enhanced status code or empty; `lines` its text, without CR or LF."""
 
     code: int
     status: str
     lines: tuple[str, ...]
-    octets: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 200 <= self.code <= 599 or not self.lines:
             raise OurFault(f"{self.code} is no reply")
-        prefix = f"{self.status} " if self.status else ""
-        texts = [prefix + line.translate(_UNSAID)[: _LONGEST_LINE // 4] for line in self.lines]
-        marked = [f"{self.code}-{text}\r\n" for text in texts[:-1]] + [f"{self.code} {texts[-1]}\r\n"]
-        object.__setattr__(self, "octets", "".join(marked).encode("utf-8", "replace"))
+
+    @property
+    def octets(self) -> bytes:
+        """The reply as it goes over the wire, each line repeating code and status (RFC 2034 section 4)."""
+        return _octets(self)
 
     @property
     def is_positive(self) -> bool:
@@ -54,6 +52,14 @@ class Reply:
         """Return the reply as people quote it, one line: `550 5.1.1 No such user`."""
         text = " / ".join(self.lines)
         return f"{self.code} {self.status} {text}" if self.status else f"{self.code} {text}"
+
+
+@functools.lru_cache(maxsize=256)
+def _octets(said: Reply) -> bytes:
+    prefix = f"{said.status} " if said.status else ""
+    texts = [prefix + line.translate(_UNSAID)[: _LONGEST_LINE // 4] for line in said.lines]
+    marked = [f"{said.code}-{text}\r\n" for text in texts[:-1]] + [f"{said.code} {texts[-1]}\r\n"]
+    return "".join(marked).encode("utf-8", "replace")
 
 
 def reply(code: int, status: str, *lines: str) -> Reply:
@@ -93,21 +99,37 @@ class ReplyReader:
         return None
 
     def _take(self, line: bytes) -> Reply | None:
-        match = _LINE.fullmatch(line)
-        if match is None or len(line) > _LONGEST_LINE:
-            raise PeerFault(f"the server sent {line[:80]!r} in place of a reply")
-        code, text = int(match[1]), (match[3] or b"").decode("utf-8", "backslashreplace").translate(_UNSAID)
-        if self._lines and code != self._code:
-            raise PeerFault(f"the server mixed {self._code} and {code} in one reply")
+        code, is_last, status, text = _read_line(line)
         if not self._lines:
+            if is_last:
+                return _one_line(code, status, text)
             self._code, self._status = code, ""
-        if (enhanced := _ENHANCED.match(text)) is not None and enhanced[1][0] == str(code)[0]:
-            self._status, text = enhanced[1], text[enhanced.end() :]
+        elif code != self._code:
+            raise PeerFault(f"the server mixed {self._code} and {code} in one reply")
+        self._status = status or self._status
         self._lines.append(text)
-        if match[2] == b"-":
+        if not is_last:
             if len(self._lines) >= _MOST_LINES:
                 raise PeerFault("the server sent a reply without end")
             return None
         whole = Reply(self._code, self._status, tuple(self._lines))
         self._lines = []
         return whole
+
+
+@functools.lru_cache(maxsize=256)  # a server says the same few lines again and again
+def _read_line(line: bytes) -> tuple[int, bool, str, str]:
+    """Return code, whether the reply ends here, enhanced status code or "", and text. Raises PeerFault."""
+    match = _LINE.fullmatch(line)
+    if match is None or len(line) > _LONGEST_LINE:
+        raise PeerFault(f"the server sent {line[:80]!r} in place of a reply")
+    code, text = int(match[1]), (match[3] or b"").decode("utf-8", "backslashreplace").translate(_UNSAID)
+    enhanced = _ENHANCED.match(text)
+    if enhanced is None or enhanced[1][0] != str(code)[0]:
+        return code, match[2] != b"-", "", text
+    return code, match[2] != b"-", enhanced[1], text[enhanced.end() :]
+
+
+@functools.lru_cache(maxsize=256)
+def _one_line(code: int, status: str, text: str) -> Reply:
+    return Reply(code, status, (text,))

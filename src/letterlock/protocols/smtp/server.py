@@ -32,6 +32,7 @@ from letterlock.protocols.smtp.event import (
     AuthenticationBegun,
     AuthenticationCancelled,
     AuthenticationContinued,
+    ClientIntroduced,
     ContentBegun,
     ContentEnded,
     Ended,
@@ -47,6 +48,7 @@ from letterlock.protocols.smtp.offer import Dialect, ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.protocols.smtp.transaction import Transaction, too_big
 from letterlock.protocols.smtp.words import State, out_of_order
+from letterlock.protocols.smtp.xclient import read_introduction
 
 _LONGEST_COMMAND = 4096  # RFC 5321 section 4.5.3.1.4 asks for 512, and extensions add to it
 _LONGEST_RESPONSE = 12288  # RFC 4954 section 4
@@ -57,7 +59,8 @@ _OTHER_PROTOCOLS = frozenset({"GET", "POST", "PUT", "CONNECT", "OPTIONS", "HEAD"
 class ServerConversation:
     """One connection's conversation. `name` is the client's EHLO name, `is_extended` whether it said EHLO or LHLO.
 
-    `tls` and `user` are set through `tls_begun` and `authenticated`, and decide what is offered.
+    `tls` and `user` are set through `tls_begun` and `authenticated`, and decide what is offered, as does `certified`: that
+    the client has shown a certificate that is trusted.
     """
 
     def __init__(self, settings: ServerSettings, *, tls: bool = False) -> None:
@@ -66,6 +69,7 @@ class ServerConversation:
         self.name = ""
         self.is_extended = False
         self.tls = tls
+        self.certified = False
         self.user = ""
         self._extensions = Extensions()
         self._input = Input()
@@ -202,6 +206,19 @@ class ServerConversation:
         self.name, self.user, self.is_extended = "", "", False
         self._forget_transaction()
 
+    def introduced(self, user: str) -> None:
+        """Begin anew with the client a proxy introduced; `user` is who it has proved to be, or empty."""
+        event, self._pending = self._pending, None
+        if not isinstance(event, ClientIntroduced):
+            raise OurFault("nobody was introduced")
+        who = event.introduction
+        self._forget_transaction()
+        self._commands_without_mail = 0
+        self.name, self.is_extended, self.user = who.hello, who.is_extended, user
+        self.state = State.GREETED if who.hello else State.CONNECTED
+        self._extensions = self._settings.extensions(tls=self.tls)
+        self.greet()
+
     def challenge(self, octets: bytes) -> None:
         """Ask the client for more within AUTH."""
         self._pending = None
@@ -308,7 +325,7 @@ class ServerConversation:
         greeting = f"{self._settings.host_name} greets {name}"
         if extended:
             self._extensions = self._settings.extensions(tls=self.tls)
-            keywords = self._settings.keywords(tls=self.tls, authenticated=bool(self.user))
+            keywords = self._settings.keywords(tls=self.tls, authenticated=bool(self.user), certified=self.certified)
             self._say(reply(250, "", greeting, *keywords))
         else:
             self._say(reply(250, "", greeting))
@@ -410,8 +427,14 @@ class ServerConversation:
         self._input.clear()
         return TlsRequested(reply(220, "2.0.0", "Go on with TLS").octets)
 
+    def _xclient(self, rest: str) -> Event | None:
+        offered = self._settings.client_attributes
+        if not offered:
+            raise CommandRefused(reply(550, "5.7.0", "XCLIENT is for proxies that are trusted here"))
+        return ClientIntroduced(read_introduction(rest, offered))
+
     def _auth(self, rest: str) -> Event | None:
-        mechanisms = self._settings.mechanisms(tls=self.tls)
+        mechanisms = self._settings.mechanisms(tls=self.tls, certified=self.certified)
         if not mechanisms:
             if self._settings.tls_mechanisms and not self.tls:
                 raise CommandRefused(reply(538, "5.7.11", "Encryption required for AUTH: send STARTTLS first"))
@@ -499,6 +522,7 @@ class ServerConversation:
 
 _AWAITING_ANSWER = frozenset(
     {SenderGiven, RecipientGiven, ContentEnded, TlsRequested, AuthenticationBegun, AuthenticationContinued}
+    | {ClientIntroduced}
 )
 
 _Obey = Callable[[ServerConversation, str], Event | None]
@@ -523,6 +547,7 @@ _RULES: dict[str, tuple[frozenset[State], _Obey]] = {
     "HELP": (_ANY, ServerConversation._help),
     "QUIT": (_ANY, ServerConversation._quit),
     "STARTTLS": (frozenset({State.CONNECTED, State.GREETED}), ServerConversation._starttls),
+    "XCLIENT": (frozenset({State.CONNECTED, State.GREETED}), ServerConversation._xclient),
     "AUTH": (_GREETED, ServerConversation._auth),
 }
 

@@ -44,6 +44,7 @@ class Transaction:
             sender.require_tls,
             sender.return_content,
             sender.envelope_id,
+            solicitation=sender.solicitation,
         )
 
     def begin_chunk(self, count: int, *, last: bool) -> bool:

@@ -16,6 +16,7 @@ from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import Reason
 from letterlock.formats.x509.name import Name
 from letterlock.formats.x509.ocsp import CertificateId, CertificateStatus, OcspResponse
+from letterlock.trust.pkix import remembered
 from letterlock.trust.primitives import digests, public_keys, signatures
 
 _SKEW = datetime.timedelta(minutes=5)
@@ -73,7 +74,7 @@ def _check_signature(
     """Check that the issuer itself, or a responder it certified for that, signed; raises NotAuthentic."""
     scheme = signatures.scheme_of(response.signature_algorithm)
     if _is_responder(response, issuer_key, certificate.issuer):
-        signatures.verify(issuer_key, scheme, response.signature, response.tbs)
+        remembered.verify(issuer_key, scheme, response.signature, response.tbs)
         return
     for octets in response.certificates:
         delegate = Certificate.parse(octets)
@@ -87,8 +88,8 @@ def _check_signature(
         if fits:
             # RFC 6960 section 4.2.2.2: certified directly by the same authority
             issued = signatures.scheme_of(delegate.signature_algorithm)
-            signatures.verify(issuer_key, issued, delegate.signature, delegate.tbs)
-            signatures.verify(delegate.public_key, scheme, response.signature, response.tbs)
+            remembered.verify(issuer_key, issued, delegate.signature, delegate.tbs)
+            remembered.verify(delegate.public_key, scheme, response.signature, response.tbs)
             return
     raise NotAuthentic(f"the responder is neither {issuer.subject if issuer else certificate.issuer} nor its delegate")
 

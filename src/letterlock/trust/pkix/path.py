@@ -7,7 +7,9 @@ See also: revocation, smime_profile.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from letterlock.formats.x509.algorithm import NULL, PublicKeyInfo
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.extensions import KeyUsage
 from letterlock.formats.x509.name import Name
+from letterlock.trust.pkix import remembered
 from letterlock.trust.pkix.constraints import Subtrees
 from letterlock.trust.pkix.policies import PolicyGraph
 from letterlock.trust.primitives import public_keys, signatures
@@ -160,12 +163,25 @@ class _State:
 
 def validate(chain: tuple[Certificate, ...], anchor: Anchor, when: datetime.datetime, rules: Rules) -> Path:
     """Validate one chain (RFC 5280 section 6.1); raises NotAuthentic with the certificate and the reason."""
+    path = _validate_but_dates(chain, anchor, rules)
+    for certificate in chain:
+        try:
+            check_current(certificate, when)
+        except NotAuthentic as error:
+            raise NotAuthentic(f"certificate for {certificate.subject}: {error}") from None
+    # anchors are equal by name and key: this one may have come with a certificate, or without
+    return path if path.anchor is anchor else dataclasses.replace(path, anchor=anchor)
+
+
+@functools.lru_cache(maxsize=1024)
+def _validate_but_dates(chain: tuple[Certificate, ...], anchor: Anchor, rules: Rules) -> Path:
+    """Do what does not depend on the time once for each chain; those that fail are not remembered."""
     state = _State(anchor, len(chain), rules)
     keys = []
     for index, certificate in enumerate(chain):
         last = index == len(chain) - 1
         try:
-            _check_basics(certificate, state, when)
+            _check_basics(certificate, state)
             _check_names_and_policies(certificate, state, last=last)
             if not last:
                 _prepare_next(certificate, state)
@@ -179,7 +195,7 @@ def check_signed(key: PublicKeyInfo, certificate: Certificate) -> None:
     """Check a certificate's signature with its issuer's key; raises NotAuthentic."""
     scheme = signatures.scheme_of(certificate.signature_algorithm)
     try:
-        signatures.verify(key, scheme, certificate.signature, certificate.tbs)
+        remembered.verify(key, scheme, certificate.signature, certificate.tbs)
     except NotAuthentic as error:
         raise NotAuthentic(f"its issuer did not sign it: {error}") from None
 
@@ -192,10 +208,9 @@ def check_current(certificate: Certificate, when: datetime.datetime) -> None:
         raise NotAuthentic(f"expired on {certificate.not_after:%Y-%m-%d %H:%M} UTC")
 
 
-def _check_basics(certificate: Certificate, state: _State, when: datetime.datetime) -> None:
-    """RFC 5280 section 6.1.3 a."""
+def _check_basics(certificate: Certificate, state: _State) -> None:
+    """RFC 5280 section 6.1.3 a, but (2)."""
     check_signed(state.key, certificate)
-    check_current(certificate, when)
     if certificate.issuer != state.name:
         raise NotAuthentic(f"issued by {certificate.issuer}, not by {state.name}")
     if certificate.extensions.unknown_critical:

@@ -21,7 +21,7 @@ from letterlock.formats.x509.crl import Reason, RevocationList, Revoked
 from letterlock.formats.x509.extensions import DistributionPoint, KeyUsage, relative_to
 from letterlock.formats.x509.name import GeneralName, Name, NameKind
 from letterlock.formats.x509.ocsp import CertificateStatus, OcspResponse
-from letterlock.trust.pkix import ocsp_check
+from letterlock.trust.pkix import ocsp_check, remembered
 from letterlock.trust.pkix.path import Anchor, Path, Pool, find
 from letterlock.trust.primitives import signatures
 
@@ -176,7 +176,7 @@ class _Lists:
         fault = NotAuthentic(f"nobody entitled to signed the list of {crl.issuer}")
         for key in self._signers(crl, certificate, issuer_key):
             try:
-                signatures.verify(key, scheme, crl.signature, crl.tbs)
+                remembered.verify(key, scheme, crl.signature, crl.tbs)
             except NotAuthentic:
                 continue
             return

@@ -10,12 +10,11 @@ Standards: RFC 3565, RFC 5084, RFC 8103, RFC 3370 section 5, RFC 5652 section 6.
 
 from __future__ import annotations
 
-import dataclasses
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -36,8 +35,7 @@ _RC2_VERSIONS = {160: 40, 120: 64, 58: 128}  # RFC 3370 section 5.2
 _VERSION_OF_RC2 = {bits: version for version, bits in _RC2_VERSIONS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class ContentCipher:
+class ContentCipher(msgspec.Struct, frozen=True):
     """A content encryption algorithm with its parameters: the initial vector or nonce, and what else it needs."""
 
     oid: str
@@ -124,6 +122,9 @@ class Transform(Protocol):
     def update(self, octets: bytes | memoryview, /) -> bytes:
         """Take octets, return those that are ready."""
 
+    def update_into(self, octets: memoryview, place: memoryview, /) -> int:
+        """Take octets, write those that are ready; return how many."""
+
     def finalize(self) -> bytes:
         """Return what is left."""
 
@@ -138,6 +139,11 @@ class _Rc2Transform:
         whole = len(octets) // 8 * 8
         self._waiting = octets[whole:]
         return self._run(octets[:whole])
+
+    def update_into(self, octets: memoryview, place: memoryview, /) -> int:
+        ready = self.update(octets)
+        place[: len(ready)] = ready
+        return len(ready)
 
     def finalize(self) -> bytes:
         if self._waiting:
@@ -163,20 +169,35 @@ def _check_key(cipher: ContentCipher, key: bytes) -> None:
         raise NotAuthentic(FAILED)
 
 
-_LARGE = 1 << 18  # from here on cutting the tag off costs more than working piece by piece
-
-
 def seal_whole(
     cipher: ContentCipher, key: bytes, octets: bytes, associated: bytes = b""
 ) -> tuple[tuple[bytes | memoryview, ...], bytes]:
     """Encrypt `octets`; return the cipher text in pieces and the authentication tag (empty for CBC)."""
-    if cipher.is_authenticated and (cipher.oid not in _GCM_KEYS or len(octets) < _LARGE):
+    if cipher.is_authenticated:
         sealed = _aead(cipher, key).encrypt(cipher.initial, octets, associated or None)
         return (memoryview(sealed)[: -cipher.tag_octets],), sealed[-cipher.tag_octets :]
     sealing = Sealing(cipher, key, associated)
     first = sealing.update(octets)
     last, tag = sealing.finish()
     return (first, last), tag
+
+
+def sealed_octets(cipher: ContentCipher, octets: int) -> int:
+    """Return the size of the cipher text of content of this size: CBC fills up the last block."""
+    block = 1 if cipher.is_authenticated else block_octets(cipher)
+    return octets if block == 1 else octets + block - octets % block
+
+
+def seal_into(cipher: ContentCipher, key: bytes, octets: bytes, place: memoryview, associated: bytes = b"") -> bytes:
+    """Encrypt `octets` into `place`, which has the size `sealed_octets` tells; return the tag. AES-CBC and GCM only."""
+    sealing = Sealing(cipher, key, associated)
+    block = 1 if cipher.is_authenticated else block_octets(cipher)
+    whole = len(octets) - len(octets) % block
+    sealing.update_into(memoryview(octets)[:whole], place)
+    rest = sealing.update(octets[whole:])
+    last, tag = sealing.finish()
+    place[whole:] = rest + last
+    return tag
 
 
 def _aead(cipher: ContentCipher, key: bytes) -> AESGCM | AESCCM | ChaCha20Poly1305:
@@ -224,6 +245,11 @@ class Sealing:
         """Encrypt more octets."""
         self._size += len(octets)
         return self._run.update(octets)
+
+    def update_into(self, octets: memoryview, place: memoryview) -> None:
+        """Encrypt whole blocks into `place`, which has room for one block more (CBC)."""
+        self._size += len(octets)
+        self._run.update_into(octets, place)
 
     def finish(self) -> tuple[bytes, bytes]:
         """Return the last cipher text and the authentication tag (empty for CBC)."""
@@ -297,7 +323,7 @@ def unwrap_for_password(cipher: ContentCipher, key: bytes, wrapped: bytes) -> by
         raise NotAuthentic(FAILED)
 
     def run(initial: bytes, octets: bytes) -> bytes:
-        context = _transform(dataclasses.replace(cipher, initial=initial), key, decrypt=True)
+        context = _transform(msgspec.structs.replace(cipher, initial=initial), key, decrypt=True)
         return context.update(octets) + context.finalize()
 
     last = run(wrapped[-2 * block : -block], wrapped[-block:])

@@ -66,13 +66,16 @@ def digester(oid: str) -> Digester:
         return _Shake()
     if oid not in _NAMES:
         raise Malformed(f"a message digest not known here: {oids.label(oid)}", clause="RFC 5652 section 10.1.1")
+    if oid == oids.SHA256:  # the usual one, made without looking its name up
+        return hashlib.sha256()
     return hashlib.new(_NAMES[oid], usedforsecurity=False)
 
 
-def digest(oid: str, octets: bytes) -> bytes:
-    """Return the digest of `octets`."""
+def digest(oid: str, *pieces: bytes | memoryview) -> bytes:
+    """Return the digest of octets, whole or in pieces."""
     state = digester(oid)
-    state.update(octets)
+    for piece in pieces:
+        state.update(piece)
     return state.digest()
 
 

@@ -81,8 +81,8 @@ def dh_group(info: PublicKeyInfo) -> tuple[int, int, int]:
     return p, g, q
 
 
-def _shared_secret(private: PrivateKey, public: PublicKeyInfo) -> bytes:
-    """Return ZZ; NotAuthentic if the two keys are not of one group."""
+def shared_secret(private: PrivateKey, public: PublicKeyInfo) -> bytes:
+    """Return what both sides of an agreement know; NotAuthentic if the two keys are not of one group."""
     key = private.key
     if isinstance(key, DhKey):
         return _dh_secret(key, public)
@@ -122,7 +122,7 @@ def key_encryption_key(
         raise Malformed(f"a key wrap not known here: {wrap.label}", clause="RFC 5753 section 7.1.5")
     if algorithm.oid not in _X963 and algorithm.oid not in _HKDF and algorithm.oid != oids.ESDH:
         raise Malformed(f"a key agreement not known here: {algorithm.label}", clause="RFC 5753 section 7.1.4")
-    secret = _shared_secret(private, public)
+    secret = shared_secret(private, public)
     length = (8 * size).to_bytes(4, "big")
     tail = b"" if keying_material is None else writer.explicit(0, writer.octet_string(keying_material))
     tail += writer.explicit(2, writer.octet_string(length))
@@ -131,8 +131,7 @@ def key_encryption_key(
     info = writer.sequence(algorithm.parameters, tail)  # ECC-CMS-SharedInfo, RFC 5753 section 7.2
     if algorithm.oid in _X963:
         return wrap.oid, derive_x963(_X963[algorithm.oid], secret, info, size)
-    derived = HKDF(hash_algorithm(_HKDF[algorithm.oid]), size, None, info).derive(secret)
-    return wrap.oid, derived
+    return wrap.oid, derive_hkdf(_HKDF[algorithm.oid], secret, b"", info, size)
 
 
 def derive_x963(digest_oid: str, secret: bytes, info: bytes, size: int) -> bytes:
@@ -156,6 +155,6 @@ def _derive_x942(secret: bytes, wrap_oid: str, tail: bytes, size: int) -> bytes:
     return derived[:size]
 
 
-def hkdf_sha256(key: bytes, salt: bytes, info: bytes, size: int) -> bytes:
-    """Derive `size` octets from `key` (RFC 5869)."""
-    return HKDF(hash_algorithm(oids.SHA256), size, salt, info).derive(key)
+def derive_hkdf(digest_oid: str, secret: bytes, salt: bytes, info: bytes, size: int) -> bytes:
+    """Derive `size` octets from a secret (RFC 5869); an empty salt stands for none."""
+    return HKDF(hash_algorithm(digest_oid), size, salt or None, info).derive(secret)

@@ -26,7 +26,7 @@ from letterlock.trust.primitives.key_pairs import PrivateKey
 
 @dataclass(frozen=True, slots=True)
 class Oaep:
-    """The digests of RSAES-OAEP; the label is always empty here (RFC 3560 section 3)."""
+    """The digests of RSAES-OAEP; the label is empty in mail (RFC 3560 section 3)."""
 
     digest: str = oids.SHA256
     mask_digest: str = oids.SHA256
@@ -58,8 +58,11 @@ class Oaep:
     def encode(self) -> AlgorithmIdentifier:
         """Return the AlgorithmIdentifier."""
         mask = AlgorithmIdentifier(oids.MGF1, AlgorithmIdentifier(self.mask_digest, NULL).encode())
+        source = AlgorithmIdentifier(oids.P_SPECIFIED, writer.octet_string(self.label))
         parameters = writer.sequence(
-            writer.explicit(0, AlgorithmIdentifier(self.digest, NULL).encode()), writer.explicit(1, mask.encode())
+            writer.explicit(0, AlgorithmIdentifier(self.digest, NULL).encode()),
+            writer.explicit(1, mask.encode()),
+            writer.explicit(2, source.encode()) if self.label else b"",
         )
         return AlgorithmIdentifier(oids.RSA_OAEP, parameters)
 

@@ -54,6 +54,7 @@ def load(info: PublicKeyInfo) -> PublicKey:
     return key
 
 
+@functools.lru_cache(maxsize=1024)
 def rsa_numbers(info: PublicKeyInfo) -> tuple[int, int]:
     """Return modulus and exponent of an RSA key."""
     fields = Fields(reader.parse(info.key))

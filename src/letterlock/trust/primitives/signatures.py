@@ -8,8 +8,8 @@ Standards: RFC 8017, RFC 4056 (PSS in CMS), RFC 5754, RFC 5480, RFC 8419, RFC 84
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
+import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
@@ -34,8 +34,7 @@ class Family(enum.Enum):
     EDDSA = "EdDSA"
 
 
-@dataclass(frozen=True, slots=True)
-class Scheme:
+class Scheme(msgspec.Struct, frozen=True):
     """A signature algorithm with its digest; `mask_digest` and `salt_octets` are for PSS only."""
 
     family: Family
@@ -88,6 +87,7 @@ _BY_DIGEST = {
     },
     Family.DSA: {oids.SHA1: oids.DSA_SHA1, oids.SHA224: oids.DSA_SHA224, oids.SHA256: oids.DSA_SHA256},
 }
+_PKCS1V15 = padding.PKCS1v15()
 _KEY_OIDS = {oids.RSA: Family.RSA, oids.EC_PUBLIC_KEY: Family.ECDSA, oids.DSA: Family.DSA}
 
 
@@ -182,6 +182,7 @@ def verify(key: PublicKeyInfo, scheme: Scheme, signature: bytes, octets: bytes, 
     Raises NotAuthentic if it does not hold, Malformed if the key or the algorithm are not usable.
     """
     public = public_keys.load(key)
+    _check_limits(key, scheme)
     try:
         if scheme.family is Family.EDDSA:
             _verify_eddsa(public, scheme, signature, octets, digested)
@@ -202,6 +203,24 @@ def verify(key: PublicKeyInfo, scheme: Scheme, signature: bytes, octets: bytes, 
         raise NotAuthentic(f"the signature cannot be checked: {error}") from None
 
 
+def _check_limits(key: PublicKeyInfo, scheme: Scheme) -> None:
+    """Hold a scheme against what an RSA key is limited to by its own algorithm identifier (RFC 4056 section 2.1)."""
+    if key.algorithm.oid == oids.RSA_OAEP:
+        raise NotAuthentic("the key is for encryption (RSA-OAEP) and signs nothing")
+    if key.algorithm.oid != oids.RSA_PSS:
+        return
+    if scheme.family is not Family.PSS:
+        raise NotAuthentic(f"the key is for RSA-PSS alone, the signature is {scheme.label}")
+    if key.algorithm.parameters is None:
+        return
+    limit = _parse_pss(key.algorithm)
+    if (
+        msgspec.structs.replace(scheme, salt_octets=limit.salt_octets) != limit
+        or scheme.salt_octets < limit.salt_octets
+    ):
+        raise NotAuthentic(f"the key is limited to {limit.label} and a salt of {limit.salt_octets} octets or more")
+
+
 def _verify_eddsa(key: public_keys.PublicKey, scheme: Scheme, signature: bytes, octets: bytes, digested: bool) -> None:
     if digested:
         raise NotAuthentic("EdDSA signs whole messages, not digests")
@@ -213,7 +232,7 @@ def _verify_eddsa(key: public_keys.PublicKey, scheme: Scheme, signature: bytes, 
 
 def _padding(scheme: Scheme) -> padding.AsymmetricPadding:
     if scheme.family is Family.RSA:
-        return padding.PKCS1v15()
+        return _PKCS1V15
     return padding.PSS(padding.MGF1(hash_algorithm(scheme.mask_digest)), scheme.salt_octets)
 
 

@@ -3,7 +3,8 @@
 Whatever goes wrong behind the choice of the recipient is one and the same NotAuthentic: the sender of a changed message
 learns nothing from it. No plain text leaves before its check is passed.
 
-Standards: RFC 5652 section 6, RFC 5083 section 3, RFC 5753, RFC 8418, RFC 3218, RFC 9709 (keys bound to the cipher).
+Standards: RFC 5652 sections 6 and 8, RFC 5083 section 3, RFC 5753, RFC 8418, RFC 3218, RFC 9709 (keys bound to the cipher).
+Limits: MAX_TRIED keys a message.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from letterlock.trust.primitives import ciphers, key_agreement, key_transport, k
 from letterlock.trust.primitives.ciphers import FAILED, ContentCipher
 from letterlock.trust.primitives.key_pairs import PrivateKey
 
+MAX_TRIED = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Own:
@@ -31,11 +34,12 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """All one can decrypt with."""
+    """All one can decrypt with; `content_keys` came by other ways than mail and open what names no recipients."""
 
     own: tuple[Own, ...] = ()
     shared: dict[bytes, bytes] = field(default_factory=dict, repr=False)
     passwords: tuple[bytes, ...] = field(default=(), repr=False)
+    content_keys: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ def decrypt(enveloped: EnvelopedData, ring: KeyRing) -> Opened:
 
 def open_with_key(enveloped: EnvelopedData, ring: KeyRing) -> tuple[Opened, bytes]:
     """Decrypt, and return the content key too, for a mail list that gives it to its members."""
+    if enveloped.content_info_type == oids.ENCRYPTED_DATA:
+        return _open_encrypted(enveloped, ring)
     outer, bound = content_cipher(enveloped.algorithm)
     used: RecipientInfo | None = None
     for info, own, key in content_keys(enveloped, ring, outer):
@@ -74,6 +80,19 @@ def open_with_key(enveloped: EnvelopedData, ring: KeyRing) -> tuple[Opened, byte
     raise NotAuthentic("none of the keys at hand is that of a recipient")
 
 
+def _open_encrypted(encrypted: EnvelopedData, ring: KeyRing) -> tuple[Opened, bytes]:
+    """Open EncryptedData (RFC 5652 section 8), whose key is agreed upon elsewhere."""
+    cipher = ContentCipher.parse(encrypted.algorithm)
+    for key in ring.content_keys[:MAX_TRIED]:
+        try:
+            content = _open(encrypted, cipher, key)
+        except NotAuthentic:
+            continue
+        kind = "a key known otherwise"
+        return Opened(encrypted.content_type, content, cipher.label, cipher.is_authenticated, None, kind), key
+    raise NotAuthentic("encrypted-data names no recipients, and none of the content keys at hand opens it")
+
+
 def content_cipher(algorithm: AlgorithmIdentifier) -> tuple[ContentCipher, bytes]:
     """Return the cipher, and the octets its key is bound to (RFC 9709), empty where it is not."""
     if algorithm.oid != oids.CEK_HKDF_SHA256:
@@ -86,7 +105,7 @@ def content_cipher(algorithm: AlgorithmIdentifier) -> tuple[ContentCipher, bytes
 
 def bind(key: bytes, bound: bytes) -> bytes:
     """Return the content key bound to its cipher (RFC 9709 section 2)."""
-    return key_agreement.hkdf_sha256(key, b"The Cryptographic Message Syntax", bound, len(key))
+    return key_agreement.derive_hkdf(oids.SHA256, key, b"The Cryptographic Message Syntax", bound, len(key))
 
 
 def describe(info: RecipientInfo) -> str:
@@ -123,7 +142,7 @@ def content_keys(
 def recipient_keys(
     recipients: tuple[RecipientInfo, ...], ring: KeyRing, key_octets: int
 ) -> list[tuple[RecipientInfo, Own | None, bytes]]:
-    """Return the keys, of about `key_octets` octets, that the ring can open; at most 64 are tried."""
+    """Return the keys, of about `key_octets` octets, that the ring can open; at most MAX_TRIED are tried."""
     found: list[tuple[RecipientInfo, Own | None, bytes]] = []
     tried = 0
     for info in recipients:
@@ -131,7 +150,7 @@ def recipient_keys(
             tried += 1
             if key is not None:
                 found.append((info, own, key))
-            if tried >= 64:
+            if tried >= MAX_TRIED:
                 return found
     return found
 

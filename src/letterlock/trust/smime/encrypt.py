@@ -9,11 +9,12 @@ Standards: RFC 5652 section 6, RFC 5083, RFC 5084, RFC 5753, RFC 8418, RFC 3560,
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from letterlock.errors import OurFault
 from letterlock.formats.asn1 import oids, writer
+from letterlock.formats.asn1.writer import Part, Room
 from letterlock.formats.cms import enveloped, identifiers
 from letterlock.formats.cms.attributes import Attribute, Attributes
 from letterlock.formats.cms.identifiers import CertificateIdentifier, KeyIdentifier
@@ -27,6 +28,9 @@ from letterlock.trust.primitives.key_transport import Oaep
 LEGACY_CIPHERS = frozenset({oids.DES3_CBC, oids.RC2_CBC})
 _WRAP_BY_KEY = {16: oids.WRAP_AES128, 24: oids.WRAP_AES192, 32: oids.WRAP_AES256}
 PASSWORD_ROUNDS = 600_000
+_IN_PLACE = frozenset(
+    {oids.AES128_CBC, oids.AES192_CBC, oids.AES256_CBC, oids.AES128_GCM, oids.AES192_GCM, oids.AES256_GCM}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,29 @@ def encrypt(
     sealed_content, key = prepare(cipher, legacy=legacy, entropy=entropy)
     infos = recipient_infos(recipients, key)
     associated = associated_attributes(content_type) if sealed_content.is_authenticated else b""
-    sealed, tag = ciphers.seal_whole(sealed_content, key, content, associated)
+    sealed, tag = _seal(sealed_content, key, content, associated)
     kind = content_info_type(sealed_content)
     algorithm = sealed_content.encode()
     return enveloped.encode(kind, infos, content_type, algorithm, sealed, authenticated=associated, tag=tag)
+
+
+_LARGE = 1 << 18  # from here on a copy of the cipher text is felt
+
+
+def _seal(cipher: ContentCipher, key: bytes, content: bytes, associated: bytes) -> tuple[Sequence[Part], bytes | Room]:
+    """Return cipher text and tag; of large content the room in which they are made."""
+    if len(content) < _LARGE or cipher.oid not in _IN_PLACE:
+        return ciphers.seal_whole(cipher, key, content, associated)
+    tag = b""
+
+    def seal(place: memoryview) -> None:
+        nonlocal tag
+        tag = ciphers.seal_into(cipher, key, content, place, associated)
+
+    def put_tag(place: memoryview) -> None:
+        place[:] = tag
+
+    return (Room(ciphers.sealed_octets(cipher, len(content)), seal),), Room(cipher.tag_octets, put_tag)
 
 
 def prepare(cipher: str, *, legacy: bool, entropy: Callable[[int], bytes]) -> tuple[ContentCipher, bytes]:

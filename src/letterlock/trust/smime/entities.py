@@ -6,11 +6,12 @@ Limits: linear in the message.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from letterlock.errors import Malformed
 from letterlock.formats.imf.header import Header
-from letterlock.formats.mime.canonical import canonical, seven_bit
+from letterlock.formats.mime.canonical import canonical, canonical_lines, has_canonical_lines, seven_bit
 from letterlock.formats.mime.content_type import ContentType
 from letterlock.formats.mime.entity import Entity, parse
 from letterlock.formats.mime.transfer import encode_base64
@@ -26,12 +27,29 @@ NAMES = {
 _OUTSIDE = (b"mime-version",)
 
 
+Pieces = tuple[bytes | memoryview, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The fields of the transport, and the entity: its Content fields, an empty line and its body."""
+    """The fields of the transport, and the entity in pieces: its Content fields, an empty line and its body."""
 
     outer: bytes
-    inner: bytes
+    pieces: Pieces
+
+    @property
+    def inner(self) -> bytes:
+        """The entity."""
+        return b"".join(self.pieces)
+
+
+def mentions(pieces: Pieces, octets: bytes) -> bool:
+    """Tell whether `octets` stand in one of the pieces, or in the whole of which a view shows a part."""
+    for piece in pieces:
+        whole = piece.obj if isinstance(piece, memoryview) else piece  # what is searched where it lies
+        if octets in (whole if isinstance(whole, bytes) else bytes(whole)):
+            return True
+    return False
 
 
 def with_crlf(message: bytes) -> bytes:
@@ -39,14 +57,11 @@ def with_crlf(message: bytes) -> bytes:
 
     What is binary and says so stays as it is (RFC 8551 section 3.1.1).
     """
-    lines = message.count(b"\n")
-    if lines == message.count(b"\r") and lines == message.count(b"\r\n"):
-        return message
-    return canonical(message)
+    return message if has_canonical_lines(message) else canonical(message)
 
 
 def split(message: bytes) -> Split:
-    """Part a message (with CRLF line ends) into what goes outside and what is protected; nothing else is changed."""
+    """Part a message into what goes outside and what is protected; nothing else is changed."""
     entity = parse(message)
     outer, inner = [], []
     for field in entity.header:
@@ -55,11 +70,20 @@ def split(message: bytes) -> Split:
             inner.append(field.raw)
         elif field.name.lower().encode() not in _OUTSIDE:
             outer.append(field.raw)
-    return Split(b"".join(outer), b"".join(inner) + b"\r\n" + message[entity.body_start :])
+    return Split(b"".join(outer), (b"".join((*inner, b"\r\n")), memoryview(message)[entity.body_start :]))
+
+
+def split_prepared(message: bytes) -> Split:
+    """Part a message whose entity every transport bears, after `prepare`; what is safe already is not copied."""
+    parts = split(message)
+    if _is_safe(message):
+        return parts
+    return Split(canonical_lines(parts.outer), (prepare(parts.inner),))
 
 
 def prepare(entity: bytes) -> bytes:
-    """Return an entity that every transport bears: leaves in 7 bits, no overlong lines, no white space at line ends.
+    """Return an entity that every transport bears: lines ended by CRLF, leaves in 7 bits, no overlong lines, no white
+    space at line ends.
 
     What bears it already stays octet for octet (RFC 8551 section 3.1.3). Protected fields in UTF-8 (RFC 6532) cannot be
     put into 7 bits; such a message needs a transport that takes 8 anyway.
@@ -73,15 +97,32 @@ def prepare(entity: bytes) -> bytes:
 
 
 def _is_safe(octets: bytes) -> bool:
-    """Tell whether every transport bears this text with CRLF line ends as it is."""
+    """Tell whether every transport bears this text as it is."""
     return (
         octets.isascii()
         and b"\0" not in octets
-        and b"\nFrom " not in octets
-        and b" \r\n" not in octets
-        and b"\t\r\n" not in octets
+        and has_canonical_lines(octets)
         and not _has_long_line(octets)
+        and not _has_touched_space(octets)
     )
+
+
+_STRETCH = 1 << 16
+
+
+def _has_touched_space(octets: bytes) -> bool:
+    """Tell whether there is white space that transports touch: at line ends, and after `From` that begins a line.
+
+    Stretches without any, as base64 has them, are passed over quickly.
+    """
+    for at in range(0, len(octets), _STRETCH):
+        start, end = max(0, at - 6), at + _STRETCH
+        has_space, has_tab = octets.find(b" ", start, end) >= 0, octets.find(b"\t", start, end) >= 0
+        if has_space and (octets.find(b" \r\n", start, end) >= 0 or octets.find(b"\nFrom ", start, end) >= 0):
+            return True
+        if has_tab and octets.find(b"\t\r\n", start, end) >= 0:
+            return True
+    return False
 
 
 def _has_long_line(octets: bytes) -> bool:
@@ -95,8 +136,8 @@ def _has_long_line(octets: bytes) -> bool:
     return False
 
 
-def wrap(outer: bytes, cms: bytes, smime_type: str) -> bytes:
-    """Return a message (or an entity, with empty `outer`) whose whole body is a CMS object in base64."""
+def wrap(outer: bytes, cms: bytes | Sequence[bytes | memoryview], smime_type: str) -> bytes:
+    """Return a message (or an entity, with empty `outer`) whose whole body is a CMS object, whole or in parts, in base64."""
     name = NAMES[smime_type]
     head = (
         outer
@@ -106,7 +147,7 @@ def wrap(outer: bytes, cms: bytes, smime_type: str) -> bytes:
         + f"Content-Disposition: attachment; filename={name}\r\n".encode()
         + f"Content-Description: S/MIME {_DESCRIPTIONS[smime_type]}\r\n\r\n".encode()
     )
-    return head + encode_base64(cms)
+    return encode_base64(*((cms,) if isinstance(cms, bytes) else cms), after=head)
 
 
 _DESCRIPTIONS = {

@@ -64,13 +64,24 @@ def protected_header(entity_octets: bytes) -> Header | None:
 
 
 def restore(outer: bytes, inner: bytes) -> bytes:
-    """Return the message with its protected fields in the place of those outside."""
+    """Return the message with its protected fields in the place of those outside.
+
+    Of what was not protected as a header, nothing but Content fields comes out: who wrote the inside could else forge
+    what the outside says, a From or an Authentication-Results.
+    """
+    tree = parse(inner).header
+    body = inner[tree.body_start :]
+    rest = [field.raw for field in tree if field.name.lower().startswith("content-")]
+    version = b"MIME-Version: 1.0\r\n" if outer else b""
+    return restored_fields(outer, inner) + version + b"".join(rest) + b"\r\n" + body
+
+
+def restored_fields(outer: bytes, inner: bytes) -> bytes:
+    """Return the fields of the transport with protected ones in their place, without those that describe the body."""
     header = protected_header(inner)
     if header is None:
-        return outer + (b"MIME-Version: 1.0\r\n" if outer else b"") + inner
+        return outer
     names = {field.name.lower() for field in header if _is_protectable(field.name)}
     kept = [field.raw for field in read_header(outer + b"\r\n") if field.name.lower() not in names | _REMOVED]
     copies = [field.raw for field in header if field.name.lower() != "hp-outer" and _is_protectable(field.name)]
-    rest = [field.raw for field in header if field.name.lower().startswith("content-")]
-    head = b"".join((*kept, *copies, b"MIME-Version: 1.0\r\n", *rest))
-    return head + b"\r\n" + inner[header.body_start :]
+    return b"".join((*kept, *copies))

@@ -1,14 +1,16 @@
 """Security labels: who may read what, by a policy file of the domain.
 
 A label under a policy nobody here knows is not readable, unless one of its equivalents is under a policy that is known
-and the signature that equates them is the label's own.
+and the signature that equates them is the label's own. A label whose signature does not hold restricts as well: whoever
+spoilt the signature must not widen the circle of readers.
 
 Standards: RFC 2634 sections 3.1 to 3.4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from letterlock.errors import Malformed, SettingsFault
@@ -16,6 +18,8 @@ from letterlock.formats.asn1 import oids
 from letterlock.formats.cms.attributes import Attribute, Attributes
 from letterlock.formats.cms.ess.labels import SecurityLabel, encode_equivalent, parse_equivalent
 from letterlock.trust.pkix.smime_profile import comparable
+from letterlock.trust.smime.unwrap import Layer, SignedLayer
+from letterlock.trust.smime.verify import Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,15 @@ class Clearance:
 
 @dataclass(frozen=True, slots=True)
 class LabelPolicy:
-    """One security policy: its name and the clearances by address or, as "@domain", for everybody of a domain."""
+    """One security policy: its name and the clearances by address or, as "@domain", for everybody of a domain.
+
+    `refuses` tells whether mail beyond somebody's clearance is refused; else it is delivered unopened.
+    """
 
     oid: str
     name: str
     clearances: Mapping[str, Clearance] = field(default_factory=dict)
+    refuses: bool = True
 
     def clearance(self, address: str) -> Clearance | None:
         """Return the clearance of an address: its own, else its domain's."""
@@ -42,15 +50,36 @@ class LabelPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelRules:
+    """All policies of a domain, and whether mail under a policy it does not know is refused."""
+
+    policies: Mapping[str, LabelPolicy] = field(default_factory=dict)
+    refuses_unknown: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """Whether somebody may read a message, and why."""
+    """Whether somebody may read a message, and why; `refused` where the policy wants it not even delivered."""
 
     allowed: bool
     reason: str
+    refused: bool = False
+
+
+def rules_of(value: object) -> LabelRules:
+    """Read a whole policy file's content: the policies, and at its top `unknown`, "refuse" (without it) or "deliver".
+
+    Raises SettingsFault with every mistake.
+    """
+    policies = policies_of(value)
+    unknown = value.get("unknown", "refuse") if isinstance(value, dict) else None
+    if unknown not in _BEYOND:
+        raise SettingsFault(('unknown: write "refuse" or "deliver"',))
+    return LabelRules(policies, unknown == "refuse")
 
 
 def policies_of(value: object) -> dict[str, LabelPolicy]:
-    """Read a policy file's content, as TOML gives it: a table [policy.NAME] with `oid` and `clearances`.
+    """Read a policy file's content, as TOML gives it: tables [policy.NAME] with `oid`, `clearances` and, perhaps, `beyond`.
 
     Raises SettingsFault with every mistake.
     """
@@ -65,6 +94,9 @@ def policies_of(value: object) -> dict[str, LabelPolicy]:
         if not isinstance(oid, str) or not isinstance(entries, dict):
             problems.append(f'[policy.{name}] needs oid = "1.2.3" and a table clearances')
             continue
+        beyond = table.get("beyond", "refuse")
+        if beyond not in _BEYOND:
+            problems.append(f'[policy.{name}] beyond: write "refuse" or "deliver"')
         clearances = {}
         for who, entry in entries.items():
             level = entry.get("classification") if isinstance(entry, dict) else entry
@@ -73,10 +105,13 @@ def policies_of(value: object) -> dict[str, LabelPolicy]:
                 problems.append(f"[policy.{name}.clearances] {who}: give a classification from 0 to 256")
                 continue
             clearances[who.casefold()] = Clearance(level, frozenset(map(str, categories)))
-        found[oid] = LabelPolicy(oid, name, clearances)
+        found[oid] = LabelPolicy(oid, name, clearances, beyond == "refuse")
     if problems:
         raise SettingsFault(tuple(problems))
     return found
+
+
+_BEYOND = ("refuse", "deliver")
 
 
 def attributes(label: SecurityLabel, equivalent: tuple[SecurityLabel, ...] = ()) -> tuple[Attribute, ...]:
@@ -128,3 +163,37 @@ def _judge(label: SecurityLabel, policy: LabelPolicy, reader: str) -> Reading:
     if lacking:
         return Reading(False, f"{reader} is not cleared for the category {min(lacking)}")
     return Reading(True, f"{reader} is cleared for {label}")
+
+
+def may_read_layers(layers: Iterable[Layer], reader: str, rules: LabelRules) -> Reading:
+    """Decide whether `reader` may read a message of these layers: every label of every layer must allow it."""
+    last = Reading(True, "the message has no security label")
+    for layer in layers:
+        if isinstance(layer, SignedLayer):
+            reading = may_read(tuple(map(_attributes_of, layer.checks)), reader, rules.policies)
+            if not reading.allowed:
+                return dataclasses.replace(reading, refused=_refuses(layer, rules))
+            if any(check.signer.signed.first(oids.SECURITY_LABEL) is not None for check in layer.checks):
+                last = reading
+    return last
+
+
+def _attributes_of(check: Check) -> Attributes:
+    """Return what a signature says of labels; what equates them counts only where it holds."""
+    if check.good:
+        return check.signer.signed
+    return Attributes(tuple(item for item in check.signer.signed.items if item.type != oids.EQUIVALENT_LABELS))
+
+
+def _refuses(layer: SignedLayer, rules: LabelRules) -> bool:
+    """Tell whether mail with the labels of a layer is refused: where any policy of them says so, or none is known."""
+    known = []
+    for check in layer.checks:
+        try:
+            label, equivalent = labels_of(_attributes_of(check))
+        except Malformed:
+            return True
+        known += [
+            rules.policies[each.policy] for each in (label, *equivalent) if each and each.policy in rules.policies
+        ]
+    return any(policy.refuses for policy in known) if known else rules.refuses_unknown

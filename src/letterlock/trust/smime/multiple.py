@@ -12,6 +12,8 @@ import dataclasses
 import datetime
 import hmac
 
+import msgspec
+
 from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats.asn1 import oids, reader
 from letterlock.formats.cms import signed
@@ -77,7 +79,7 @@ def _resigned(signer: Signer, draft: SignerInfo, values: tuple[bytes, ...]) -> S
     attributes = Attributes((*draft.signed.items, Attribute(oids.MULTIPLE_SIGNATURES, values)))
     covered = attributes.encode()
     signature = signatures.sign(signer.key, signer.scheme, covered)
-    return dataclasses.replace(draft, signed=attributes, signed_octets=covered, signature=signature)
+    return msgspec.structs.replace(draft, signed=attributes, signed_octets=covered, signature=signature)
 
 
 def missing_signatures(checks: tuple[Check, ...]) -> str:

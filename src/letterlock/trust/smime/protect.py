@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from letterlock.errors import OurFault
 from letterlock.formats.asn1 import oids
@@ -19,8 +19,8 @@ from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.smime import header_protection
 from letterlock.trust.smime.compress import compress
 from letterlock.trust.smime.encrypt import Recipient, encrypt
-from letterlock.trust.smime.entities import is_enveloping, prepare, split, with_crlf, wrap
-from letterlock.trust.smime.sign import Signer, certs_only, sign
+from letterlock.trust.smime.entities import Pieces, is_enveloping, mentions, split, split_prepared, with_crlf, wrap
+from letterlock.trust.smime.sign import Signer, certs_only, sign_parts
 
 _MICALG = {
     oids.MD5: "md5",
@@ -48,22 +48,28 @@ def sign_message(
     A multipart/signed is prepared for every transport; what is signed inside application/pkcs7-mime too, since it may
     be forwarded in clear later (RFC 8551 section 3.1.2).
     """
-    parts = split(with_crlf(message))
-    outer, inner = parts.outer, prepare(parts.inner)
+    parts = split_prepared(message)
+    outer, inner = parts.outer, parts.pieces
     if protect_header:
-        outer, inner = header_protection.protect(outer, inner, encrypted=False)
-    cms = sign(inner, signers, signing_time, detached=not opaque, certificates=certificates)
+        outer, entity = header_protection.protect(outer, parts.inner, encrypted=False)
+        inner = (entity,)
+    cms = sign_parts(inner, signers, signing_time, detached=not opaque, certificates=certificates)
     if opaque:
         return wrap(outer, cms, "signed-data")
-    return multipart_signed(outer, inner, cms, signers, token)
+    return multipart_signed(outer, inner, b"".join(cms), signers, token)
 
 
-def multipart_signed(outer: bytes, inner: bytes, cms: bytes, signers: tuple[Signer, ...], token: str) -> bytes:
+def multipart_signed(outer: bytes, inner: Pieces, cms: bytes, signers: tuple[Signer, ...], token: str) -> bytes:
     """Return the message with `inner` in clear and its detached signature beside it (RFC 8551 section 3.5.3)."""
+    return clear_signed(outer, inner, cms, (signer.digest_algorithm.oid for signer in signers), token)
+
+
+def clear_signed(outer: bytes, inner: Pieces, cms: bytes, digest_algorithms: Iterable[str], token: str) -> bytes:
+    """Return the message with `inner` in clear beside a detached signature made with these digests."""
     boundary = f"=_{token}_s".encode()
-    while boundary in inner:
+    while mentions(inner, boundary):
         boundary += b"_"
-    digests = dict.fromkeys(_MICALG[signer.digest_algorithm.oid] for signer in signers)
+    digests = dict.fromkeys(_MICALG.get(oid, "unknown") for oid in digest_algorithms)  # RFC 8551 section 3.5.3.2
     micalg = ",".join(digests)
     value = f"{micalg}" if len(digests) == 1 else f'"{micalg}"'
     return b"".join(
@@ -77,7 +83,7 @@ def multipart_signed(outer: bytes, inner: bytes, cms: bytes, signers: tuple[Sign
             b'"\r\n\r\nThis is a message signed with S/MIME.\r\n--',
             boundary,
             b"\r\n",
-            inner,
+            *inner,
             b"\r\n--",
             boundary,
             b"\r\nContent-Type: application/pkcs7-signature; name=smime.p7s\r\n"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from letterlock.errors import OurFault
@@ -81,23 +81,41 @@ def sign(
     *,
     detached: bool = False,
     content_type: str = oids.DATA,
-    certificates: tuple[Certificate, ...] | None = None,
+    certificates: tuple[Certificate, ...] = (),
     crls: tuple[bytes, ...] = (),
 ) -> bytes:
     """Return a ContentInfo with `content` signed by all `signers`.
 
-    `certificates` go along beside those of the signers; an empty tuple sends the signers' alone, None too.
-    Raises OurFault where key, certificate and scheme do not fit together.
+    `certificates` go along beside those of the signers. Raises OurFault where key, certificate and scheme do not fit
+    together.
     """
+    parts = sign_parts(
+        (content,), signers, signing_time,
+        detached=detached, content_type=content_type, certificates=certificates, crls=crls,
+    )  # fmt: skip
+    return b"".join(parts)
+
+
+def sign_parts(
+    content: Sequence[bytes | memoryview],
+    signers: tuple[Signer, ...],
+    signing_time: datetime.datetime,
+    *,
+    detached: bool = False,
+    content_type: str = oids.DATA,
+    certificates: tuple[Certificate, ...] = (),
+    crls: tuple[bytes, ...] = (),
+) -> list[bytes | memoryview]:
+    """Return what `sign` does over content in pieces, in parts among which are those pieces, for further encoding."""
     digests: dict[str, bytes] = {}
     infos = []
     for signer in signers:
         oid = signer.digest_algorithm.oid
         if oid not in digests and signer.with_attributes:
-            digests[oid] = digest(oid, content)
+            digests[oid] = digest(oid, *content)
         infos.append(_sign_one(signer, content, digests, signing_time, content_type))
-    chain = tuple(each.octets for each in (*(signer.certificate for signer in signers), *(certificates or ())))
-    return signed.encode(content_type, None if detached else content, tuple(infos), chain, crls)
+    chain = tuple(each.octets for each in (*(signer.certificate for signer in signers), *certificates))
+    return signed.encode_parts(content_type, None if detached else content, tuple(infos), chain, crls)
 
 
 def certs_only(certificates: tuple[Certificate, ...], crls: tuple[bytes, ...] = ()) -> bytes:
@@ -106,12 +124,16 @@ def certs_only(certificates: tuple[Certificate, ...], crls: tuple[bytes, ...] = 
 
 
 def _sign_one(
-    signer: Signer, content: bytes, digests: dict[str, bytes], signing_time: datetime.datetime, content_type: str
+    signer: Signer,
+    content: Sequence[bytes | memoryview],
+    digests: dict[str, bytes],
+    signing_time: datetime.datetime,
+    content_type: str,
 ) -> SignerInfo:
     if not signer.with_attributes:
         if content_type != oids.DATA:
             raise OurFault("content other than data is signed with attributes")  # RFC 5652 section 5.3
-        return _info(signer, None, signatures.sign(signer.key, signer.scheme, content))
+        return _info(signer, None, signatures.sign(signer.key, signer.scheme, b"".join(content)))
     return sign_digest(signer, digests, signing_time, content_type)
 
 

@@ -179,7 +179,7 @@ class _Unwrapping:
                 checks = verify(signed, detached, self._known)
                 self._layers.append(SignedLayer(checks, signed, False, body, _signer_faults(signed)))
                 return signed.content_type, body
-            case oids.ENVELOPED_DATA | oids.AUTH_ENVELOPED_DATA:
+            case oids.ENVELOPED_DATA | oids.AUTH_ENVELOPED_DATA | oids.ENCRYPTED_DATA:
                 enveloped = EnvelopedData.parse(content_info_type, element)
                 return self._decrypt(enveloped)
             case oids.COMPRESSED_DATA:

@@ -13,14 +13,14 @@ import datetime
 import functools
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from letterlock.errors import Malformed, NotAuthentic
-from letterlock.formats.asn1 import oids, reader, tags
+from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Fields
 from letterlock.formats.cms.attributes import Attributes
 from letterlock.formats.cms.ess import signing_certificate
-from letterlock.formats.cms.ess.signing_certificate import CertificateHash
 from letterlock.formats.cms.signed import SignedData, SignerInfo
 from letterlock.formats.x509.algorithm import NULL, AlgorithmIdentifier, PublicKeyInfo
 from letterlock.formats.x509.certificate import Certificate
@@ -32,11 +32,10 @@ MAX_COUNTER_SIGNATURES = 8
 MAX_ATTRIBUTE_OCTETS = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """One signature: `fault` is empty when it holds; `certificate` is None if it was not found."""
 
-    signer: SignerInfo = field(repr=False)
+    signer: SignerInfo
     certificate: Certificate | None
     scheme: str
     digest: str
@@ -188,11 +187,11 @@ def _check_one(
 
 
 def _check_content_type(attributes: Attributes, content_type: str, *, counter: bool) -> None:
-    named = attributes.first(oids.CONTENT_TYPE)
+    named = attributes.single(oids.CONTENT_TYPE)
     if counter:
         if named is not None:
             raise NotAuthentic("a counter-signature that names a content type")  # RFC 5652 section 11.4
-    elif named is None or named.oid() != content_type:
+    elif named is None or (named != writer.oid(content_type) and reader.parse(named).oid() != content_type):
         raise NotAuthentic("the signed attributes name another content type")  # RFC 5652 section 11.1
 
 
@@ -218,9 +217,10 @@ def _protected_algorithms(value: bytes) -> tuple[AlgorithmIdentifier, AlgorithmI
 
 
 @functools.lru_cache(maxsize=256)
-def _named_first(value: bytes, version: int) -> CertificateHash:
-    """Return the first certificate a signing-certificate attribute names: the same in all messages of a signer."""
-    return signing_certificate.parse(reader.parse(value), version=version)[0]
+def _names(value: bytes, version: int, certificate: Certificate) -> bool:
+    """Tell whether a signing-certificate attribute names `certificate`: the same in all messages of a signer."""
+    first = signing_certificate.parse(reader.parse(value), version=version)[0]
+    return first.may_name(certificate) and digests.digest(first.digest_algorithm, certificate.octets) == first.digest
 
 
 def _named(found: list[Certificate], attributes: Attributes) -> tuple[Certificate, bool]:
@@ -231,13 +231,8 @@ def _named(found: list[Certificate], attributes: Attributes) -> tuple[Certificat
         if value is None:
             continue
         named = True
-        first = _named_first(value, version)
         # RFC 5035 section 5.4: the first names the certificate the signature is to be checked with
-        found = [
-            each
-            for each in found
-            if first.may_name(each) and digests.digest(first.digest_algorithm, each.octets) == first.digest
-        ]
+        found = [each for each in found if _names(value, version, each)]
         if not found:
             raise NotAuthentic("the certificate is not the one the signature names")
     return found[0], named

@@ -5,7 +5,7 @@ Standards: RFC 5035 sections 3 and 5.4, RFC 2634 section 5.4.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from letterlock.formats.asn1 import oids, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
@@ -14,8 +14,7 @@ from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import GeneralName, NameKind, encode_general_names, parse_general_names
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateHash:
+class CertificateHash(msgspec.Struct, frozen=True):
     """ESSCertID or ESSCertIDv2: the hash of a whole certificate, and who issued it if it says so."""
 
     digest_algorithm: str

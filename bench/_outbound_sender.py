@@ -1,0 +1,99 @@
+"""Our queue filled and let go, for measurements: arguments are a folder, the port of a sink, messages and octets of each.
+
+The queue is filled durably, then "filled" is printed and a line on standard input lets it go; after that CPU seconds and
+the peak of memory are printed on each SIGUSR1. It ends on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from letterlock.formats.address import Address
+from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.host.clock import SystemClock
+from letterlock.host.entropy import SystemEntropy
+from letterlock.host.logs import Log, send_to
+from letterlock.host.resolver.zone_file import ZoneTable
+from letterlock.mda.deliver import DeliveryAgent
+from letterlock.mda.resolve import Resolver, ResolveSettings
+from letterlock.mta.outbound import Outbound, OutboundSettings
+from letterlock.mta.queue.runner import Runner
+from letterlock.mta.queue.schedule import QueueSettings
+from letterlock.mta.route import RoutingSettings
+from letterlock.mta.transfer import transfer_over
+from letterlock.store.accounts import Accounts
+from letterlock.store.engine import StoreSettings, open_store
+from letterlock.store.interface import Queued, Store, Transaction
+
+_ZONE = "harbor.test. 300 IN MX 0 mx.test.\nmx.test. 300 IN A 127.0.0.1\n"
+
+
+async def fill(store: Store, messages: int, octets: int) -> None:
+    """Queue messages that are due."""
+    now = SystemClock().now()
+    line = b"x" * 78 + b"\r\n"
+    content = b"From: <x@client.test>\r\nSubject: a message\r\n\r\n" + line * (octets // len(line))
+    envelope = Envelope(Address("x", "rosewood.test"), (Recipient(Address("ada", "harbor.test")),))
+
+    async def one(number: int) -> None:
+        name = f"m{number:06}"
+        await store.commit(Transaction(name, now, (content,), (), (Queued(name, envelope, now, now + 86_400),)))
+
+    for start in range(0, messages, 500):
+        await asyncio.gather(*map(one, range(start, min(start + 500, messages))))
+
+
+async def send(folder: Path, sink: int, messages: int, octets: int) -> None:
+    """Fill the queue, wait for the word, send."""
+    log = (folder / "log").open("a", buffering=64 * 1024)
+    send_to(lambda line: log.write(line + "\n") and None)
+    clock, entropy = SystemClock(), SystemEntropy()
+    store = await open_store(StoreSettings(folder / "store"))
+    await fill(store, messages, octets)
+    accounts = Accounts(folder / "accounts")
+    agent = DeliveryAgent(Resolver(ResolveSettings(("rosewood.test",)), accounts), accounts, store)
+    outbound = Outbound(
+        OutboundSettings("mx.rosewood.test", RoutingSettings(frozenset(), port=sink)),
+        resolver=ZoneTable.parse(_ZONE),
+        clock=clock,
+        entropy=entropy,
+        log=Log("mta"),
+    )
+    runner = Runner(
+        store=store,
+        agent=agent,
+        transfer=transfer_over(outbound, store),
+        settings=QueueSettings("mx.rosewood.test"),
+        clock=clock,
+        entropy=entropy,
+        log=Log("queue"),
+    )
+    loop = asyncio.get_running_loop()
+    stopped, released = asyncio.Event(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    loop.add_signal_handler(signal.SIGUSR1, _print_cpu)
+    loop.add_reader(sys.stdin.fileno(), released.set)
+    print("filled", flush=True)
+    await released.wait()
+    loop.remove_reader(sys.stdin.fileno())
+    running = asyncio.create_task(runner.run())
+    await stopped.wait()
+    await runner.stop()
+    await running
+    await outbound.close()
+    await store.close()
+
+
+def _print_cpu() -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(used.ru_utime + used.ru_stime, used.ru_maxrss, flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(send(Path(sys.argv[1]), *map(int, sys.argv[2:])))

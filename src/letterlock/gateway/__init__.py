@@ -1,0 +1,1 @@
+"""S/MIME for a whole domain: it signs and decrypts for accounts that ask, keeps lists, and certifies its people."""

@@ -1,0 +1,80 @@
+"""Before a message is taken: may those it is for read it, and is it to be opened for them?
+
+Labels are looked for in every layer that can be seen: those outside, and those within encryption for accounts that the gateway
+decrypts for. Where nobody may have the message it is refused in the session. Where some may, or where it is to be opened, the
+recipients concerned go to the queue, which delivers each by itself (treat.py) and tells the sender of those it does not.
+
+Standards: RFC 2634 section 3.3, RFC 3463 section 3.8 (5.7.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from letterlock.formats.imf.header import read_header
+from letterlock.gateway.domain_keys import DomainKeys
+from letterlock.host.logs import Log
+from letterlock.mta.arrival import Destination, ToQueue
+from letterlock.mta.assess_smime import may_be_signed
+from letterlock.protocols.smtp.reply import Reply, reply
+from letterlock.trust.smime.decrypt import KeyRing
+from letterlock.trust.smime.labels import LabelRules, Reading, may_read_layers
+from letterlock.trust.smime.reveal import is_encrypted
+from letterlock.trust.smime.unwrap import Unwrapped, unwrap
+
+Content = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A `Gate` (mta/arrival.py). `keys` None opens nothing, `rules` None knows no labels."""
+
+    keys: DomainKeys | None
+    rules: LabelRules | None
+    log: Log
+
+    async def __call__(
+        self, content: Content, destinations: Sequence[Destination], is_junk: bool
+    ) -> Sequence[Destination] | Reply:
+        """Return what becomes of the recipients, or the reply that refuses the message. Raises Unavailable."""
+        accounts = dict.fromkeys(each.account for one in destinations for each in one.deliveries)
+        opening = {name for name in accounts if self.keys is not None and self.keys.of(name).decrypts}
+        if not accounts or (self.rules is None and (is_junk or not opening)):
+            return destinations
+        octets = b"".join(content)
+        if not may_be_signed(read_header(octets)):
+            return destinations
+        outside = await asyncio.to_thread(unwrap, octets)
+        readings = await self._readings(octets, outside, tuple(accounts), opening)
+        denied = [one for one in destinations if any(readings[each.account].refused for each in one.deliveries)]
+        if denied and len(denied) == len(destinations):
+            reason = next(reading.reason for reading in readings.values() if reading.refused)
+            self.log.event("label forbids", reason=reason)
+            return reply(550, "5.7.1", f"The security label forbids delivery: {reason}")
+        opened = opening if is_encrypted(outside) and not is_junk else set()
+        return [self._destination(one, one in denied, opened) for one in destinations]
+
+    @staticmethod
+    def _destination(one: Destination, is_denied: bool, opened: set[str]) -> Destination:
+        wanted = is_denied or any(each.account in opened for each in one.deliveries)
+        return ToQueue(one.recipient) if wanted and one.recipient is not None else one
+
+    async def _readings(
+        self, octets: bytes, outside: Unwrapped, accounts: tuple[str, ...], opening: set[str]
+    ) -> dict[str, Reading]:
+        """Return for each account whether it may read the message, as far as the gateway can see into it."""
+        found = {}
+        for account in accounts:
+            seen = outside
+            if self.rules is not None and self.keys is not None and account in opening and is_encrypted(outside):
+                seen = await asyncio.to_thread(opened, octets, self.keys.ring_of_account(account))
+            rules = self.rules
+            found[account] = Reading(True, "") if rules is None else may_read_layers(seen.layers, account, rules)
+        return found
+
+
+def opened(octets: bytes, make_ring: Callable[[], KeyRing]) -> Unwrapped:
+    """Take a message apart with the keys of a ring; in a thread."""
+    return unwrap(octets, make_ring())

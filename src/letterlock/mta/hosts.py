@@ -1,0 +1,173 @@
+"""What is known of other hosts' addresses: how many connections each bears, which do not answer, which are slow.
+
+Promises: a host that refused or did not answer is not asked again by each message that is for it, but after a while; what
+it said then is the answer meanwhile. A host that refuses one more connection while others serve is not down: it is used
+over as many as it bore. What a host says of a message or a recipient is never remembered here.
+
+Limits: 10,000 addresses; those nobody uses and of which nothing bad is known are forgotten first.
+See also: mta/outbound.py, which asks and tells; RFC 5321 section 4.5.4.1 (hosts that are down).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from letterlock.host.stream import Endpoint
+
+_MOST_HOSTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an address is not used before `until` (seconds of the event loop's clock), as an outcome says it."""
+
+    until: float
+    status: str
+    reason: str
+
+
+@dataclass(slots=True)
+class KnownHost:
+    """One address of a host. `failures` are by what was demanded of its TLS, "" for any demand."""
+
+    endpoint: Endpoint
+    limit: int
+    active: int = 0
+    failures: dict[str, Failure] = field(default_factory=dict)
+    slow_until: float = 0.0
+    limited_until: float = 0.0
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+    def failure(self, label: str, now: float) -> Failure | None:
+        """Return why it cannot be used under a demand now, if so."""
+        if not self.failures:
+            return None
+        for known in ("", label):
+            found = self.failures.get(known)
+            if found is not None and found.until > now:
+                return found
+        return None
+
+    def served(self) -> None:
+        """Take note that it answered as it should."""
+        self.failures.clear()
+
+    def leave(self) -> None:
+        """Give a connection's place back."""
+        self.active -= 1
+        while self.waiting and self.active < self.limit:
+            waiter = self.waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                break
+
+
+class Place:
+    """One connection's place at a host: `async with Place(hosts, host) as place`. It may move to another address."""
+
+    def __init__(self, hosts: Hosts, host: KnownHost) -> None:
+        self.host = host
+        self._hosts = hosts
+
+    async def __aenter__(self) -> Place:
+        """Wait until the host has a place free."""
+        await self._hosts.enter(self.host)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the place back."""
+        self.host.leave()
+
+    def move_to(self, other: KnownHost) -> None:
+        """Take a place at another address in place of this one, without waiting."""
+        if other is not self.host:
+            self.host.leave()
+            other.active += 1
+            self.host = other
+
+
+class Hosts:
+    """The addresses known. `elapsed` gives seconds that only grow."""
+
+    def __init__(self, elapsed: Callable[[], float], *, connections: int, memory_seconds: float) -> None:
+        self.connections = connections
+        self.memory_seconds = memory_seconds
+        self._elapsed = elapsed
+        self._known: dict[Endpoint, KnownHost] = {}
+
+    def known(self, endpoint: Endpoint) -> KnownHost:
+        """Return what is known of an address."""
+        host = self._known.get(endpoint)
+        if host is None:
+            if len(self._known) >= _MOST_HOSTS:
+                self._make_way()
+            host = self._known[endpoint] = KnownHost(endpoint, self.connections)
+        return host
+
+    def usable(self, endpoints: Iterable[Endpoint], label: str) -> tuple[list[KnownHost], Failure | None]:
+        """Return the addresses to try under a demand, slow ones last, and the last failure of those left out."""
+        now = self._elapsed()
+        usable: list[KnownHost] = []
+        failure = None
+        for endpoint in endpoints:
+            host = self.known(endpoint)
+            failed = host.failure(label, now)
+            if failed is None:
+                usable.append(host)
+            failure = failed or failure
+        if len(usable) > 1:
+            usable.sort(key=lambda host: host.slow_until > now)
+        return usable, failure
+
+    def failed(self, host: KnownHost, label: str, status: str, reason: str) -> None:
+        """Remember that an address cannot be used under a demand, "" for any."""
+        host.failures[label] = Failure(self._elapsed() + self.memory_seconds, status, reason)
+
+    def slow(self, host: KnownHost) -> None:
+        """Remember that another address of the same host was faster."""
+        host.slow_until = self._elapsed() + self.memory_seconds
+
+    def bears_no_more(self, host: KnownHost) -> bool:
+        """Take note that a connection beside others was refused; tell whether it is worth waiting for one of them."""
+        others = host.active - 1
+        if others < 1:
+            return False
+        host.limit = min(host.limit, others)
+        host.limited_until = self._elapsed() + self.memory_seconds
+        return True
+
+    async def enter(self, host: KnownHost) -> None:
+        """Wait until a connection more may be used."""
+        if host.limited_until and host.limited_until <= self._elapsed():
+            host.limit, host.limited_until = self.connections, 0.0
+        while host.active >= host.limit:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            host.waiting.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                host.active += 1  # it may have been our turn: pass it on
+                host.leave()
+                raise
+        host.active += 1
+
+    def forget_failures(self) -> None:
+        """Forget what went wrong: somebody says that it is right again."""
+        for host in self._known.values():
+            host.failures.clear()
+            host.limit, host.limited_until = self.connections, 0.0
+
+    def _make_way(self) -> None:
+        now = self._elapsed()
+        for endpoint, host in list(self._known.items()):
+            if not host.active and not host.waiting and not any(one.until > now for one in host.failures.values()):
+                del self._known[endpoint]
+        for endpoint, host in list(self._known.items())[: max(len(self._known) - _MOST_HOSTS + 1, 0)]:
+            if not host.active and not host.waiting:
+                del self._known[endpoint]

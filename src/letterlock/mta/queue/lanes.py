@@ -1,0 +1,64 @@
+"""Lanes: how many errands for one destination run at once, and when none does.
+
+A lane begins narrow and gets wider by one with each success, so that it doubles with each round of a destination that
+bears it; a failure of the destination itself halves it. A destination that answered nobody since as many failures as ran
+at once is left in peace for a while: errands for it are deferred untried.
+
+See also: runner.py.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from letterlock.formats.outcome import Outcome, Result
+from letterlock.store.interface import Instant, QueueEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A message for one destination: a domain, or the route an operator chose. `entry` holds only its recipients."""
+
+    destination: str
+    entry: QueueEntry
+
+
+@dataclass(slots=True)
+class Lane:
+    """The errands for one destination. `credit` is how many more failures are borne before it counts as down."""
+
+    limit: float
+    running: int = 0
+    credit: int = 0
+    waiting: deque[Errand] = field(default_factory=deque)
+    failing_until: Instant = 0.0
+    failure: Outcome | None = None
+    has_parked: bool = False
+    is_fetching: bool = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may run."""
+        return self.running < int(self.limit)
+
+    def is_spare(self, now: Instant) -> bool:
+        """Tell whether nothing would be lost with it."""
+        return not (self.running or self.waiting or self.has_parked or self.is_fetching) and now >= self.failing_until
+
+    def hindrance(self, now: Instant) -> Outcome | None:
+        """Return why nothing is tried now, or None."""
+        return self.failure if now < self.failing_until else None
+
+    def learn(self, outcomes: Sequence[Outcome], now: Instant, *, widest: int, peace_seconds: float) -> None:
+        """Take note of how an errand ended."""
+        if not all(outcome.result is Result.DEFERRED and outcome.about_host for outcome in outcomes):
+            self.limit = min(self.limit + 1, widest)
+            self.credit = int(self.limit)
+            self.failing_until, self.failure = 0.0, None
+            return
+        self.limit = max(self.limit / 2, 1)
+        self.credit -= 1
+        if self.credit < 0:
+            self.failing_until, self.failure = now + peace_seconds, outcomes[0]

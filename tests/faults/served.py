@@ -1,0 +1,187 @@
+"""A whole served domain in processes of its own, to be hurt, and the oracle that says what it must hold afterwards.
+
+Every message carries an id. `expected` says where each acknowledged one may be; `faults` opens the store while nobody serves
+and demands each of them exactly once, in one of its places, and nothing twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from letterlock.admd.accounts import STORE_NAME
+from letterlock.admd.create import create
+from letterlock.host.clock import SystemClock
+from letterlock.host.entropy import SystemEntropy
+from letterlock.store.accounts import Accounts
+from letterlock.store.engine import StoreSettings, open_store
+from letterlock.store.interface import QueueFilter
+
+DOMAIN = "rosewood.test"
+USERS = ("anna", "ben")
+PASSWORD = "x"
+QUEUE = "queue"  # the place of what waits for another domain
+_SERVICES = ("smtp", "submissions", "submission", "imaps", "imap", "pop3s", "pop3")
+_UP_SECONDS = 60.0
+
+
+@contextlib.contextmanager
+def name_server() -> Iterator[str]:
+    """Answer every question that the name is not there, and about unreachable.test that nobody can say."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            while len(question := server.recvfrom(4096)) and question[0]:
+                octets, client = question
+                flags = 0x8182 if b"\x0bunreachable\x04test" in octets.lower() else 0x81A3
+                end = octets.index(b"\0", 12) + 5
+                header = octets[:2] + flags.to_bytes(2) + b"\0\1" + bytes(6)
+                server.sendto(header + octets[12:end], client)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        host, port = server.getsockname()
+        try:
+            yield f"{host}:{port}"
+        finally:
+            server.sendto(b"", (host, port))
+            thread.join()
+
+
+class Site:
+    """A served domain: `ports` by service at `host`, and by id in `expected` the places of what was acknowledged."""
+
+    def __init__(
+        self,
+        folder: Path,
+        names: str,
+        *,
+        services: tuple[str, ...] = ("smtp",),
+        more: Mapping[str, Any] | None = None,
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
+        # An address of its own: while it is down nobody else is given its ports.
+        self.host = f"127.{random.randrange(1, 255)}.{random.randrange(255)}.{random.randrange(1, 255)}"
+        self.ports = {service: 1000 + number for number, service in enumerate(services)}
+        overrides: dict[str, Any] = {
+            "listen": {name: [f"{self.host}:{self.ports[name]}"] if name in self.ports else [] for name in _SERVICES},
+            "dns": {"mode": "trust-ad", "servers": [names]},
+            "log": {"file": "log"},
+            "limits": {"connections_per_network": 2000},
+            **(more or {}),
+        }
+        found = create(folder, DOMAIN, overrides, clock=SystemClock(), entropy=SystemEntropy())
+        self.file = found.file
+        self.data = found.settings.path(found.settings.data)
+        self.store = self.data / STORE_NAME
+        self.log = folder / "log"
+        accounts = Accounts(self.data / "accounts.sqlite", digests=())
+        for user in USERS:
+            accounts.add(f"{user}@{DOMAIN}", PASSWORD)
+        for alias, target in (aliases or {"away": "somebody@unreachable.test"}).items():
+            accounts.set_alias(f"{alias}@{DOMAIN}", [target])
+        accounts.close()
+        self.expected: dict[str, frozenset[str]] = {}
+
+    def start(self, *before: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Serve, in a session of its own; `before` are words in front of the command, such as strace."""
+        command = [*before, sys.executable, "-m", "letterlock", "serve", "--config", str(self.file)]
+        return subprocess.Popen(command, start_new_session=True, env={**os.environ, **(environment or {})})
+
+    @contextlib.contextmanager
+    def served(self, *before: str, environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """Serve for the length of the context, which begins when it listens, and stop as an operator would."""
+        process = self.start(*before, environment=environment)
+        try:
+            self.up()
+            yield process
+            process.terminate()
+            process.wait(60)
+        finally:
+            kill_group(process)
+
+    def connect(self, service: str = "smtp") -> socket.socket:
+        """Connect to a service. Raises OSError."""
+        return socket.create_connection((self.host, self.ports[service]), timeout=30)
+
+    def up(self) -> None:
+        """Return when every service can be connected to and, where it begins in plain text, greets."""
+        deadline = time.monotonic() + _UP_SECONDS
+        for service in self.ports:
+            while True:
+                with contextlib.suppress(OSError), self.connect(service) as connection:
+                    if service.endswith("s") or connection.recv(1):
+                        break
+                assert time.monotonic() < deadline, f"{service} does not greet"
+                time.sleep(0.01)  # it starts
+
+    async def faults(self) -> list[str]:
+        """Compare the store, which nobody serves, with what was acknowledged."""
+        found = await self.contents()
+        wrong = [f"{ident} is in {places}" for ident, places in found.items() if len(places) > 1]
+        for ident, allowed in self.expected.items():
+            places = found.get(ident, [])
+            if not (len(places) == 1 and places[0] in allowed):
+                wrong.append(f"{ident} is in {places}, not in one of {sorted(allowed)}")
+        return wrong
+
+    async def contents(self) -> dict[str, list[str]]:
+        """Return where each id is: USER/MAILBOX, or the queue."""
+        store = await open_store(StoreSettings(self.store))
+        places: dict[str, list[str]] = {}
+        for user in USERS:
+            for box in await store.mailboxes(f"{user}@{DOMAIN}"):
+                handle = await store.open(box.id)
+                for content in handle.snapshot().contents:
+                    places.setdefault(ident_of(await store.read(content)), []).append(f"{user}/{box.name}")
+                handle.close()
+        after = ""
+        while entries := await store.queue(QueueFilter(), after=after):
+            for entry in entries:
+                places.setdefault(ident_of(await store.read(entry.content)), []).append(QUEUE)
+            after = entries[-1].queue_id
+        await store.close()
+        return places
+
+
+def ident_of(octets: bytes) -> str:
+    """Return the id that a message carries as its subject."""
+    return octets.partition(b"\nSubject: ")[2].partition(b"\r\n")[0].decode()
+
+
+def place_of(user: str) -> str:
+    """Return where mail for a local part of the domain must be: in the INBOX, or queued for elsewhere."""
+    return f"{user}/INBOX" if user in USERS else QUEUE
+
+
+def tree(root: int) -> list[int]:
+    """Return the process `root` and all below it, as far as they live."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state != "Z":
+                    parents.setdefault(int(parent), []).append(int(entry.name))
+    found = [root]
+    for pid in found:
+        found += parents.get(pid, [])
+    return found
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill all processes of the server's session, and wait for it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

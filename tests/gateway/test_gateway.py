@@ -1,0 +1,307 @@
+"""A domain signs, verifies and decrypts for accounts that ask, between two domains over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from gateway.two_domains import Lab, command, founded_authority, identifier, message, two_domains
+from letterlock.admd.settings import Settings
+from letterlock.admd.smime import open_key_store
+from letterlock.formats.asn1 import oids
+from letterlock.formats.cms.ess.labels import SecurityLabel
+from letterlock.formats.imf.header import read_header
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.host.ledger import Ledger
+from letterlock.registrar import usable
+from letterlock.registrar.folder import certificate_of
+from letterlock.trust.pkix.path import Anchor
+from letterlock.trust.primitives import public_keys
+from letterlock.trust.smime import labels, protect
+from letterlock.trust.smime.encrypt import To, encrypt
+from letterlock.trust.smime.entities import wrap
+from letterlock.trust.smime.proof import Proof, Trust, verify_message
+from letterlock.trust.smime.sign import Signer
+from letterlock.trust.smime.unwrap import EncryptedLayer, unwrap
+
+ADA, BRUNO = "ada@rosewood.test", "bruno@rosewood.test"
+CHIYO, DAFYDD = "chiyo@harbor.test", "dafydd@harbor.test"
+SMIME: dict[str, Any] = {
+    "smime": {"password_file": "smime.password"},
+    "registrar": {"password_file": "ca.password"},
+    "assess": {"smime_anchors": "anchors.pem"},
+}
+
+
+def prepare(lab: Lab, settings: Settings) -> None:
+    """Each domain has an authority; both trust both."""
+    founded_authority(settings)
+    if settings.domain == "harbor.test":
+        (settings.folder / "labels.toml").write_text(LABELS)
+        both = b"".join((lab.folder(domain) / "ca" / "ca.pem").read_bytes() for domain in lab.settings)
+        for domain in lab.settings:
+            (lab.folder(domain) / "anchors.pem").write_bytes(both)
+        for address in (ADA, CHIYO, DAFYDD):
+            folder = str(lab.folder(address.rpartition("@")[2]))
+            command("account", "smime", address, "--enrol", "--config", folder)
+
+
+LABELS = """
+[policy.harbor]
+oid = "1.2.3.4"
+[policy.harbor.clearances]
+"@harbor.test" = 1
+"chiyo@harbor.test" = 3
+
+[policy.lax]
+oid = "1.2.3.5"
+beyond = "deliver"
+"""
+SHARED = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    """One lab for all tests here; each counts only what it sent."""
+    harbor = SMIME | {"smime": {"password_file": "smime.password", "labels": "labels.toml", "signature_log": True}}
+    more = {"rosewood.test": SMIME, "harbor.test": harbor}
+    async with two_domains(tmp_path_factory.mktemp("gateway"), more, prepare) as lab:
+        yield lab
+
+
+async def account(lab: Lab, address: str, *options: str) -> dict[str, Any]:
+    folder = lab.folder(address.rpartition("@")[2])
+    result = await lab.run("account", "smime", address, *options, "--config", str(folder), "--json")
+    found: dict[str, Any] = json.loads(result.output)
+    return found
+
+
+def certificate_for(lab: Lab, address: str, *, encryption: bool) -> Certificate:
+    store = open_key_store(lab.settings[address.rpartition("@")[2]])
+    found = [each.certificate for each in store.certificates(address) if each.own]
+    store.close()
+    return next(each for each in found if ("agreement" in str(each.extensions.key_usage).lower()) is encryption)
+
+
+def proof_of(lab: Lab, octets: bytes, domain: str) -> Proof:
+    """What somebody who trusts the authority of `domain` sees."""
+    anchor = Anchor.of(certificate_of(lab.folder(domain) / "ca"))
+    return verify_message(octets, unwrap(octets), Trust(datetime.datetime.now(datetime.UTC), (anchor,)))
+
+
+async def fact(lab: Lab, kind: str, octets: bytes) -> dict[str, Any]:
+    """What harbor's ledger says of a message, once it is written."""
+    for _ in range(1000):
+        ledger = Ledger.open(lab.folder("harbor.test") / "data" / "ledger.sqlite")
+        found = [dict(entry.facts) for entry in ledger.read(kind=kind)]
+        ledger.close()
+        for each in found:
+            if each["message_id"] == identifier(octets).decode():
+                return each
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"no entry {kind}")
+
+
+def signer_of(lab: Lab, address: str) -> Signer:
+    """The signer of an account, out of the key store."""
+    store = open_key_store(lab.settings[address.rpartition("@")[2]])
+    certificate = usable.to_sign_with(store, address, now())
+    signer = Signer(store.key(public_keys.key_id(certificate.public_key).hex()), certificate)
+    store.close()
+    return signer
+
+
+def sealed_for(lab: Lab, octets: bytes, *addresses: str, cipher: str = oids.AES256_GCM) -> bytes:
+    to = tuple(To(certificate_for(lab, address, encryption=True)) for address in addresses)
+    return protect.encrypt_message(octets, to, cipher=cipher, protect_header=True)
+
+
+def now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+@SHARED
+async def test_signed_on_the_way_out_and_verified_on_the_way_in(lab: Lab) -> None:
+    """Ada's mail arrives signed as hers, under a DKIM signature that holds; the other domain tells what it proves."""
+    value = await account(lab, ADA, "--sign", "always")
+    assert (value["sign"], value["problem"]) == ("always", "")
+    assert value["signs_with"]
+    sent = message(ADA, DAFYDD, "Grüße")
+    assert (await lab.submit(ADA, sent, DAFYDD))[0] == 250
+    copy = await lab.arrived(DAFYDD, identifier(sent))
+    proof = proof_of(lab, copy, "rosewood.test")
+    assert proof.good, proof
+    assert "subject" in [name.lower() for name in proof.protected_fields]
+    results = read_header(copy).text("authentication-results")
+    for expected in ("dkim=pass", "smime=pass", f"body.smime-identifier={ADA}"):
+        assert expected in results
+    found = await fact(lab, "assessed", sent)
+    assert found["smime"]["result"] == "pass"
+    assert "The holder of ada@rosewood.test's certificate signed" in found["smime"]["sentence"]
+    # the author's certificate was kept, and the signature was logged
+    store = open_key_store(lab.settings["harbor.test"])
+    assert [each.source for each in store.certificates(ADA)] == ["signed mail"]
+    store.close()
+    folder = str(lab.folder("harbor.test"))
+    listed = await lab.run(
+        "keys", "signatures", "--config", folder, "--message-id", identifier(sent)[1:-1].decode(), "--json"
+    )
+    (logged,) = json.loads(listed.output)["signatures"]
+    assert (logged["sent"], logged["address"]) == (False, ADA)
+    assert logged["verdict"] == found["smime"]["sentence"]
+    await account(lab, ADA, "--sign", "never")
+    plain = message(ADA, DAFYDD)
+    assert (await lab.submit(ADA, plain, DAFYDD))[0] == 250
+    assert not proof_of(lab, await lab.arrived(DAFYDD, identifier(plain)), "rosewood.test").signers
+
+
+@SHARED
+async def test_what_its_author_signed_goes_out_as_it_is(lab: Lab) -> None:
+    """Octet for octet, and nothing is put around it."""
+    await account(lab, ADA, "--sign", "always")
+    for opaque in (True, False):
+        own = protect.sign_message(message(ADA, DAFYDD), (signer_of(lab, ADA),), now(), opaque=opaque, token="own")
+        assert (await lab.submit(ADA, own, DAFYDD))[0] == 250
+        assert (await lab.arrived(DAFYDD, identifier(own))).endswith(own)
+    await account(lab, ADA, "--sign", "never")
+
+
+@SHARED
+async def test_what_cannot_be_signed(lab: Lab) -> None:
+    """Refused with the reason where signing is demanded, unsigned only where it was wished "if possible"."""
+    sent = message(BRUNO, ADA)
+    await account(lab, BRUNO, "--sign", "always")
+    code, text = await lab.submit(BRUNO, sent, ADA)
+    assert (code, text[:5]) == (550, b"5.7.5")
+    assert b"there is no key with a certificate for bruno@rosewood.test" in text
+    await account(lab, BRUNO, "--sign", "if-possible")
+    assert (await lab.submit(BRUNO, sent, ADA))[0] == 250
+    assert not proof_of(lab, await lab.arrived(ADA, identifier(sent)), "rosewood.test").signers
+
+
+@SHARED
+@pytest.mark.parametrize("opaque", [True, False])
+async def test_opened_on_the_way_in(lab: Lab, opaque: bool) -> None:
+    """What comes encrypted to Chiyo lies in her mailbox readable, its signature kept; the original where she wishes."""
+    await account(lab, CHIYO, "--decrypt", "--keep-original")
+    sent = message(ADA, CHIYO, subject="Secret beds")
+    signed = protect.sign_message(sent, (signer_of(lab, ADA),), now(), opaque=opaque, protect_header=True, token="t")
+    sealed = sealed_for(lab, signed, CHIYO)
+    assert b"Secret beds" not in sealed
+    forged = b"Authentication-Results: mail.harbor.test; smime=pass body.smime-identifier=eve@x.test\r\n" + sealed
+    assert (await lab.submit(ADA, forged, CHIYO, DAFYDD))[0] == 250
+    copy = await lab.arrived(CHIYO, identifier(sent))
+    assert b"Dig on Monday." in copy
+    header = read_header(copy)
+    assert header.text("subject") == "Secret beds"
+    assert header.text("content-type").startswith("multipart/signed")
+    proof = proof_of(lab, copy, "rosewood.test")
+    assert proof.good, proof
+    first, *others = [each.text for each in header.get_all("authentication-results")]
+    assert "smime=pass" in first
+    assert f"body.smime-identifier={ADA}" in first
+    assert "dkim=pass" in others[0]
+    assert b"eve@x.test" not in copy
+    original = await lab.arrived(CHIYO, identifier(sent), "Encrypted")
+    untouched = await lab.arrived(DAFYDD, identifier(sent))
+    for each in (original, untouched):
+        assert b"Dig on Monday." not in each
+        assert isinstance(unwrap(each).layers[0], EncryptedLayer)
+    found = await fact(lab, "smime", sent)
+    assert (found["account"], found["done"], found["smime"]["result"]) == (CHIYO, "decrypted", "pass")
+    await lab.settled()
+
+
+@SHARED
+async def test_what_is_not_opened(lab: Lab) -> None:
+    """Cipher text that shows no changes and has no signature inside, damage, and mail for others: as it came."""
+    await account(lab, CHIYO, "--decrypt", "--no-keep-original")
+
+    def damaged(octets: bytes) -> bytes:
+        return octets[:-12] + (b"AAAA" if octets[-12:-8] != b"AAAA" else b"BBBB") + octets[-8:]  # in the tag
+
+    def cut(octets: bytes) -> bytes:
+        return octets[: octets.index(b"\r\n\r\n") + 400] + b"\r\n"
+
+    broken = cut(sealed_for(lab, message(ADA, CHIYO), CHIYO))  # cannot be seen to be encrypted
+    for made in (
+        sealed_for(lab, message(ADA, CHIYO), CHIYO, cipher=oids.AES256_CBC),
+        sealed_for(lab, message(ADA, CHIYO), DAFYDD),
+        damaged(sealed_for(lab, message(ADA, CHIYO), CHIYO)),
+        broken,
+    ):
+        assert (await lab.submit(ADA, made, CHIYO))[0] == 250
+        assert (await lab.arrived(CHIYO, identifier(made))).endswith(made)
+        if made is not broken:
+            found = await fact(lab, "smime", made)
+            assert found["done"] == "as it came"
+            assert found["reason"]
+    good = sealed_for(lab, message(ADA, CHIYO), CHIYO)
+    assert (await lab.submit(ADA, good, CHIYO))[0] == 250
+    assert b"Dig on Monday." in await lab.arrived(CHIYO, identifier(good))
+
+
+@SHARED
+async def test_fields_inside_do_not_come_out(lab: Lab) -> None:
+    """Who encrypts to somebody cannot put a From or a verdict of ours over the message that way."""
+    await account(lab, CHIYO, "--decrypt", "--no-keep-original")
+    sent = message(ADA, CHIYO)
+    inside = b"Authentication-Results: mail.harbor.test; dkim=pass\r\nFrom: boss@harbor.test\r\n"
+    inside += b"Content-Type: text/plain\r\n\r\nPay.\r\n"
+    cms = encrypt(inside, (To(certificate_for(lab, CHIYO, encryption=True)),))
+    made = wrap(sent.partition(b"\r\n\r\n")[0] + b"\r\n", cms, "authEnveloped-data")
+    assert (await lab.submit(ADA, made, CHIYO))[0] == 250
+    copy = read_header(await lab.arrived(CHIYO, identifier(sent)))
+    assert [each.text for each in copy.get_all("from")] == [ADA]
+    assert len(copy.get_all("authentication-results")) == 1
+    assert copy.octets[copy.body_start :].startswith(b"Pay.")
+
+
+def labelled(lab: Lab, octets: bytes, policy: str, classification: int) -> bytes:
+    attributes = labels.attributes(SecurityLabel(policy, classification))
+    signer = dataclasses.replace(signer_of(lab, ADA), attributes=attributes)
+    return protect.sign_message(octets, (signer,), now(), token="label")
+
+
+@SHARED
+@pytest.mark.parametrize("inside", [False, True])
+async def test_a_label_beyond_the_clearance_is_refused(lab: Lab, inside: bool) -> None:
+    """In the session, with the reason; of several recipients those who may read get it, and the sender hears of others."""
+    await account(lab, DAFYDD, "--decrypt")
+    await account(lab, CHIYO, "--decrypt", "--no-keep-original")
+    reason = "The security label forbids delivery: dafydd@harbor.test is not cleared for confidential"
+    for recipients in ((DAFYDD,), (CHIYO, DAFYDD)):
+        sent = message(ADA, CHIYO)
+        made = labelled(lab, sent, "1.2.3.4", 3)
+        made = sealed_for(lab, made, CHIYO, DAFYDD) if inside else made
+        assert (await lab.submit(ADA, made, *recipients))[0] == 250
+        report = (await lab.arrived(ADA, identifier(sent))).decode()
+        assert "Status: 5.7.1" in report
+        said = "".join(report.split("Diagnostic-Code:")[1].split("\r\n\r\n")[0].split())
+        assert reason.replace(" ", "") in said
+        assert ("smtp;550" in said) is (len(recipients) == 1)
+        await lab.settled()
+        assert not [each for each in await lab.inbox(DAFYDD) if identifier(sent) in each]
+    assert b"Dig on Monday." in await lab.arrived(CHIYO, identifier(sent))
+    await account(lab, DAFYDD, "--no-decrypt")
+
+
+@SHARED
+async def test_a_label_of_a_lenient_policy_stays_closed(lab: Lab) -> None:
+    """It is delivered, and not opened for whoever may not read it; within the clearance it is."""
+    await account(lab, DAFYDD, "--decrypt")
+    sent = message(ADA, DAFYDD)
+    made = sealed_for(lab, labelled(lab, sent, "1.2.3.5", 1), DAFYDD)
+    assert (await lab.submit(ADA, made, DAFYDD))[0] == 250
+    assert (await lab.arrived(DAFYDD, identifier(sent))).endswith(made)
+    allowed = sealed_for(lab, labelled(lab, message(ADA, DAFYDD), "1.2.3.4", 1), DAFYDD)
+    assert (await lab.submit(ADA, allowed, DAFYDD))[0] == 250
+    assert b"Dig on Monday." in await lab.arrived(DAFYDD, identifier(allowed))
+    await account(lab, DAFYDD, "--no-decrypt")

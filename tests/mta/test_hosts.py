@@ -1,0 +1,110 @@
+"""What is remembered of other hosts: failures by demand, places, limits."""
+
+from __future__ import annotations
+
+import asyncio
+
+from letterlock.host.clock import SetClock
+from letterlock.host.stream import Endpoint
+from letterlock.mta.hosts import Hosts, Place
+
+FIRST, SECOND = Endpoint("192.0.2.1", 25), Endpoint("2001:db8::1", 25)
+
+
+def hosts(clock: SetClock, connections: int = 2) -> Hosts:
+    return Hosts(clock.elapsed, connections=connections, memory_seconds=60)
+
+
+def test_a_failure_is_remembered_for_a_while() -> None:
+    """And is the answer meanwhile, where no other address is left."""
+    clock = SetClock()
+    known = hosts(clock)
+    known.failed(known.known(FIRST), "", "4.4.1", "refused")
+    usable, failure = known.usable((FIRST, SECOND), "may")
+    assert [host.endpoint for host in usable] == [SECOND]
+    assert failure is not None
+    assert (failure.status, failure.reason) == ("4.4.1", "refused")
+    clock.move(61)
+    assert len(known.usable((FIRST, SECOND), "may")[0]) == 2
+
+
+def test_a_failure_of_tls_counts_for_the_demand_it_failed() -> None:
+    known = hosts(SetClock())
+    known.failed(known.known(FIRST), "dane", "4.7.5", "wrong certificate")
+    assert known.usable((FIRST,), "dane")[0] == []
+    assert len(known.usable((FIRST,), "may")[0]) == 1
+    known.known(FIRST).served()
+    assert len(known.usable((FIRST,), "dane")[0]) == 1
+
+
+def test_what_an_operator_says_is_right_again_is_asked_again() -> None:
+    known = hosts(SetClock())
+    known.failed(known.known(FIRST), "", "4.4.1", "refused")
+    known.forget_failures()
+    assert len(known.usable((FIRST,), "may")[0]) == 1
+
+
+def test_a_slow_address_comes_last() -> None:
+    clock = SetClock()
+    known = hosts(clock)
+    known.slow(known.known(FIRST))
+    assert [host.endpoint for host in known.usable((FIRST, SECOND), "may")[0]] == [SECOND, FIRST]
+    clock.move(61)
+    assert [host.endpoint for host in known.usable((FIRST, SECOND), "may")[0]] == [FIRST, SECOND]
+
+
+async def test_no_more_places_than_the_limit() -> None:
+    """Ten want two places: never more than two at once, and all get one."""
+    known = hosts(SetClock())
+    host, most, served = known.known(FIRST), 0, 0
+
+    async def use() -> None:
+        nonlocal most, served
+        async with Place(known, host):
+            most = max(most, host.active)
+            await asyncio.sleep(0)
+            served += 1
+
+    await asyncio.gather(*(use() for _ in range(10)))
+    assert (most, served, host.active) == (2, 10, 0)
+
+
+async def test_a_place_that_nobody_waits_for_any_more_is_passed_on() -> None:
+    """Whoever gave up waiting just when the turn came must not keep the next one waiting."""
+    known = hosts(SetClock(), connections=1)
+    host = known.known(FIRST)
+    first = Place(known, host)
+    await first.__aenter__()
+    given_up = asyncio.create_task(known.enter(host))
+    next_one = asyncio.create_task(known.enter(host))
+    await asyncio.sleep(0)
+    host.leave()
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    async with asyncio.timeout(5):
+        await next_one
+    assert host.active == 1
+
+
+async def test_a_host_bears_what_it_bore() -> None:
+    """A refusal beside three that serve is a limit of three; alone it is a failure."""
+    clock = SetClock()
+    known = hosts(clock, connections=20)
+    host = known.known(FIRST)
+    for _ in range(4):
+        await known.enter(host)
+    assert known.bears_no_more(host)
+    assert host.limit == 3
+    for _ in range(3):
+        host.leave()
+    assert not known.bears_no_more(host)
+    clock.move(61)
+    await known.enter(host)
+    assert host.limit == 20
+
+
+def test_what_is_known_is_bounded() -> None:
+    known = hosts(SetClock())
+    for number in range(12_000):
+        known.failed(known.known(Endpoint("192.0.2.1", number)), "", "4.4.1", "no")
+    assert len(known._known) <= 10_000
