@@ -95,6 +95,15 @@ Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
 Protect = Callable[[str, tuple[bytes, ...]], Awaitable[tuple[bytes, ...] | Reply]]
 
 
+# Given the sender and a recipient elsewhere: why nothing is sent there from here, or None.
+Suppressed = Callable[[Address | None, Address], Outcome | None]
+
+
+def suppress_nobody(_sender: Address | None, _recipient: Address) -> Outcome | None:
+    """Keep mail from nobody."""
+    return None
+
+
 async def sign_nothing(_author_domain: str, _content: tuple[bytes, ...]) -> bytes:
     """Put no signature before a message."""
     return b""
@@ -123,8 +132,8 @@ class Submission:
 
     `protect` is given the prepared message and returns it as it goes out (S/MIME); `sign` is given that and the author's
     domain and returns the fields to put before it (DKIM); `gate` looks at what is going to be delivered here. `proofs`
-    are those that count beside passwords. `messages` and `recipient_rate` are what an account may submit in a while;
-    `filters` see a message before it is protected.
+    are those that count beside passwords; `suppressed` tells of addresses that nothing is sent to. `messages` and
+    `recipient_rate` are what an account may submit in a while; `filters` see a message before it is protected.
     """
 
     def __init__(
@@ -143,6 +152,7 @@ class Submission:
         messages: Allowance | None = None,
         recipient_rate: Allowance | None = None,
         filters: FilterChain | None = None,
+        suppressed: Suppressed = suppress_nobody,
         protect: Protect | None = None,
         gate: Gate | None = None,
         proofs: Proofs | None = None,
@@ -158,6 +168,7 @@ class Submission:
         self.messages = messages
         self.recipient_rate = recipient_rate
         self.filters = filters
+        self.suppressed = suppressed
         self.protect = protect
         self.gate = gate
         self.proofs = proofs
@@ -255,6 +266,9 @@ class SubmissionPolicy:
             return self._declined(str(recipient.forward_path), answer)
         recipients = self._service.recipients
         if not recipients.is_ours(recipient.forward_path.domain):
+            refusal = self._service.suppressed(sender.reverse_path, recipient.forward_path)
+            if refusal is not None:
+                return self._declined(str(recipient.forward_path), reply(550, refusal.status, refusal.reply))
             self._destinations.append(Elsewhere((recipient,)))
             return None
         destination = await recipients.accept(sender.reverse_path, recipient)
