@@ -346,3 +346,20 @@ async def test_sessions_of_an_account_are_counted(tmp_path: Path) -> None:
         async with asyncio.timeout(20):
             while b"235 " not in await site.log_in("submissions", PASSWORD):
                 pass
+
+
+async def test_lists_and_filters_are_taken_up_without_a_restart(tmp_path: Path) -> None:
+    """A wave of spam: a list is added, and a filter, and the file read again; a mistake in it changes nothing."""
+    async with domain(tmp_path) as site, site.served():
+        assert site.admd is not None
+        assert (await site.send("127.0.0.66", "x@spam.test", "a program"))[:3] == "250"
+        text = site.settings.file.read_text()
+        site.settings.file.write_text(text + '\n[filters]\npython = ["mine.py:missing"]\n')
+        site.admd.reload()
+        assert (await site.send("127.0.0.66", "x@spam.test"))[:3] == "250"
+        more = '\n[filters]\npython = ["mine.py:judge"]\n[[border.lists]]\nzone = "bad.test"\n'
+        site.settings.file.write_text(text + more)
+        site.admd.reload()
+        assert "127.0.0.66 is listed by bad.test" in await site.send("127.0.0.66", "x@spam.test")
+        refused = await site.send("127.0.0.9", "rose@harbor.test", "a program")
+        assert refused == "550 5.7.1 Programs are not taken by mail: send a link"

@@ -27,6 +27,11 @@ class Filters:
     inbound: FilterChain
     submission: FilterChain
 
+    def adopt(self, other: Filters) -> None:
+        """Ask other filters from the next message on."""
+        self.inbound.adopt(other.inbound)
+        self.submission.adopt(other.submission)
+
 
 def filters_of(settings: Settings) -> Filters:
     """Return the filters. Raises SettingsFault for a function that cannot be loaded."""

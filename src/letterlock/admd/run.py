@@ -20,7 +20,7 @@ from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
 from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
-from letterlock.admd.border import Defence, border_operations, open_defence
+from letterlock.admd.border import Defence, border_operations, border_settings, open_defence
 from letterlock.admd.control import SOCKET_NAME, Control
 from letterlock.admd.filters import Filters, filters_of
 from letterlock.admd.lmtp import lmtp_session
@@ -169,8 +169,11 @@ async def running(
 def _prepare(parts: _Parts, listeners: Mapping[str, Listener], settings: Settings) -> Callable[[], None]:
     """Return what takes up the settings of assessing, delivering and letting in. Raises SettingsFault."""
     assess, resolve = _assess_settings(settings), _resolve_settings(settings)
+    border, filters = border_settings(settings), filters_of(settings)
 
     def take_up() -> None:
+        parts.defence.border.adopt(border)
+        parts.filters.adopt(filters)
         parts.assessor.settings = assess
         parts.agent.resolver.settings = resolve
         for listener in listeners.values():
@@ -371,7 +374,7 @@ def _services(
         sign=signer,
         messages=defence.messages,
         recipient_rate=defence.recipients,
-        filters=parts.filters.submission if parts.filters.submission.filters else None,
+        filters=parts.filters.submission,
         suppressed=sending.suppressions.refusal,
         protect=parts.gateway.protect,
         gate=parts.gateway.gate,

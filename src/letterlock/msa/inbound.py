@@ -332,7 +332,7 @@ class SubmissionPolicy:
     ) -> tuple[bytes, ...] | Reply:
         """Return the message as the filters left it, or their refusal."""
         service = self._service
-        if service.filters is None:
+        if service.filters is None or not service.filters.filters:
             return message
         opinion = await ask_filters(service.filters, session, envelope, identifier, service.clock.now(), message)
         if isinstance(opinion, Reply):

@@ -65,23 +65,27 @@ class Filter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FilterChain:
-    """Filters asked one after the other, until one refuses."""
+    """Filters asked one after the other, until one refuses; others may take their place while it is in use."""
 
     filters: Sequence[Filter]
     log: Log
     is_optional: bool = False
 
+    def adopt(self, other: FilterChain) -> None:
+        """Ask the filters of another chain from the next message on."""
+        self.filters, self.is_optional = other.filters, other.is_optional
+
     async def ask(self, arrival: Arrival, octets: bytes, results: Results = None) -> Opinion:
         """Return what all of them together make of a message."""
-        so_far = Opinion(remark="")
-        for one in self.filters:
+        so_far, filters, is_optional = Opinion(remark=""), self.filters, self.is_optional
+        for one in filters:
             try:
                 opinion = await one.ask(arrival, octets if so_far.content is None else so_far.content, results)
             except PeerFault as fault:
                 self.log.error("filter failed", filter=one.name, id=arrival.id, problem=fault.problem)
-                if self.is_optional:
+                if is_optional:
                     continue
                 return Opinion(reply(451, "4.7.1", "A filter cannot be asked now: try again later"), remark="failed")
             so_far = Opinion(

@@ -20,6 +20,7 @@ See also: mta/border/client.py (points), mta/border/lists.py, mta/border/greylis
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,7 @@ _NETWORKS = ConnectionLimits(ipv4_prefix=24, ipv6_prefix=64)
 _MOST_CLIENTS = 10_000
 _KNOWN_SECONDS = 300.0
 _UNKNOWN_SECONDS = 30.0
+_RATES = ("messages_per_hour", "recipients_per_hour", "unknown_recipients_per_hour")
 _TEST_SECONDS = 3600.0
 _TEST_AGAIN_SECONDS = 300.0
 _ALWAYS_REACHED = frozenset({"postmaster", "abuse"})  # RFC 5321 section 4.5.1, RFC 2142
@@ -97,6 +99,7 @@ class Border:
         self._lists: tuple[ListSettings, ...] = ()  # those that passed their test
         self._problems: dict[str, str] = {}
         self._tested = asyncio.Event()
+        self._adopted = asyncio.Event()
         self._clients: OrderedDict[str, tuple[float, asyncio.Task[ClientFacts]]] = OrderedDict()
         self._standings: OrderedDict[tuple[str, str], tuple[float, Standing]] = OrderedDict()
 
@@ -182,8 +185,20 @@ class Border:
     async def run(self) -> None:
         """Test the lists now and then, until cancelled."""
         while True:
+            self._adopted.clear()
             await self.check_lists()
-            await asyncio.sleep(_TEST_AGAIN_SECONDS if self._problems else _TEST_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TEST_AGAIN_SECONDS if self._problems else _TEST_SECONDS):
+                    await self._adopted.wait()
+
+    def adopt(self, settings: BorderSettings) -> None:
+        """Judge by other settings from now on; rates stay as they are. New lists are tested first."""
+        rates = {name: getattr(self._settings, name) for name in _RATES}
+        self._settings = replace(settings, **rates)
+        self._clients.clear()
+        self._standings.clear()
+        self._tested.clear()
+        self._adopted.set()
 
     async def check_lists(self) -> None:
         """Test every list; those that fail are not asked until they pass again."""
