@@ -40,7 +40,6 @@ mx.spam.test. IN A 127.0.0.66
 7.0.0.127.good.test. IN A 127.0.10.2
 harbor.test. IN TXT "v=spf1 ip4:127.0.0.66 ip4:127.0.0.9 -all"
 _dmarc.harbor.test. IN TXT "v=DMARC1; p=none"
-2.0.0.127.yes.test. IN A 127.0.0.2
 *.yes.test. IN A 127.0.0.2
 """
 HARBOR, SPAMMER, STRANGER, VOUCHED = "127.0.0.9", "127.0.0.66", "127.0.0.5", "127.0.0.7"
