@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from letterlock.cli.explain_ledger import ledger_lines, written_down
 from letterlock.cli.root import letterlock
+from letterlock.formats.imf.header import read_header
+from letterlock.host.ledger import Entry, Ledger
 
 SETTINGS = """
 domain = "rosewood.test"
@@ -77,3 +81,17 @@ def test_for_people(folder: Path) -> None:
     assert CliRunner().invoke(letterlock, ["border", "client", "nonsense", *options]).exit_code == 64
     result = CliRunner().invoke(letterlock, ["border", "shut", "--config", str(folder)])
     assert result.exit_code == 69
+
+
+def test_explain_tells_what_was_found_of_the_client_when_it_came(tmp_path: Path) -> None:
+    """From the ledger of the server, not from what the DNS says now."""
+    (tmp_path / "letterlock.toml").write_text('domain = "rosewood.test"\n')
+    (tmp_path / "data").mkdir()
+    facts: dict[str, Any] = {
+        "dmarc": {"result": "none"}, "disposition": "junk", "client_findings": ["+2 192.0.2.4 has no name in the DNS"]
+    }  # fmt: skip
+    with contextlib.closing(Ledger.open(tmp_path / "data" / "ledger.sqlite")) as ledger:
+        ledger.append(Entry(1_800_000_000.0, "assessed", "4f1", facts=facts))
+    message = b"Received: from x by mail.rosewood.test with ESMTP id 4f1; now\r\nFrom: a@b.test\r\n\r\n"
+    lines = list(ledger_lines(written_down(tmp_path, read_header(message))))
+    assert lines[1] == "  of its client: +2 192.0.2.4 has no name in the DNS"
