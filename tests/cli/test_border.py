@@ -78,6 +78,8 @@ def test_for_people(folder: Path) -> None:
     shown = CliRunner().invoke(letterlock, ["border", "client", "192.0.2.66", *options]).output
     assert "+12 192.0.2.66 is listed by bad.test (127.0.0.4, open relay)" in shown
     assert "14 points: 550 5.7.1" in shown
+    shown = CliRunner().invoke(letterlock, ["border", "client", "127.0.0.66", *options]).output
+    assert shown == "the client is not looked at (limits.exempt)\n0 points: its mail is taken\n"
     assert CliRunner().invoke(letterlock, ["border", "client", "nonsense", *options]).exit_code == 64
     result = CliRunner().invoke(letterlock, ["border", "shut", "--config", str(folder)])
     assert result.exit_code == 69
