@@ -17,12 +17,14 @@ of hosts); mta/queue calls `Outbound.deliver`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from letterlock.errors import NotAuthentic, PeerFault
 from letterlock.formats.address import Address
-from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.envelope import Body, Envelope, Recipient
+from letterlock.formats.mime.downgrade import downgraded
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.connect import ConnectionFailed
@@ -167,6 +169,15 @@ class Outbound:
                 Outcome(to.forward_path, hindrance.result, hindrance.status, hindrance.reason, about_host=True)
                 for to in envelope.recipients
             ]
+        outcomes = await self._by_route(route, envelope, content, priority)
+        if all(outcome.status == "5.6.3" for outcome in outcomes):
+            # RFC 6152 section 3, RFC 3030 section 3: no host takes it as it is, and one may take it in seven bits.
+            converted = await asyncio.to_thread(downgraded, content)
+            if converted is not None and converted != content:
+                return await self._by_route(route, replace(envelope, body=Body.SEVEN_BIT), converted, priority)
+        return outcomes
+
+    async def _by_route(self, route: Route, envelope: Envelope, content: bytes, priority: int) -> Sequence[Outcome]:
         tries = self._settings.addresses_tried
         way = _Way(
             self.demand,
@@ -277,6 +288,8 @@ class _Way:
             problem = str(answer) if answer else fault.problem if isinstance(fault, PeerFault) else str(fault)
             # Whatever it says before a transaction is about the connection, not the message: another may take it.
             status = "4" + _status(answer)[1:] if answer else _failure_status(fault, message.envelope)
+            if answer is not None and answer.code == 521:
+                status = "5.3.2"  # RFC 7504 section 3: it never takes mail; where no host does, waiting is no use
             tried = race.winner or place.host.endpoint
             self.log.event("host failed", host=hop.host.name, endpoint=str(tried), problem=problem)
             self._remember(race, place.host, fault, demand.label, status, problem)
