@@ -157,6 +157,12 @@ def test_what_is_watched(tmp_path: Path) -> None:
         assert 'letterlock_events_total{role="msa",severity="event",event="submitted"} 1\n' in metrics
         assert "letterlock_queue_messages 1\n" in metrics
         assert "letterlock_well 1\n" in metrics
+        assert 'letterlock_attempts_total{result="deferred",status="4.4"} 1\n' in metrics
+        assert 'letterlock_delivery_delay_seconds_bucket{le="+Inf"} 0\n' in metrics
+        assert "letterlock_queue_oldest_seconds " in metrics
+        documented = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+        for name in re.findall(r"^# TYPE (\S+) ", metrics, re.MULTILINE):
+            assert f"`{name}`" in documented or f"`{name}{{" in documented, name
         assert json.loads(server.page("/health"))["well"] is True
         port = server.port("metrics")
         (tmp_path / "site" / "log.jsonl").rename(tmp_path / "site" / "log.1")

@@ -144,7 +144,7 @@ async def running(
         control = Control(settings.path(settings.data) / SOCKET_NAME, operations, Log("control"))
         await control.start()
         stack.push_async_callback(control.stop)
-        await _watch(settings, parts, sending.task, listeners, sockets, stack, clock)
+        await _watch(settings, parts, sending, listeners, sockets, stack, clock)
         if parts.gateway.pages is not None:
             listeners["registrar"] = Listener(
                 parts.gateway.pages.session, log=Log("registrar"), limits=_limits(settings)
@@ -178,7 +178,7 @@ def _prepare(parts: _Parts, listeners: Mapping[str, Listener], settings: Setting
 async def _watch(
     settings: Settings,
     parts: _Parts,
-    transferring: asyncio.Task[None],
+    sending: Sending,
     listeners: dict[str, Listener],
     sockets: Sockets,
     stack: contextlib.AsyncExitStack,
@@ -193,11 +193,12 @@ async def _watch(
         parts.store,
         parts.ledger,
         dict(listeners),
-        transferring,
+        sending.task,
         tuple(pair.chain for pair in pairs),
         settings.path(settings.data),
         clock,
         clock.now(),
+        (sending.metrics,),
     )
     shown = listeners["metrics"] = Listener(watched.pages().session, log=Log("metrics"))
     await shown.start(sockets.services.get("metrics", ()))

@@ -19,6 +19,7 @@ from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.ledger import Ledger
 from letterlock.host.logs import Log
+from letterlock.host.metrics import Metric, Sample
 from letterlock.host.resolver.interface import Resolver
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mta.arrival import Recipients
@@ -63,6 +64,27 @@ class Sending:
         """Ask hosts again that did not answer."""
         self.outbound.forget_failures()
         self.runner.forget_failures()
+
+    def metrics(self) -> list[Metric]:
+        """Return the figures of this moment."""
+        used, idle = self.outbound.connections
+        known, failing = self.runner.destinations()
+        results = sorted(self.runner.results.items())
+        return [
+            Metric("letterlock_queue_under_way", "gauge", "Messages taken from the queue: being sent, or next.",
+                   (Sample(self.runner.under_way),)),
+            Metric("letterlock_queue_destinations", "gauge", "Domains with mail under way or a failure just now.",
+                   (Sample(known),)),
+            Metric("letterlock_queue_destinations_failing", "gauge", "Those that do not answer and are left in peace.",
+                   (Sample(failing),)),
+            Metric("letterlock_outbound_connections", "gauge", "Connections to other hosts.",
+                   (Sample(used, state="used"), Sample(idle, state="idle"))),
+            Metric("letterlock_attempts_total", "counter", "Attempts by result and the first two numbers of the status.",
+                   tuple(Sample(count, result=result, status=status) for (result, status), count in results)),
+            self.runner.delays.metric("letterlock_delivery_delay_seconds", "From a message's arrival to its last outcome."),
+            Metric("letterlock_suppressed", "gauge", "Addresses and domains nothing is sent to.",
+                   (Sample(len(self.suppressions.entries())),)),
+        ]  # fmt: skip
 
     def recipients(self, settings: Settings, inner: Recipients, clock: Clock) -> Recipients:
         """Return whom mail from outside is taken for: those of `inner`, and those we stand in for."""

@@ -101,6 +101,11 @@ class Hosts:
         self._elapsed = elapsed
         self._known: dict[Endpoint, KnownHost] = {}
 
+    @property
+    def active(self) -> int:
+        """How many connections are in use, to all of them."""
+        return sum(host.active for host in self._known.values())
+
     def known(self, endpoint: Endpoint) -> KnownHost:
         """Return what is known of an address."""
         host = self._known.get(endpoint)

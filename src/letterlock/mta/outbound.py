@@ -97,6 +97,11 @@ class Outbound:
         )
         self._pool = Pool(messages=settings.messages_per_connection, idle_seconds=settings.idle_seconds)
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections are in use, and how many wait for the next message."""
+        return self._hosts.active, self._pool.waiting
+
     def forget_failures(self) -> None:
         """Ask hosts again that did not answer, and look routes up anew: somebody says that all is right again."""
         self._hosts.forget_failures()

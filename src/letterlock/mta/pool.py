@@ -34,6 +34,11 @@ class Pool:
         self._idle: dict[Key, list[Connection]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
+    @property
+    def waiting(self) -> int:
+        """How many connections wait."""
+        return sum(map(len, self._idle.values()))
+
     def take(self, name: str, endpoints: Iterable[Endpoint], label: str) -> Connection | None:
         """Return a connection to one of a host's addresses, the one used last, or None."""
         for endpoint in endpoints:

@@ -260,7 +260,7 @@ class ClientConversation:
             words.append("SMTPUTF8")
         if envelope.require_tls:
             words.append("REQUIRETLS")
-        if priority and "MT-PRIORITY" in offer:  # RFC 6710 section 4.3
+        if priority and "MT-PRIORITY" in offer:  # RFC 6710 section 4.2
             words.append(f"MT-PRIORITY={priority}")
         words += demands.mail_words(envelope, offer, now)
         if "DSN" in offer:
