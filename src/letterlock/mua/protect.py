@@ -54,7 +54,10 @@ def encrypt(
         raise OurFault(f"{', '.join(weak.addresses)} would get a copy in {oids.label(weak.cipher)}: send it apart")
     certificates = [each.certificate for each in recipients] + ([author] if author is not None else [])
     to = tuple(To(each) for each in dict.fromkeys(certificates))
-    content = protect.encrypt_message(composed.content, to, cipher=choice.groups[0].cipher, protect_header=True)
+    group = choice.groups[0]
+    content = protect.encrypt_message(
+        composed.content, to, cipher=group.cipher, protect_header=True, bind_key=group.bind_key
+    )
     return dataclasses.replace(composed, content=content)
 
 
