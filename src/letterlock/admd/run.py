@@ -392,7 +392,7 @@ def _services(
     )
     return {
         "smtp": inbound.session,
-        "lmtp": lmtp_session(settings, parts.store, parts.agent, clock, entropy),
+        "lmtp": lmtp_session(settings, parts.store, parts.agent, clock, entropy, parts.gateway.gate),
         "submission": submission.session,
         "submissions": submission.session,
         "imap": access.imap,

@@ -6,6 +6,7 @@ Standards: RFC 8550 sections 2.3 and 4 (choosing a certificate), RFC 8551 sectio
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 
 from letterlock.errors import LetterlockError, NotAuthentic, OurFault
 from letterlock.formats.x509.certificate import Certificate
@@ -24,25 +25,18 @@ def to_sign_with(
 
     Raises OurFault with the reason.
     """
-    unfit, spent = "", ""
+    reason = f"there is no key with a certificate for {address}"
     for each in store.certificates(address):
-        if not each.own:
-            continue
-        try:
-            smime_profile.check_signing(each.certificate)
-        except LetterlockError as error:
-            unfit = unfit or str(error)
+        if not each.own or not _serves(each.certificate, smime_profile.check_signing):
             continue
         try:
             check_current(each.certificate, when)
             check_not_listed(each.certificate, crls)
         except LetterlockError as error:
-            spent = spent or str(error)  # of the newest that could have served: that one is to be replaced
+            reason = f"no usable certificate for {address}: {error}"
         else:
             return each.certificate
-    if spent or unfit:
-        raise OurFault(f"no usable certificate for {address}: {spent or unfit}")
-    raise OurFault(f"there is no key with a certificate for {address}")
+    raise OurFault(reason)
 
 
 def to_decrypt_with(store: KeyStore, addresses: tuple[str, ...]) -> tuple[Certificate, ...]:
@@ -54,11 +48,10 @@ def to_decrypt_with(store: KeyStore, addresses: tuple[str, ...]) -> tuple[Certif
 def to_keep_readable(store: KeyStore, address: str, when: datetime.datetime) -> Certificate | None:
     """Return a certificate of our own to encrypt the author's copy to, or None where no key here serves that."""
     for each in store.certificates(address):
-        if each.own:
+        if each.own and _serves(each.certificate, smime_profile.check_encryption):
             try:
-                smime_profile.check_encryption(each.certificate)
                 check_current(each.certificate, when)
-            except LetterlockError:
+            except NotAuthentic:
                 continue
             return each.certificate
     return None
@@ -75,27 +68,31 @@ def to_encrypt_to(
 
     `more_anchors` are trusted beside the store's, `crls` are those at hand. Raises OurFault with the reason.
     """
-    unfit, spent = "", ""
+    reason = f"the key store holds no certificate for {address}"
     own = store.anchors()
     anchors = (*map(Anchor.of, own), *more_anchors)
     known = (*own, *(each.certificate for each in store.certificates(address)))
     for each in store.certificates(address):
-        try:
-            smime_profile.check_encryption(each.certificate)
-        except LetterlockError as error:
-            unfit = unfit or str(error)
+        if not _serves(each.certificate, smime_profile.check_encryption):
             continue
         try:
             find(each.certificate, Pool(known), anchors, when)
             check_not_listed(each.certificate, crls)
         except LetterlockError as error:
-            spent = spent or str(error)
+            reason = f"no usable certificate for {address}: {error}"
             continue
         remembered = store.remembered(address)
         return Recipient(address, each.certificate, None if remembered is None else remembered.capabilities)
-    if spent or unfit:
-        raise OurFault(f"no usable certificate for {address}: {spent or unfit}")
-    raise OurFault(f"the key store holds no certificate for {address}")
+    raise OurFault(reason)
+
+
+def _serves(certificate: Certificate, check: Callable[[Certificate], None]) -> bool:
+    """Tell whether a certificate is for a use at all; one for the other use is no reason to be told."""
+    try:
+        check(certificate)
+    except NotAuthentic:
+        return False
+    return True
 
 
 def check_not_listed(certificate: Certificate, crls: tuple[RevocationList, ...]) -> None:
