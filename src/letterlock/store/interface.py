@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from letterlock.errors import LetterlockError
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome
@@ -101,8 +103,7 @@ class Transaction:
     content: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """Where a message lies: what APPENDUID, COPYUID and the logs tell."""
 
     mailbox: int
@@ -110,8 +111,7 @@ class Placed:
     uid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """What a transaction became: one Placed a delivery, in order. `repeated` where the id was known already."""
 
     sequence: int

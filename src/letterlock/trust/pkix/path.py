@@ -1,7 +1,7 @@
 """Certification paths: found among the certificates at hand, and validated certificate by certificate.
 
 Standards: RFC 5280 section 6.1, RFC 4158 (building), RFC 9618 (policies).
-Limits: 12 certificates a path, 64 paths tried, RSA keys of 1,024 bits or more.
+Limits: 12 certificates a path, 64 paths tried, 256 steps to find them, RSA keys of 1,024 bits or more.
 See also: revocation, smime_profile.
 """
 
@@ -27,22 +27,26 @@ from letterlock.trust.primitives import public_keys, signatures
 
 MAX_LENGTH = 12
 MAX_PATHS = 64
+MAX_STEPS = 256
 # processed here, in smime_profile or in revocation; any other critical extension refuses the path
 _ANY = frozenset({oids.ANY_POLICY})
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A name and a key one trusts; `certificate` is the form it came in, if any."""
+    """A name and a key one trusts, within `subtrees`; `certificate` is the form it came in, if any."""
 
     name: Name
     public_key: PublicKeyInfo
     certificate: Certificate | None = field(default=None, compare=False)
+    subtrees: Subtrees = field(default_factory=Subtrees)
 
     @classmethod
     def of(cls, certificate: Certificate) -> Anchor:
-        """Return the anchor a (self-signed) certificate stands for."""
-        return cls(certificate.subject, certificate.public_key, certificate)
+        """Return the anchor a (self-signed) certificate stands for, with its name constraints (RFC 5280 section 6.2)."""
+        constraints = certificate.extensions.name_constraints
+        subtrees = Subtrees() if constraints is None else Subtrees().narrowed(constraints)
+        return cls(certificate.subject, certificate.public_key, certificate, subtrees)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ def _chains(
     while pending:
         chain = pending.pop()
         steps += 1
-        if steps > 16 * MAX_PATHS:
+        if steps > MAX_STEPS:
             return
         top = chain[0]
         for anchor in anchors.get(top.issuer, ()):
@@ -153,7 +157,7 @@ class _State:
         self.name = anchor.name
         self.key = anchor.public_key
         self.parameters = anchor.public_key.algorithm.parameters
-        self.subtrees = Subtrees()
+        self.subtrees = anchor.subtrees
         self.graph = PolicyGraph()
         self.explicit_policy = 0 if rules.require_explicit_policy else length + 1
         self.policy_mapping = 0 if rules.inhibit_policy_mapping else length + 1
