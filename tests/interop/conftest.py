@@ -52,14 +52,16 @@ class Lab:
         """A context that trusts the lab's authority."""
         return ssl.create_default_context(cafile=str(self.authority))
 
-    def arrived(self, site: Site, person: Person, subject: str, *, within_seconds: float = 20) -> bytes:
-        """Wait for the message with this subject and return its octets."""
+    def arrived(
+        self, site: Site, person: Person, subject: str, *, by: str = "SUBJECT", within_seconds: float = 20
+    ) -> bytes:
+        """Wait for the message with this subject, or what else is searched for, and return its octets."""
         deadline = time.monotonic() + within_seconds
         with imaplib.IMAP4_SSL(site.host, site.ports["imaps"], ssl_context=self.trusted) as imap:
             imap.login(person.address, person.password)
             imap.select("INBOX")
             while time.monotonic() < deadline:
-                _, (found,) = imap.search(None, "SUBJECT", f'"{subject}"')
+                _, (found,) = imap.search(None, by, f'"{subject}"')
                 if found:
                     _, fetched = imap.fetch(found.split()[-1].decode(), "(BODY.PEEK[])")
                     octets = fetched[0][1]

@@ -107,11 +107,11 @@ def signer(person: Person, digest: str, **options: object) -> Signer:
     return Signer(person.key, person.certificate, DIGESTS[digest], **options)  # type: ignore[arg-type]
 
 
-def run(*arguments: object, home: Path | None = None, octets: bytes = b"") -> bytes:
+def run(*arguments: object, octets: bytes = b"", **environment: str) -> bytes:
     """Run a program that must succeed; returns its output and standard error together."""
-    environment = dict(os.environ) if home is None else {**os.environ, "GNUPGHOME": str(home)}
     done = subprocess.run(
-        [str(each) for each in arguments], input=octets, capture_output=True, timeout=60, env=environment, check=False
-    )
+        [str(each) for each in arguments], input=octets, capture_output=True, timeout=60, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
     assert done.returncode == 0, (arguments, done.returncode, done.stderr.decode(errors="replace"))
     return done.stdout + done.stderr

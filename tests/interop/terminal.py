@@ -6,13 +6,17 @@ import os
 import pty
 import subprocess
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 
-def run_in_terminal(*command: str | Path, within: float = 60, **environment: str) -> int:
+def run_in_terminal(
+    *command: str | Path, within: float = 60, answers: Mapping[bytes, bytes] | None = None, **environment: str
+) -> int:
     """Run a full-screen program that types its own keys (a pushed macro); returns its exit code.
 
-    Nothing is ever typed and the line stays open: the end of input that `script` sends where it has no terminal itself
+    `answers` are typed each time their question stands at the end of what is on the screen, for what no macro can type.
+    Nothing else is ever typed and the line stays open: the end of input that `script` sends where it has no terminal itself
     reached neomutt before its macro, now and then, and both waited for ever.
     """
     keyboard, screen = pty.openpty()
@@ -29,8 +33,13 @@ def run_in_terminal(*command: str | Path, within: float = 60, **environment: str
         late.start()
         try:
             # The screen has to be read, or the program stops where its window is full; at its end comes EIO.
-            while os.read(keyboard, 65_536):
-                pass
+            seen = b""
+            while octets := os.read(keyboard, 65_536):
+                seen = (seen + octets)[-4096:]
+                for question, answer in (answers or {}).items():
+                    if question in seen:
+                        os.write(keyboard, answer)
+                        seen = b""
         except OSError:
             pass
         finally:

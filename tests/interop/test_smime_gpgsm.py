@@ -41,10 +41,10 @@ class Gpgsm:
     def __call__(self, *arguments: object) -> bytes:
         """Run it; returns standard error and output together."""
         common = ("--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0", "--disable-crl-checks", "--yes")
-        return run("gpgsm", *common, *arguments, home=self.home, octets=b"x\n")
+        return run("gpgsm", *common, *arguments, GNUPGHOME=str(self.home), octets=b"x\n")
 
     def close(self) -> None:
-        run("gpgconf", "--kill", "all", home=self.home)
+        run("gpgconf", "--kill", "all", GNUPGHOME=str(self.home))
         shutil.rmtree(self.home, ignore_errors=True)
 
 

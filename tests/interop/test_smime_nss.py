@@ -6,14 +6,14 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from tests.interop.smime_world import CIPHERS, DIGESTS, NOW, OCTETS, SIGNING, World, run, signer
+from tests.interop.nss import Nss
+from tests.interop.smime_world import CIPHERS, DIGESTS, NOW, OCTETS, SIGNING, World, signer
 
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import content
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.mime.entity import parse
-from letterlock.trust.primitives import key_pairs
 from letterlock.trust.smime import protect, stream
 from letterlock.trust.smime.decrypt import KeyRing, open_with_key
 from letterlock.trust.smime.encrypt import To, encrypt
@@ -24,36 +24,6 @@ from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, unwrap, u
 pytestmark = pytest.mark.interop
 _BLOCK_CIPHERS = [name for name in CIPHERS if not name.endswith("gcm")]
 _SIGN_CASES = [case for case in itertools.product(SIGNING, DIGESTS) if case[0] != "dsa2048" or case[1] == "sha256"]
-
-
-class Nss:
-    """A key store of NSS's own that trusts our authority and holds the people's keys, brought in by PKCS#12."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        folder = world.folder / "nss"
-        folder.mkdir()
-        self.store = f"sql:{folder}"
-        run("certutil", "-N", "-d", self.store, "--empty-password")
-        run("certutil", "-A", "-d", self.store, "-n", "authority", "-t", ",C,", "-i", world.anchor_file)
-        for kind in SIGNING:
-            person = world.person(kind)
-            chain = (person.certificate, world.authority.certificate)
-            store = world.file(key_pairs.dump_pkcs12(person.key, chain, b"x", kind))
-            run("pk12util", "-i", store, "-d", self.store, "-W", "x")
-            run("certutil", "-M", "-d", self.store, "-n", kind, "-t", ",u,")
-
-    def __call__(self, *arguments: object) -> bytes:
-        """Run cmsutil with a file for its output; return that, which is content or what it made."""
-        out = self.world.file(b"")
-        run("cmsutil", *arguments[:1], "-d", self.store, *arguments[1:], "-o", out)
-        return out.read_bytes()
-
-    def statuses(self, cms: bytes, detached: bytes | None = None) -> list[bytes]:
-        """Return what it says of each signature."""
-        more: tuple[object, ...] = () if detached is None else ("-c", self.world.file(detached))
-        told = self("-D", "-n", "-h", "9", "-i", self.world.file(cms), *more)
-        return [word.split(b"=")[1].rstrip(b";") for word in told.split() if b".status=" in word]
 
 
 @pytest.fixture(scope="module")

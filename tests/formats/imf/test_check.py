@@ -3,7 +3,7 @@
 import pytest
 
 from letterlock.formats.defect import Kind
-from letterlock.formats.imf.check import check_message_header
+from letterlock.formats.imf.check import check_identity, check_message_header
 from letterlock.formats.imf.header import read_header
 
 GOOD = b"From: a@b.test\r\nDate: Mon, 23 Nov 2026 13:15:15 +0000\r\n"
@@ -54,3 +54,20 @@ def test_names_what_more_fields_make_wrong(more: bytes, kind: Kind) -> None:
 def test_names_what_is_wrong_with_the_author_or_date(octets: bytes, kind: Kind) -> None:
     """What deceives the reader about who wrote has a name."""
     assert kind in {defect.kind for defect in check_message_header(read_header(octets))}
+
+
+@pytest.mark.parametrize(
+    ("section", "kinds"),
+    [
+        (GOOD, []),
+        (b"From: Ada <a@b.test>\r\nSender: c@d.test\r\nTo: a b c\r\nSubject : \xff\r\n", []),
+        (b"From: Ada <a@b.test>\r\nX: y\rFrom: c@d.test\r\n", [Kind.BARE_CR]),
+        (b"From: Ada <a@b.test>\r\nX: y\0\r\n", [Kind.NUL]),
+        (b"From : a@b.test\r\n", [Kind.SPACE_BEFORE_COLON]),
+        (b'From: a@b.test\r\nSender: "c@d.test" <e@f.test>\r\n', [Kind.NAME_IS_ADDRESS]),
+        (b"From: a@b.test, c@d.test\r\n", [Kind.SEVERAL_AUTHORS]),
+    ],
+)
+def test_who_it_is_from(section: bytes, kinds: list[Kind]) -> None:
+    """RFC 5322 section 3.6.2: only what touches From, Sender, or where a line ends."""
+    assert [each.kind for each in check_identity(read_header(section + b"\r\n"))] == kinds

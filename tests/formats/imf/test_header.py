@@ -34,6 +34,8 @@ def test_fields_are_spans() -> None:
         (b"A: 1\nB: 2\n\nbody", None, ["A", "B"], b"body"),
         (b"A: 1\r\nno field here\r\nB: 2\r\n\r\n", Kind.HEADER_JUNK, ["A"], b"no field here\r\nB: 2\r\n\r\n"),
         (b"From me Mon Nov 23\nA: 1\n\nbody", Kind.MBOX_FROM, ["A"], b"body"),
+        (b"From : me@x\r\nA: 1\r\n\r\nbody", None, ["From", "A"], b"body"),
+        (b"From \t: me@x\r\n\r\nbody", None, ["From"], b"body"),
         (b"\r\nbody", None, [], b"body"),
         (b"body without header", Kind.HEADER_JUNK, [], b"body without header"),
         (b"A: 1", None, ["A"], b""),

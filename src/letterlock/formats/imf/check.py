@@ -66,6 +66,20 @@ def check_fields(header: Header) -> list[Defect]:
     return defects
 
 
+def check_identity(header: Header) -> list[Defect]:
+    """Return what leaves two readers of From and Sender with different people, doubles of them aside."""
+    section = header.raw
+    defects = []
+    if b"\0" in section:
+        defects.append(Defect(Kind.NUL, header.start))
+    if section.count(b"\r") != section.count(b"\r\n"):  # to some a line of its own begins there
+        defects.append(Defect(Kind.BARE_CR, header.start))
+    for name in ("from", "sender"):
+        for field in header.get_all(name):
+            defects += (*_check_octets(field), *_check_author(field, header))
+    return [each for each in defects if each.kind.ambiguous]
+
+
 def _check_octets(field: Field) -> list[Defect]:
     value = field.value
     found: list[Defect] = []

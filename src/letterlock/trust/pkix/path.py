@@ -34,16 +34,19 @@ _ANY = frozenset({oids.ANY_POLICY})
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A name and a key one trusts; `certificate` is the form it came in, if any."""
+    """A name and a key one trusts, within `subtrees`; `certificate` is the form it came in, if any."""
 
     name: Name
     public_key: PublicKeyInfo
     certificate: Certificate | None = field(default=None, compare=False)
+    subtrees: Subtrees = field(default_factory=Subtrees)
 
     @classmethod
     def of(cls, certificate: Certificate) -> Anchor:
-        """Return the anchor a (self-signed) certificate stands for."""
-        return cls(certificate.subject, certificate.public_key, certificate)
+        """Return the anchor a (self-signed) certificate stands for, with its name constraints (RFC 5280 section 6.2)."""
+        constraints = certificate.extensions.name_constraints
+        subtrees = Subtrees() if constraints is None else Subtrees().narrowed(constraints)
+        return cls(certificate.subject, certificate.public_key, certificate, subtrees)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ class _State:
         self.name = anchor.name
         self.key = anchor.public_key
         self.parameters = anchor.public_key.algorithm.parameters
-        self.subtrees = Subtrees()
+        self.subtrees = anchor.subtrees
         self.graph = PolicyGraph()
         self.explicit_policy = 0 if rules.require_explicit_policy else length + 1
         self.policy_mapping = 0 if rules.inhibit_policy_mapping else length + 1

@@ -10,6 +10,7 @@ from letterlock.formats import domain as domains
 from letterlock.formats.asn1 import oids
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.extensions import KeyUsage
+from letterlock.trust.pkix.path import Path
 
 _SIGNING = frozenset({KeyUsage.DIGITAL_SIGNATURE, KeyUsage.NON_REPUDIATION})
 _ENCRYPTION = frozenset({KeyUsage.KEY_ENCIPHERMENT, KeyUsage.KEY_AGREEMENT})
@@ -31,11 +32,22 @@ def check_encryption(certificate: Certificate) -> None:
         raise NotAuthentic("the certificate's key is not for encryption")
 
 
+def check_authorities(path: Path) -> None:
+    """Raise NotAuthentic if an authority between the anchor and the signer is limited to purposes other than mail."""
+    for authority in path.certificates[:-1]:
+        if not _is_for_mail(authority):
+            raise NotAuthentic(f"the authority {authority.subject} is not for mail")
+
+
 def _check_purpose(certificate: Certificate) -> None:
+    if not _is_for_mail(certificate):
+        raise NotAuthentic("the certificate is not for mail")
+
+
+def _is_for_mail(certificate: Certificate) -> bool:
     purposes = certificate.extensions.extended_key_usage
     # RFC 8550 section 4.4.4: absent, for mail, or for anything
-    if purposes is not None and not {oids.EMAIL_PROTECTION, oids.ANY_EXTENDED_KEY_USAGE} & set(purposes):
-        raise NotAuthentic("the certificate is not for mail")
+    return purposes is None or bool({oids.EMAIL_PROTECTION, oids.ANY_EXTENDED_KEY_USAGE} & set(purposes))
 
 
 def comparable(address: str) -> str:
@@ -53,11 +65,16 @@ def comparable(address: str) -> str:
 def matching_address(certificate: Certificate, addresses: tuple[str, ...]) -> str | None:
     """Return the first of `addresses` the certificate is for, or None.
 
-    Local parts are compared with case first, and without it as mail systems do in practice (RFC 8550 section 3).
+    Local parts are compared with case first, and without it as mail systems do in practice (RFC 8550 section 3): that of
+    ASCII alone, since other letters are compared octet by octet (RFC 8398 section 5).
     """
     certified = {comparable(each) for each in certificate.addresses}
-    folded = {each.casefold() for each in certified}
+    folded = {_fold(each) for each in certified}
     for address in addresses:
-        if comparable(address) in certified or comparable(address).casefold() in folded:
+        if comparable(address) in certified or _fold(comparable(address)) in folded:
             return address
     return None
+
+
+def _fold(address: str) -> str:
+    return address.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")

@@ -30,6 +30,7 @@ from letterlock.trust.policy import Standing
 from letterlock.trust.primitives import public_keys
 from letterlock.trust.smime.header_protection import protected_header
 from letterlock.trust.smime.multiple import missing_signatures
+from letterlock.trust.smime.outside import changed_fields, identity_faults
 from letterlock.trust.smime.unwrap import (
     AuthenticatedLayer,
     CompressedLayer,
@@ -125,6 +126,7 @@ def prove(header: Header, unwrapped: Unwrapped, trust: Trust) -> Proof:
     if unwrapped.fault:
         faults.append(unwrapped.fault)
     if signed:
+        faults += identity_faults(header)
         faults += (f"two readers may see different messages: {what}" for what in unwrapped.ambiguities)
     faults += filter(None, (missing_signatures(layer.checks) for layer in signed))
     # the innermost signature is the author's; outer ones are of those who passed the message on (RFC 2634 section 1.1)
@@ -142,10 +144,12 @@ def prove(header: Header, unwrapped: Unwrapped, trust: Trust) -> Proof:
     warnings = [note for each in proofs for note in each.unsure]
     warnings += [fault for each in proofs if not each.good and best is not None for fault in each.faults]
     warnings += _layer_warnings(unwrapped)
+    if inner is not None:
+        warnings += (f"the {name} outside is not the one that was protected" for name in changed_fields(header, inner))
     fields = tuple(dict.fromkeys(each.name for each in inner)) if inner is not None else ()
     return Proof(
         good,
-        _sentence(good, best, authors, coverage, faults, unwrapped, header_covered=bool(fields)),
+        _sentence(good, best, authors, coverage, faults, unwrapped, claimed, header_covered=bool(fields)),
         coverage,
         tuple(proofs),
         tuple(map(describe_layer, unwrapped.layers)),
@@ -279,7 +283,9 @@ def _chain(check: Check, pool: Pool, trust: Trust) -> tuple[Path | None, list[st
     except NotAuthentic as error:
         faults.append(str(error))
     try:
-        return path.find(certificate, pool, trust.anchors, trust.when), faults, False
+        found = path.find(certificate, pool, trust.anchors, trust.when)
+        smime_profile.check_authorities(found)
+        return found, faults, False
     except NotAuthentic as error:
         fault = str(error)
     if check.signing_time is not None and check.signing_time < trust.when:
@@ -363,6 +369,7 @@ def _sentence(
     coverage: Coverage,
     faults: list[str],
     unwrapped: Unwrapped,
+    claimed: _Claimed,
     *,
     header_covered: bool,
 ) -> str:
@@ -371,8 +378,11 @@ def _sentence(
         what = (
             "all of this message, its header included" if header_covered else "the body of this message, not its header"
         )
+        if _signed_unseen(unwrapped.layers):
+            what = "this message in its encrypted form, without showing that they knew what is inside"
         who = f"The holder of {best.address}'s certificate signed {what}{when}"
-        role = "" if best.role is Role.FROM else ", as its Sender, not as its author"
+        among = f", as one of its {len(claimed.authors)} authors" if len(claimed.authors) > 1 else ""
+        role = among if best.role is Role.FROM else ", as its Sender, not as its author"
         revoked = {
             Status.GOOD: "was not revoked",
             Status.UNKNOWN: "may have been revoked, which could not be told",
@@ -388,6 +398,12 @@ def _sentence(
             return "The message was encrypted to you, which proves nothing about who sent it: it is not signed."
         return "The message is not signed; nothing proves who sent it."
     return f"The signature does not prove who sent this message: {faults[0]}."
+
+
+def _signed_unseen(layers: tuple[Layer, ...]) -> bool:
+    """Tell whether only cipher text was signed, which anybody can do who came by it (RFC 8551 section 3.7)."""
+    innermost = max(at for at, layer in enumerate(layers) if isinstance(layer, SignedLayer) and layer.checks)
+    return any(isinstance(layer, EncryptedLayer) for layer in layers[innermost:])
 
 
 def verify_message(message: bytes, unwrapped: Unwrapped, trust: Trust) -> Proof:

@@ -226,7 +226,7 @@ class _Unwrapping:
         signed = SignedData.parse(element)
         covered = first.raw
         checks = verify(signed, covered, self._known)
-        faults = list(_signer_faults(signed))
+        faults = list(_signer_faults(signed, clear=True))
         if checks and not any(check.good for check in checks):
             canonical = canonical_lines(covered)  # a message from a file has lost its CRLF
             if canonical != covered:
@@ -270,8 +270,9 @@ def _content_of(entity: Entity) -> bytes:
     return octets
 
 
-def _signer_faults(signed: SignedData) -> tuple[str, ...]:
-    if not signed.signers and (signed.content is not None or not signed.certificates):
+def _signer_faults(signed: SignedData, *, clear: bool = False) -> tuple[str, ...]:
+    is_certificates_alone = not clear and signed.content is None and signed.certificates
+    if not signed.signers and not is_certificates_alone:
         return ("nobody signed this signed message",)
     return ()
 
