@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests.hostile import sequences
+
 from letterlock.admd.settings import Section, Settings
 from letterlock.cli.root import COMMANDS, letterlock
 
@@ -40,3 +42,19 @@ def test_the_threat_model_names_tests_that_exist() -> None:
     named = re.findall(r"`(tests/[a-z0-9_/]+\.py)`", (root / "SECURITY.md").read_text(encoding="utf-8"))
     assert len(named) > 30
     assert [name for name in named if not (root / name).exists()] == []
+
+
+def test_hostile_input_is_named() -> None:
+    """docs/hostile.md has a row for each sequence that tests/hostile tries, and no others."""
+    page = (Path(__file__).parent.parent / "docs" / "hostile.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!name \|)(?!-)(.+?) \|", page, re.MULTILINE)
+    tables = (
+        sequences.FALSE_ENDS,
+        sequences.LOOK_ALIKES,
+        sequences.COMMANDS,
+        sequences.RECIPIENTS,
+        sequences.INJECTED_COMMANDS,
+        sequences.INJECTED_ANSWERS,
+        sequences.FLOODS,
+    )
+    assert sorted(rows) == sorted(name for table in tables for name in table)

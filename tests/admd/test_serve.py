@@ -157,6 +157,12 @@ def test_what_is_watched(tmp_path: Path) -> None:
         assert 'letterlock_events_total{role="msa",severity="event",event="submitted"} 1\n' in metrics
         assert "letterlock_queue_messages 1\n" in metrics
         assert "letterlock_well 1\n" in metrics
+        assert 'letterlock_attempts_total{result="deferred",status="4.4"} 1\n' in metrics
+        assert 'letterlock_delivery_delay_seconds_bucket{le="+Inf"} 0\n' in metrics
+        assert "letterlock_queue_oldest_seconds " in metrics
+        documented = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+        for name in re.findall(r"^# TYPE (\S+) ", metrics, re.MULTILINE):
+            assert f"`{name}`" in documented or f"`{name}{{" in documented, name
         assert json.loads(server.page("/health"))["well"] is True
         port = server.port("metrics")
         (tmp_path / "site" / "log.jsonl").rename(tmp_path / "site" / "log.1")
@@ -196,3 +202,46 @@ def test_sockets_are_taken_over_and_root_is_given_up() -> None:
                 assert (owner == 0) is False or not is_root
     finally:
         shutil.rmtree(folder)
+
+
+def test_settings_are_taken_up_and_a_policy_is_served(tmp_path: Path) -> None:
+    """SIGHUP: the MTA-STS policy says the new mode, a hold rule holds, a mistake is named and nothing changes."""
+    server = Server(tmp_path / "site", mta_sts={"listen": ["127.0.0.1:0"]})
+    file = tmp_path / "site" / "letterlock.toml"
+    with server.running():
+        assert server.process is not None
+
+        def policy() -> str:
+            url = f"https://127.0.0.1:{server.port('mta_sts')}/.well-known/mta-sts.txt"
+            with urllib.request.urlopen(url, timeout=30, context=unverified()) as response:
+                assert response.headers["Content-Type"].startswith("text/plain")
+                text: str = response.read().decode()
+                return text
+
+        def reload(event: str) -> dict[str, Any]:
+            assert server.process is not None
+            count = sum(one["event"] == event for one in server.log)
+            server.process.send_signal(signal.SIGHUP)
+            while sum(one["event"] == event for one in server.log) == count:
+                server.page("/health")
+            return next(one for one in reversed(server.log) if one["event"] == event)
+
+        found = "version: STSv1\r\nmode: testing\r\nmx: mail.rosewood.test\r\nmax_age: 604800\r\n"
+        assert policy() == found
+        before = file.read_text()
+        file.write_text(before.replace("[mta_sts]", '[mta_sts]\nmode = "enforce"')
+                        + '\n[transfer]\nhold_recipients = ["elsewhere.test"]\n')  # fmt: skip
+        changed = reload("settings reloaded")
+        assert changed["changed"] == ["mta_sts.mode", "transfer.hold_recipients"]
+        assert changed["needs_restart"] == []
+        assert policy() == found.replace("testing", "enforce")
+        file.write_text(before + '\n[transfer]\nhold_sender = ["x"]\n')
+        assert "did you mean" in reload("settings not reloaded")["problems"][0]
+        assert policy() == found.replace("testing", "enforce")
+        with smtplib.SMTP_SSL("127.0.0.1", server.port("submissions"), context=unverified()) as smtp:
+            smtp.login("ada@rosewood.test", "a long enough secret")
+            smtp.sendmail("ada@rosewood.test", ["x@elsewhere.test"], "From: ada@rosewood.test\r\n\r\nx\r\n")
+        while not any(one["event"] == "deferred" for one in server.log):
+            server.page("/health")
+        held = next(one for one in server.log if one["event"] == "deferred")
+        assert held["reply"] == "Held by the rule for elsewhere.test, until it is retried"

@@ -10,6 +10,8 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from letterlock.host.clock import Clock, SetClock
 from letterlock.store.directory import normalise
 from letterlock.store.interface import (
@@ -178,7 +180,7 @@ class MemoryStore:
 
     def _commit(self, transaction: Transaction) -> Receipt:
         if transaction.id in self._receipts:
-            return replace(self._receipts[transaction.id], repeated=True)
+            return msgspec.structs.replace(self._receipts[transaction.id], repeated=True)
         body = b"".join(transaction.octets) if transaction.content is None else self.octets[transaction.content]
         placed = []
         for delivery in transaction.deliveries:

@@ -7,8 +7,10 @@ and demands each of them exactly once, in one of its places, and nothing twice.
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from letterlock.admd.accounts import STORE_NAME
 from letterlock.admd.create import create
@@ -31,23 +33,34 @@ DOMAIN = "rosewood.test"
 USERS = ("anna", "ben")
 PASSWORD = "x"
 QUEUE = "queue"  # the place of what waits for another domain
+GONE = "gone"  # the place of what was removed, or went to another domain
 _SERVICES = ("smtp", "submissions", "submission", "imaps", "imap", "pop3s", "pop3")
 _UP_SECONDS = 60.0
 
 
+NEXT_HOST = "sink.test"  # the one name that has an address, 127.0.0.1
+_NO_ERROR, _SERVER_FAILED, _NO_SUCH_NAME = 0x81A0, 0x8182, 0x81A3  # flags of answers, authentic where they say anything
+_ADDRESS = b"\xc0\x0c\0\1\0\1\0\0\1\x2c\0\4\x7f\0\0\1"  # for the name that was asked about: A 127.0.0.1
+
+
 @contextlib.contextmanager
 def name_server() -> Iterator[str]:
-    """Answer every question that the name is not there, and about unreachable.test that nobody can say."""
+    """Answer where sink.test is, about unreachable.test that nobody can say, and else that the name is not there."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
 
         def answer() -> None:
             while len(question := server.recvfrom(4096)) and question[0]:
                 octets, client = question
-                flags = 0x8182 if b"\x0bunreachable\x04test" in octets.lower() else 0x81A3
                 end = octets.index(b"\0", 12) + 5
-                header = octets[:2] + flags.to_bytes(2) + b"\0\1" + bytes(6)
-                server.sendto(header + octets[12:end], client)
+                name, kind = octets[12 : end - 4].lower(), octets[end - 4 : end - 2]
+                flags, records = _NO_SUCH_NAME, b""
+                if name == b"\x04sink\x04test\0":
+                    flags, records = _NO_ERROR, _ADDRESS if kind == b"\0\1" else b""
+                elif name.endswith(b"\x0bunreachable\x04test\0"):
+                    flags = _SERVER_FAILED
+                header = octets[:2] + flags.to_bytes(2) + b"\0\1\0" + bytes([bool(records)]) + bytes(4)
+                server.sendto(header + octets[12:end] + records, client)
 
         thread = threading.Thread(target=answer)
         thread.start()
@@ -81,12 +94,9 @@ class Site:
             "limits": {"connections_per_network": 2000},
             **(more or {}),
         }
-        found = create(folder, DOMAIN, overrides, clock=SystemClock(), entropy=SystemEntropy())
-        self.file = found.file
-        self.data = found.settings.path(found.settings.data)
-        self.store = self.data / STORE_NAME
-        self.log = folder / "log"
-        accounts = Accounts(self.data / "accounts.sqlite", digests=())
+        create(folder, DOMAIN, overrides, clock=SystemClock(), entropy=SystemEntropy())
+        self.folder = folder
+        accounts = Accounts(folder / "data" / "accounts.sqlite", digests=())
         for user in USERS:
             accounts.add(f"{user}@{DOMAIN}", PASSWORD)
         for alias, target in (aliases or {"away": "somebody@unreachable.test"}).items():
@@ -94,10 +104,26 @@ class Site:
         accounts.close()
         self.expected: dict[str, frozenset[str]] = {}
 
-    def start(self, *before: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    @property
+    def store(self) -> Path:
+        """The folder of the message store."""
+        return self.folder / "data" / STORE_NAME
+
+    def copied(self, folder: Path) -> Site:
+        """Return the same domain as it is now, in a folder of its own."""
+        shutil.copytree(self.folder, folder)
+        made = copy.copy(self)
+        made.folder, made.expected = folder, dict(self.expected)
+        return made
+
+    def start(
+        self, *before: str, environment: Mapping[str, str] | None = None, stderr: IO[bytes] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Serve, in a session of its own; `before` are words in front of the command, such as strace."""
-        command = [*before, sys.executable, "-m", "letterlock", "serve", "--config", str(self.file)]
-        return subprocess.Popen(command, start_new_session=True, env={**os.environ, **(environment or {})})
+        command = [*before, sys.executable, "-m", "letterlock", "serve", "--config", str(self.folder)]
+        return subprocess.Popen(
+            command, start_new_session=True, env={**os.environ, **(environment or {})}, stderr=stderr
+        )
 
     @contextlib.contextmanager
     def served(self, *before: str, environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
@@ -115,14 +141,16 @@ class Site:
         """Connect to a service. Raises OSError."""
         return socket.create_connection((self.host, self.ports[service]), timeout=30)
 
-    def up(self) -> None:
-        """Return when every service can be connected to and, where it begins in plain text, greets."""
+    def up(self, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Return when every service can be connected to and, where it begins in plain text, greets; or `process` ended."""
         deadline = time.monotonic() + _UP_SECONDS
         for service in self.ports:
             while True:
                 with contextlib.suppress(OSError), self.connect(service) as connection:
                     if service.endswith("s") or connection.recv(1):
                         break
+                if process and process.poll() is not None:
+                    return
                 assert time.monotonic() < deadline, f"{service} does not greet"
                 time.sleep(0.01)  # it starts
 
@@ -131,7 +159,7 @@ class Site:
         found = await self.contents()
         wrong = [f"{ident} is in {places}" for ident, places in found.items() if len(places) > 1]
         for ident, allowed in self.expected.items():
-            places = found.get(ident, [])
+            places = found.get(ident, [GONE])
             if not (len(places) == 1 and places[0] in allowed):
                 wrong.append(f"{ident} is in {places}, not in one of {sorted(allowed)}")
         return wrong
@@ -156,8 +184,8 @@ class Site:
 
 
 def ident_of(octets: bytes) -> str:
-    """Return the id that a message carries as its subject."""
-    return octets.partition(b"\nSubject: ")[2].partition(b"\r\n")[0].decode()
+    """Return the id that a message carries as its subject, or that the message returned in it does."""
+    return octets.rpartition(b"\nSubject: ")[2].partition(b"\r\n")[0].decode()
 
 
 def place_of(user: str) -> str:

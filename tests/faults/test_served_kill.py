@@ -46,7 +46,7 @@ async def test_the_oracle_sees_what_it_must(tmp_path: Path) -> None:
         wrong = await site.faults()
     assert {
         f"{kept} is in ['ben/Kept'], not in one of ['ben/INBOX']",
-        "never is in [], not in one of ['anna/INBOX']",
+        "never is in ['gone'], not in one of ['anna/INBOX']",
     } < {*wrong}
     assert any("is in ['anna/INBOX', 'anna/INBOX']" in fault for fault in wrong)
 

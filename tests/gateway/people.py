@@ -26,11 +26,11 @@ CHIYO, DAFYDD = "chiyo@harbor.test", "dafydd@harbor.test"
 
 
 def enrolled(
-    people: Mapping[str, tuple[str, ...]], more: Mapping[str, Mapping[str, str]] | None = None
+    people: Mapping[str, tuple[str, ...]], more: Mapping[str, Mapping[str, str]] | None = None, *, told: bool = True
 ) -> Callable[[Lab, Settings], None]:
     """Return what gives each domain an authority that both trust, its people keys, and all stores their certificates.
 
-    `more` are further files by domain and name.
+    `more` are further files by domain and name. Unless `told`, nobody knows the others' certificates.
     """
 
     def prepare(lab: Lab, settings: Settings) -> None:
@@ -48,7 +48,7 @@ def enrolled(
                 command("account", "smime", address, "--enrol", "--config", str(lab.folder(domain)))
                 found += [certificate_for(lab, address, encryption=wish) for wish in (True, False)]
         for one in lab.settings.values():
-            if one.smime.password_file is None:
+            if one.smime.password_file is None or not told:
                 continue
             store = open_key_store(one)
             for certificate in found:

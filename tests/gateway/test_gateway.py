@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 
 from gateway.two_domains import Lab, command, founded_authority, identifier, message, two_domains
+from letterlock.admd import settings as admd_settings
 from letterlock.admd.settings import Settings
-from letterlock.admd.smime import open_key_store
+from letterlock.admd.smime import KEY_STORE_NAME, Foundation, open_gateway, open_key_store
+from letterlock.errors import SettingsFault
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms.ess.labels import SecurityLabel
 from letterlock.formats.imf.header import read_header
@@ -22,6 +26,7 @@ from letterlock.formats.x509.certificate import Certificate
 from letterlock.host.ledger import Ledger
 from letterlock.registrar import usable
 from letterlock.registrar.folder import certificate_of
+from letterlock.registrar.gateway_accounts import GatewayAccount, GatewayAccounts, Signing
 from letterlock.trust.pkix.path import Anchor
 from letterlock.trust.primitives import public_keys
 from letterlock.trust.smime import labels, protect
@@ -188,7 +193,7 @@ async def test_what_cannot_be_signed(lab: Lab) -> None:
 
 @SHARED
 @pytest.mark.parametrize("opaque", [True, False])
-async def test_opened_on_the_way_in(lab: Lab, opaque: bool) -> None:
+async def test_opened_on_the_way_in(lab: Lab, opaque: bool, tmp_path: Path) -> None:
     """What comes encrypted to Chiyo lies in her mailbox readable, its signature kept; the original where she wishes."""
     await account(lab, CHIYO, "--decrypt", "--keep-original")
     sent = message(ADA, CHIYO, subject="Secret beds")
@@ -216,6 +221,12 @@ async def test_opened_on_the_way_in(lab: Lab, opaque: bool) -> None:
         assert isinstance(unwrap(each).layers[0], EncryptedLayer)
     found = await fact(lab, "smime", sent)
     assert (found["account"], found["done"], found["smime"]["result"]) == (CHIYO, "decrypted", "pass")
+    (tmp_path / "copy").write_bytes(copy)
+    (tmp_path / "zone").write_text("")
+    told = json.loads((await lab.run("explain", str(tmp_path / "copy"), "--zone", str(tmp_path / "zone"), "--json",
+                                     "--config", str(lab.folder("harbor.test")), succeeds=False)).output)  # fmt: skip
+    assert [each["kind"] for each in told["ledger"]] == ["assessed", "smime"]
+    assert told["ledger"][1]["smime"]["sentence"] == found["smime"]["sentence"]
     await lab.settled()
 
 
@@ -305,3 +316,66 @@ async def test_a_label_of_a_lenient_policy_stays_closed(lab: Lab) -> None:
     assert (await lab.submit(ADA, allowed, DAFYDD))[0] == 250
     assert b"Dig on Monday." in await lab.arrived(DAFYDD, identifier(allowed))
     await account(lab, DAFYDD, "--no-decrypt")
+
+
+@SHARED
+async def test_what_was_revoked_signs_no_more(lab: Lab) -> None:
+    """The domain's own list is believed within seconds, and the account's mail waits for a new certificate."""
+    await account(lab, BRUNO, "--enrol")
+    value = await account(lab, BRUNO, "--sign", "always")
+    sent = message(BRUNO, ADA)
+    assert (await lab.submit(BRUNO, sent, ADA))[0] == 250
+    assert proof_of(lab, await lab.arrived(ADA, identifier(sent)), "rosewood.test").good
+    folder = lab.folder("rosewood.test")
+    options = ("--folder", str(folder / "ca"), "--password-file", str(folder / "ca.password"))
+    await lab.run("ca", "revoke", value["signs_with"], *options)
+    for _ in range(1000):
+        code, text = await lab.submit(BRUNO, message(BRUNO, ADA), ADA)
+        if code != 250:
+            break
+    assert (code, text[:5]) == (550, b"5.7.5")
+    assert b"it was revoked" in text
+    await account(lab, BRUNO, "--enrol")
+    assert (await lab.submit(BRUNO, message(BRUNO, ADA), ADA))[0] == 250
+    await account(lab, BRUNO, "--sign", "never")
+
+
+@SHARED
+async def test_a_mailbox_gets_one_copy_of_what_is_opened(lab: Lab) -> None:
+    """Named twice, once with a detail, Chiyo gets the message once, as without the gateway."""
+    await account(lab, CHIYO, "--decrypt", "--no-keep-original")
+    sealed = sealed_for(lab, message(ADA, CHIYO), CHIYO)
+    assert (await lab.submit(ADA, sealed, CHIYO, "chiyo+garden@harbor.test"))[0] == 250
+    assert b"Dig on Monday." in await lab.arrived(CHIYO, identifier(sealed))
+    await lab.settled()
+    await lab.arrived(CHIYO, identifier(sealed))
+
+
+@SHARED
+async def test_nobody_is_forsaken(lab: Lab) -> None:
+    """A server that would send unsigned what is to be signed does not start; without the right password neither."""
+    settings = lab.settings["rosewood.test"]
+    for smime, reason in (
+        ({}, "all mail of ada@rosewood.test is to be signed"),
+        ({"password_file": "ca/ca.txt"}, "password"),
+    ):
+        with contextlib.closing(GatewayAccounts(settings.path(settings.data) / KEY_STORE_NAME)) as accounts:
+            accounts.put(GatewayAccount(ADA, Signing.ALWAYS))
+        changed = admd_settings.parse(
+            settings.model_dump(exclude={"smime", "folder"}) | {"smime": smime}, settings.folder / "x"
+        )
+        base = Foundation(changed, *[cast(Any, None)] * 6)
+        async with contextlib.AsyncExitStack() as stack:
+            with pytest.raises(SettingsFault, match=reason):
+                open_gateway(base, stack)
+
+
+@SHARED
+async def test_an_account_that_is_removed_takes_its_wishes_along(lab: Lab) -> None:
+    """Whoever gets the name later is not signed for."""
+    folder = str(lab.folder("harbor.test"))
+    await lab.run("account", "add", "guest@harbor.test", "--config", folder)
+    await account(lab, "guest@harbor.test", "--decrypt")
+    await lab.run("account", "remove", "guest@harbor.test", "--config", folder)
+    await lab.run("account", "add", "guest@harbor.test", "--config", folder)
+    assert (await account(lab, "guest@harbor.test"))["decrypt"] is False

@@ -17,12 +17,14 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from letterlock.admd import settings as admd_settings
+from letterlock.admd.domain_facts import facts_of
 from letterlock.admd.run import Admd, running
 from letterlock.admd.settings import Settings
 from letterlock.cli.root import letterlock
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.logs import send_to
+from letterlock.hostmaster.records import wanted_records
 from letterlock.hostmaster.tree import sign_tree
 from letterlock.lab.internet import Internet
 from letterlock.lab.names import anchor_of, start_name_server, zone_plans
@@ -166,19 +168,23 @@ async def two_domains(
     plan = draw(secrets.randbelow, lambda: secrets.token_hex(9))
     internet = _Founded(plan, folder / "lab", folder / "lab" / "authority.pem")
     type(internet).more = more
-    published = await internet._found_all(clock, entropy)
-    plans = zone_plans(plan, published)
-    (internet.folder / "anchors.zone").write_text(anchor_of(plans), encoding="ascii")
+    await internet._found_all(clock, entropy)
     lab = Lab(internet)
     before = send_to(lambda line: lab.log.append(line + "\n"))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(send_to, before)
-        server = await start_name_server(plan, sign_tree(plans, int(clock.now())))
-        stack.push_async_callback(server.aclose)
         for organisation in plan.organisations:
             settings = admd_settings.load(lab.folder(organisation.domain))
             lab.settings[organisation.domain] = settings
             await asyncio.to_thread(prepare, lab, settings)
+        published = {
+            one.domain: wanted_records(facts_of(lab.settings[one.domain], addresses=(one.address,)))
+            for one in plan.organisations
+        }
+        plans = zone_plans(plan, published)
+        (internet.folder / "anchors.zone").write_text(anchor_of(plans), encoding="ascii")
+        server = await start_name_server(plan, sign_tree(plans, int(clock.now())))
+        stack.push_async_callback(server.aclose)
         for domain, settings in lab.settings.items():
             lab.admds[domain] = await stack.enter_async_context(running(settings, clock=clock, entropy=entropy))
         yield lab

@@ -410,9 +410,12 @@ async def test_a_connection_that_served_enough_leads_to_a_fresh_one() -> None:
 
 
 async def test_what_one_host_does_not_offer_the_next_may() -> None:
-    """8-bit content: the first exchanger has no 8BITMIME, the second has; and with the first alone it fails, 5.6.3."""
+    """8-bit content: the first exchanger has no 8BITMIME, the second has; and with the first alone it fails, 5.6.3.
+
+    Its header is beyond ASCII, so that it cannot be converted.
+    """
     old, new = Host(EHLO="502 no", HELO="250 hello"), Host()
-    content = b"Subject: x\r\n\r\n\xc3\xa9\r\n"
+    content = b"Subject: \xc3\xa9\r\n\r\n\xc3\xa9\r\n"
     envelope = Envelope(None, TO_ADA.recipients, body=Body.EIGHT_BIT)
     async with network(old, new) as (outbound, _):
         outcome = await deliver(outbound, envelope, content)

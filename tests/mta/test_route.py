@@ -95,6 +95,12 @@ def test_relays_take_the_place_of_exchangers() -> None:
     assert route("harbor.test", settings).hops[0].endpoints == (Endpoint("192.0.2.5", 26),)
     assert route("other.test", settings).hops[0].endpoints == (Endpoint("192.0.2.4", 27),)
     assert route("harbor.test", override="c.harbor.test:28").hops[0].endpoints == (Endpoint("192.0.2.3", 28),)
+    for text, expected in (
+        ("[192.0.2.7]:26", ("192.0.2.7", 26)),
+        ("[2001:db8::7]", ("2001:db8::7", 25)),
+        ("192.0.2.7", ("192.0.2.7", 25)),
+    ):
+        assert route("harbor.test", override=text).hops[0].endpoints == (Endpoint(*expected),)
     gone = route("x.test", RoutingSettings(frozenset(), ways={"*": Relay("absent.test")})).hindrance
     assert gone is not None
     assert gone.result is Result.DEFERRED

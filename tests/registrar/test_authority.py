@@ -211,6 +211,8 @@ def test_the_key_store(tmp_path, authority: CertificationAuthority) -> None:
     store = KeyStore(file, b"tulip")
     key = key_pairs.generate("p256")
     key_id = store.add_key(key, NOW)
+    old = key_pairs.generate("dh2048", legacy=True)
+    assert store.key(store.add_key(old, NOW)).key == old.key
     record = authority.submit(_request("Ada@Rosewood.test", key=key).octets, NOW)
     authority.approve(record.id)
     store.add_certificate(authority.issue(record.id, NOW), "own", NOW)

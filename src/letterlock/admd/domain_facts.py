@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+from letterlock.admd.own_policy import policy_id
 from letterlock.admd.settings import Settings, key_pairs, split_endpoint
 from letterlock.admd.signing import load_ring
 from letterlock.errors import Malformed, SettingsFault, Unavailable
@@ -39,6 +40,7 @@ def facts_of(settings: Settings, domain: str = "", addresses: tuple[str, ...] = 
         certificates=tuple(certificates),
         next_keys=_next_keys(settings),
         report_address=f"postmaster@{domain}",
+        mta_sts_id=policy_id(settings),
         smtp_port=settings.transfer.port,
         ports=ports,
         smime=_certificates(settings, domain),

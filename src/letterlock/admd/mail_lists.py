@@ -10,6 +10,7 @@ from letterlock.errors import Malformed, SettingsFault, Unavailable
 from letterlock.formats.address import Address
 from letterlock.gateway.domain_keys import DomainKeys
 from letterlock.gateway.lists import ListProgram, ListSettings, ListSurroundings
+from letterlock.gateway.workshop import Workshop
 from letterlock.host.clock import Clock
 from letterlock.host.drive_decisions import drive
 from letterlock.host.entropy import Entropy
@@ -25,6 +26,7 @@ from letterlock.trust.smime.labels import LabelRules
 def list_programs(
     settings: Settings,
     keys: DomainKeys,
+    workshop: Workshop,
     rules: LabelRules | None,
     store: Store,
     resolver: Resolver,
@@ -34,6 +36,7 @@ def list_programs(
     """Return the programs of all lists by folded address. Raises SettingsFault."""
     around = ListSurroundings(
         keys,
+        workshop,
         store,
         Signer(settings, clock),
         partial(demands_alignment, resolver),

@@ -5,9 +5,12 @@ See also: admd/run.py (the running domain), cli/delivery.py (the same way, tried
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
+from collections.abc import Callable
+from pathlib import Path
 
-from letterlock.admd.settings import Settings
+from letterlock.admd.settings import Route, Settings, split_endpoint
 from letterlock.errors import PeerFault, SettingsFault
 from letterlock.formats.mta_sts import LONGEST_POLICY
 from letterlock.host import https
@@ -16,12 +19,14 @@ from letterlock.host.entropy import Entropy
 from letterlock.host.https import Fetch
 from letterlock.host.ledger import Ledger
 from letterlock.host.logs import Log
+from letterlock.host.own_addresses import is_own_address
 from letterlock.host.resolver.interface import Resolver
 from letterlock.host.resolver.system import Mode, ResolverSettings
+from letterlock.host.stream import Endpoint
 from letterlock.host.tls import authenticated_client
 from letterlock.mta.demand import Demands
 from letterlock.mta.outbound import Outbound, OutboundSettings
-from letterlock.mta.route import Relay, RoutingSettings, Way
+from letterlock.mta.route import Exchangers, Refusal, Relay, RoutingSettings, Way
 from letterlock.mta.sts_policies import StsPolicies
 from letterlock.mta.tls_results import LedgerRecord
 from letterlock.postmaster.send import Post
@@ -47,23 +52,80 @@ def routing_settings(settings: Settings) -> RoutingSettings:
     """Return how hosts are found. Raises SettingsFault."""
     transfer = settings.transfer
     return RoutingSettings(
-        frozenset({settings.host_name}), port=transfer.port, ports=transfer.ports, ways=_ways(settings)
+        frozenset({settings.host_name}),
+        port=transfer.port,
+        ports=transfer.ports,
+        ways=_ways(settings),
+        is_ours=_is_ours(settings),
     )
+
+
+def _is_ours(settings: Settings) -> Callable[[Endpoint], bool]:
+    """Return what tells of an exchanger's address whether mail sent there would come back to us."""
+    listening = [Endpoint(*split_endpoint(text)) for text in settings.listen.smtp]
+    public = {Endpoint(address, settings.transfer.port) for address in settings.publish.addresses}
+    anywhere = {one.port for one in listening if one.host in ("", "0.0.0.0", "::")}  # noqa: S104 - compared, not bound
+    # Who listens on loopback only is in a laboratory, where everybody is at such addresses.
+    is_laboratory = bool(listening) and all(ipaddress.ip_address(one.host).is_loopback for one in listening)
+
+    def is_ours(endpoint: Endpoint) -> bool:
+        if endpoint in public or endpoint in listening:
+            return True
+        if is_laboratory:
+            return False
+        return _is_inside(endpoint.host) or (endpoint.port in anywhere and is_own_address(endpoint.host))
+
+    return is_ours
+
+
+def _is_inside(address: str) -> bool:
+    """Tell whether no other machine can be meant by an address."""
+    parsed = ipaddress.ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return any(one.is_loopback or one.is_unspecified or one.is_multicast for one in (parsed, mapped) if one is not None)
 
 
 def _ways(settings: Settings) -> dict[str, Way]:
     transfer = settings.transfer
-    if not transfer.relay:
-        return {}
-    host, _, port = transfer.relay.partition(":")
-    password = ""
-    if transfer.relay_password is not None:
-        file = settings.path(transfer.relay_password)
-        try:
-            password = file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsFault((f"transfer.relay_password = {str(file)!r}: cannot be read: {error}",)) from None
-    return {"*": Relay(host, int(port or 25), transfer.relay_user, password, implicit_tls=port == "465")}
+    ways: dict[str, Way] = {}
+    if transfer.relay:
+        host, _, port = transfer.relay.partition(":")
+        password = _password(settings, transfer.relay_password, "transfer.relay_password")
+        ways["*"] = Relay(host, int(port or 25), transfer.relay_user, password, implicit_tls=port == "465")
+    for number, route in enumerate(transfer.routes):
+        way = _way(route, _password(settings, route.password, f"transfer.routes.{number}.password"))
+        ways |= dict.fromkeys(route.domains, way)
+    return ways
+
+
+def _way(route: Route, password: str) -> Way:
+    """Return what a target says; its form was checked with the settings."""
+    kind, _, place = route.to.partition(":")
+    if kind == "mx":
+        return Exchangers()
+    if kind == "refuse":
+        return Refusal(place.strip())
+    if place.startswith("unix:"):
+        return Relay(place.removeprefix("unix:"), 0, is_lmtp=True)
+    host, colon, port = place.rpartition(":") if not place.endswith("]") else (place, "", "")
+    return Relay(
+        (host if colon else place).removeprefix("[").removesuffix("]"),
+        int(port) if colon else 465 if kind == "smtps" else 25,
+        route.user,
+        password,
+        implicit_tls=kind == "smtps",
+        is_lmtp=kind == "lmtp",
+    )
+
+
+def _password(settings: Settings, path: Path | None, key: str) -> str:
+    if path is None:
+        return ""
+    file = settings.path(path)
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsFault((f"{key} = {str(file)!r}: cannot be read: {error}",)) from None
 
 
 def demands(settings: Settings, resolver: Resolver, clock: Clock, *, keep: bool) -> tuple[Demands, StsPolicies]:
@@ -104,12 +166,26 @@ def poster(settings: Settings, resolver: Resolver, log: Log) -> Post:
     return post
 
 
+def outbound_settings(settings: Settings) -> OutboundSettings:
+    """Return how mail is sent. Raises SettingsFault."""
+    transfer = settings.transfer
+    return OutboundSettings(
+        settings.host_name,
+        routing_settings(settings),
+        local_address=transfer.source_address or None,
+        memory_seconds=peace_seconds(settings),
+    )
+
+
+def peace_seconds(settings: Settings) -> float:
+    """Return how long what does not answer is left in peace: never longer than until the second attempt."""
+    return min(60.0, settings.transfer.retry_first_seconds)
+
+
 def outbound(settings: Settings, resolver: Resolver, ledger: Ledger, clock: Clock, entropy: Entropy) -> Outbound:
     """Return what sends. Raises SettingsFault."""
     return Outbound(
-        OutboundSettings(
-            settings.host_name, routing_settings(settings), local_address=settings.transfer.source_address or None
-        ),
+        outbound_settings(settings),
         resolver=resolver,
         clock=clock,
         entropy=entropy,

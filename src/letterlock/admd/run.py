@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
@@ -21,9 +22,12 @@ from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
 from letterlock.admd.control import SOCKET_NAME, Control
 from letterlock.admd.lmtp import lmtp_session
+from letterlock.admd.own_policy import serve_policy
 from letterlock.admd.own_zone import serve_own_zones
 from letterlock.admd.proofs import login_tls, other_proofs
 from letterlock.admd.queue_operations import queue_operations
+from letterlock.admd.reload import Prepare, Reloader
+from letterlock.admd.sending import Sending, begin_sending
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
 from letterlock.admd.smime import Foundation, Gateway, open_gateway, service_addresses, smime_anchors
@@ -47,10 +51,6 @@ from letterlock.msa.inbound import Submission, SubmissionSettings
 from letterlock.mta.assess import Assessor, AssessSettings
 from letterlock.mta.filters import Filtered
 from letterlock.mta.inbound import Inbound, InboundSettings
-from letterlock.mta.outbound import Outbound
-from letterlock.mta.queue.runner import Runner
-from letterlock.mta.queue.schedule import QueueSettings
-from letterlock.mta.transfer import transfer_over
 from letterlock.postmaster.aggregate import Reporter
 from letterlock.postmaster.failures import FailureSettings
 from letterlock.postmaster.report_store import ReportStore
@@ -88,9 +88,11 @@ class Admd:
     tls: ServerTls
     store: LogStore
     transferring: asyncio.Task[None]
+    reloader: Reloader
 
     def reload(self) -> None:
-        """Read the TLS certificates again; where they are wrong, the old ones stay in force, and the log says so."""
+        """Read settings and TLS certificates again; where they are wrong, the old ones stay in force, as the log says."""
+        self.reloader.reload()
         reload_certificates(self.tls, Log("admd"))
 
     async def failed(self) -> str:
@@ -113,11 +115,21 @@ async def running(
         stack.callback(sockets.close)
         zones = await serve_own_zones(settings, sockets.zones, stack, clock)
         parts = await _open(settings, stack, clock, entropy, zones)
-        transferring = await _begin_queue(settings, parts, stack, clock, entropy)
+        sending = begin_sending(
+            settings,
+            parts.store,
+            parts.agent,
+            parts.resolver.resolver,
+            parts.ledger,
+            clock,
+            entropy,
+            parts.gateway.programs,
+        )
+        stack.push_async_callback(sending.stop, _GRACE_SECONDS)
         _begin_reports(settings, parts, stack, clock)
         listeners: dict[str, Listener] = {}
         stack.push_async_callback(_stop_together, listeners)
-        for service, session in _services(settings, parts, clock, entropy).items():
+        for service, session in _services(settings, parts, sending, clock, entropy).items():
             listener = Listener(
                 session,
                 log=Log(service),
@@ -128,24 +140,45 @@ async def running(
             )
             listeners[service] = listener
             await listener.start(sockets.services.get(service, ()))
-        operations = queue_operations(parts.store, clock) | account_operations(parts.store)
+        operations = queue_operations(parts.store, clock, sending) | account_operations(parts.store)
         control = Control(settings.path(settings.data) / SOCKET_NAME, operations, Log("control"))
         await control.start()
         stack.push_async_callback(control.stop)
-        await _watch(settings, parts, transferring, listeners, sockets, stack, clock)
+        await _watch(settings, parts, sending, listeners, sockets, stack, clock)
         if parts.gateway.pages is not None:
             listeners["registrar"] = Listener(
                 parts.gateway.pages.session, log=Log("registrar"), limits=_limits(settings)
             )
             await listeners["registrar"].start(sockets.services.get("registrar", ()))
+        policy = await serve_policy(settings, sockets.services.get("mta_sts", ()), stack)
         endpoints = {service: listener.endpoints for service, listener in listeners.items()}
-        yield Admd(endpoints, parts.tls, parts.store, transferring)
+        if policy is not None:
+            endpoints["mta_sts"] = policy.listener.endpoints
+        adopters: list[Prepare] = [
+            sending.prepare,
+            partial(_prepare, parts, listeners),
+            *([policy.prepare] if policy else []),
+        ]
+        yield Admd(endpoints, parts.tls, parts.store, sending.task, Reloader(settings, adopters, Log("admd")))
+
+
+def _prepare(parts: _Parts, listeners: Mapping[str, Listener], settings: Settings) -> Callable[[], None]:
+    """Return what takes up the settings of assessing, delivering and letting in. Raises SettingsFault."""
+    assess, resolve = _assess_settings(settings), _resolve_settings(settings)
+
+    def take_up() -> None:
+        parts.assessor.settings = assess
+        parts.agent.resolver.settings = resolve
+        for listener in listeners.values():
+            listener.adopt(_limits(settings))
+
+    return take_up
 
 
 async def _watch(
     settings: Settings,
     parts: _Parts,
-    transferring: asyncio.Task[None],
+    sending: Sending,
     listeners: dict[str, Listener],
     sockets: Sockets,
     stack: contextlib.AsyncExitStack,
@@ -160,11 +193,12 @@ async def _watch(
         parts.store,
         parts.ledger,
         dict(listeners),
-        transferring,
+        sending.task,
         tuple(pair.chain for pair in pairs),
         settings.path(settings.data),
         clock,
         clock.now(),
+        (sending.metrics,),
     )
     shown = listeners["metrics"] = Listener(watched.pages().session, log=Log("metrics"))
     await shown.start(sockets.services.get("metrics", ()))
@@ -195,10 +229,30 @@ async def _open(
     resolver = await _resolver(settings, log)
     stack.push_async_callback(resolver.aclose)
     ledger = stack.enter_context(contextlib.closing(Ledger.open(data / LEDGER_NAME)))
-    resolve = ResolveSettings(
+    gateway = open_gateway(
+        Foundation(settings, store, accounts, ledger, resolver.resolver, clock, entropy, zones), stack
+    )
+    return _Parts(
+        store,
+        accounts,
+        DeliveryAgent(Resolver(_resolve_settings(settings), accounts), accounts, store),
+        tls,
+        login_tls(settings, tls),
+        resolver,
+        Assessor(_assess_settings(settings), resolver.resolver, ledger, smime=gateway.judge),
+        ledger,
+        gateway,
+    )
+
+
+def _resolve_settings(settings: Settings) -> ResolveSettings:
+    return ResolveSettings(
         settings.local_domains, settings.delivery.sub_address_separator, services=service_addresses(settings)
     )
-    assess = AssessSettings(
+
+
+def _assess_settings(settings: Settings) -> AssessSettings:
+    return AssessSettings(
         settings.host_name,
         junk_mailbox=settings.assess.junk_mailbox,
         honours_reject=settings.assess.honour_reject,
@@ -207,32 +261,6 @@ async def _open(
         trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
         trusted_sealers=tuple(settings.assess.trusted_sealers),
     )
-    gateway = open_gateway(
-        Foundation(settings, store, accounts, ledger, resolver.resolver, clock, entropy, zones), stack
-    )
-    return _Parts(
-        store,
-        accounts,
-        DeliveryAgent(Resolver(resolve, accounts), accounts, store),
-        tls,
-        login_tls(settings, tls),
-        resolver,
-        Assessor(assess, resolver.resolver, ledger, smime=gateway.judge),
-        ledger,
-        gateway,
-    )
-
-
-async def _begin_queue(
-    settings: Settings, parts: _Parts, stack: contextlib.AsyncExitStack, clock: Clock, entropy: Entropy
-) -> asyncio.Task[None]:
-    outbound = outward.outbound(settings, parts.resolver.resolver, parts.ledger, clock, entropy)
-    stack.push_async_callback(outbound.close)
-    runner = _runner(settings, parts, outbound, clock, entropy)
-    transferring = asyncio.create_task(runner.run())
-    stack.push_async_callback(_end, transferring)
-    stack.push_async_callback(runner.stop, _GRACE_SECONDS)
-    return transferring
 
 
 def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExitStack, clock: Clock) -> None:
@@ -286,7 +314,9 @@ async def _resolver(settings: Settings, log: Log) -> SystemResolver:
     return resolver
 
 
-def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy) -> dict[str, Session]:
+def _services(
+    settings: Settings, parts: _Parts, sending: Sending, clock: Clock, entropy: Entropy
+) -> dict[str, Session]:
     """Return the session function of each service."""
     limits = settings.limits
     backoff = Backoff(clock)  # one for all doors: who guesses at one has to wait at the others
@@ -303,7 +333,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
             trusted_proxies=trusted_proxies,
         ),
         store=parts.store,
-        recipients=parts.agent,
+        recipients=sending.recipients(settings, parts.agent, clock),
         clock=clock,
         entropy=entropy,
         log=Log("mta"),
@@ -338,6 +368,7 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         entropy=entropy,
         log=Log("msa"),
         sign=signer,
+        suppressed=sending.suppressions.refusal,
         protect=parts.gateway.protect,
         gate=parts.gateway.gate,
         proofs=proofs,
@@ -362,26 +393,6 @@ def _services(settings: Settings, parts: _Parts, clock: Clock, entropy: Entropy)
         "pop3": access.pop3,
         "pop3s": access.pop3,
     }
-
-
-def _runner(settings: Settings, parts: _Parts, outbound: Outbound, clock: Clock, entropy: Entropy) -> Runner:
-    transfer = settings.transfer
-    return Runner(
-        store=parts.store,
-        agent=parts.agent,
-        transfer=transfer_over(outbound, parts.store),
-        settings=QueueSettings(
-            settings.host_name,
-            retry_first_seconds=transfer.retry_first_seconds,
-            retry_longest_seconds=transfer.retry_longest_seconds,
-            warn_after_seconds=transfer.warn_after_seconds,
-            expire_after_seconds=transfer.expire_after_seconds,
-        ),
-        clock=clock,
-        entropy=entropy,
-        log=Log("queue"),
-        programs=parts.gateway.programs,
-    )
 
 
 async def _end(task: asyncio.Task[None]) -> None:

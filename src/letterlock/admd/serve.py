@@ -1,7 +1,8 @@
 """Run one domain as a process: sockets and privileges, logs, signals, the supervisor, and the event loop.
 
 In this order: the ports are bound (or taken over from systemd), root is given up (`run_as`), the log is opened, the domain
-runs. SIGTERM and SIGINT finish what was begun and stop; SIGHUP opens the log anew and reads the certificates again.
+runs. SIGTERM and SIGINT finish what was begun and stop; SIGHUP opens the log anew and reads settings (admd/reload.py)
+and certificates again.
 
 See also: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3); contrib/letterlock.service.
 """

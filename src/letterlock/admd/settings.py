@@ -67,6 +67,40 @@ def _filter_address(text: str) -> str:
     return f"inet:{_endpoint(place)}"
 
 
+def _destination(text: str) -> str:
+    if text == "*":
+        return text
+    star = "*." if text.startswith("*.") else ""
+    return star + _domain(text.removeprefix("*."))
+
+
+def _named(text: str) -> str:
+    if "@" not in text:
+        return _domain(text)
+    try:
+        return str(Address.parse(text)).lower()
+    except Malformed:
+        raise ValueError("write an address or a domain") from None
+
+
+def _target(text: str) -> str:
+    kind, _, rest = text.partition(":")
+    if text == "mx" or (kind == "refuse" and rest.strip()) or (kind == "lmtp" and rest.startswith("unix:/")):
+        return text
+    host, colon, port = rest.rpartition(":") if rest[:1] != "[" or rest[-1:] != "]" else (rest, "", "")
+    is_whole = bool(host or port) and (not colon or (port.isdigit() and 0 < int(port) <= 65535))
+    if kind not in ("smtp", "smtps", "lmtp") or not is_whole or (kind == "lmtp" and not colon):
+        raise ValueError(
+            "write smtp:HOST[:PORT], smtps:HOST[:PORT], lmtp:HOST:PORT, lmtp:unix:PATH, mx or refuse:REASON"
+        )
+    return text
+
+
+Destination = Annotated[str, AfterValidator(_destination)]
+Named = Annotated[str, AfterValidator(_named)]
+RouteTarget = Annotated[str, AfterValidator(_target)]
+
+
 def _mail_address(text: str) -> str:
     try:
         return str(Address.parse(text))
@@ -196,6 +230,20 @@ class Limits(Section):
     proxies: list[Network] = Field([], description="Load balancers' networks; a PROXY header then names the client.")
 
 
+class Route(Section):
+    """A way for the mail of some domains in place of their mail exchangers."""
+
+    domains: list[Destination] = Field(
+        min_length=1, description="The recipients' domains; `*.example.org` is all below one, `*` all others."
+    )
+    to: RouteTarget = Field(
+        description="smtp:HOST[:PORT], smtps:HOST[:PORT] (TLS from the start), lmtp:HOST:PORT, lmtp:unix:PATH, mx (their "
+        "mail exchangers after all) or refuse:REASON."
+    )
+    user: str = Field("", description="The user name for that host; then its certificate must carry its name.")
+    password: Path | None = Field(None, description="The file with the password for that host, on one line.")
+
+
 class Transfer(Section):
     """How mail leaves for other domains, and what happens when it cannot."""
 
@@ -204,6 +252,25 @@ class Transfer(Section):
     relay: str = Field("", description="A host, HOST or HOST:PORT, that takes all mail for elsewhere in place of MX.")
     relay_user: str = Field("", description="The user name for that host; then its certificate must carry its name.")
     relay_password: Path | None = Field(None, description="The file with the password for that host, on one line.")
+    routes: list[Route] = Field(
+        [],
+        description="Ways of their own for some domains, as tables with `domains` (`*.example.org` is all below one, `*` all "
+        "others), `to` (smtp:HOST[:PORT], smtps:HOST[:PORT], lmtp:HOST:PORT, lmtp:unix:PATH, mx or refuse:REASON), `user` "
+        "and `password` (a file).",
+    )
+    backup_for: list[DomainName] = Field(
+        [], description="Domains whose mail is taken for their better mail exchangers, and passed on to these."
+    )
+    hold_senders: list[Named] = Field(
+        [], description="Addresses or domains whose mail is held before it leaves, until `letterlock queue retry`."
+    )
+    hold_recipients: list[Named] = Field([], description="The same for mail to these addresses or domains.")
+    suppress_after: int = Field(
+        3,
+        ge=0,
+        description="After so many final answers that there is no such mailbox, nothing is sent there; 0: never.",
+    )
+    suppress_days: int = Field(30, ge=1, description="For how many days.")
     source_address: str = Field("", description="The local address that connections are made from; empty: any.")
     retry_first_seconds: int = Field(300, ge=1, description="The wait before the second attempt; it grows from there.")
     retry_longest_seconds: int = Field(14_400, ge=1, description="The longest wait between two attempts.")
@@ -294,6 +361,22 @@ class Reports(Section):
     )
     organization: str = Field("", description="The name reports carry; the domain if left out.")
     account: str = Field("", description="The account whose INBOX gets the reports of others, to be read from there.")
+
+
+class MtaSts(Section):
+    """The domain's own MTA-STS policy, for senders that cannot use DANE: served at mta-sts.DOMAIN over HTTPS."""
+
+    listen: Endpoints = Field([], description="Where, ADDRESS:PORT; others look on port 443. Empty: no policy.")
+    mode: Literal["testing", "enforce", "none"] = Field(
+        "testing",
+        description="testing: they report when TLS fails, and deliver; enforce: they do not deliver; none: to withdraw it.",
+    )
+    max_age_days: int = Field(7, ge=1, le=365, description="How long others keep it.")
+    certificate: Path | None = Field(
+        None,
+        description="A certificate chain for mta-sts.DOMAIN, PEM; without it, that of all services, which must name it.",
+    )
+    key: Path | None = Field(None, description="The private key of that certificate, PEM.")
 
 
 class Smime(Section):
@@ -404,12 +487,19 @@ class Settings(Section):
     assess: Assess = Assess()
     filters: Filters = Filters()
     reports: Reports = Reports()
+    mta_sts: MtaSts = MtaSts()
     smime: Smime = Smime()
     lists: list[MailList] = Field([], description="The domain's mail lists, as tables.")
     registrar: Registrar = Registrar()
     log: Log = Log()
     metrics: Metrics = Metrics()
     folder: Annotated[Path, Field(exclude=True)] = Path()
+    _file: Path = pydantic.PrivateAttr(default=Path(FILE_NAME))
+
+    @property
+    def file(self) -> Path:
+        """The file it was read from."""
+        return self._file
 
     def model_post_init(self, _context: object) -> None:
         """Fill in what follows from other settings."""
@@ -452,9 +542,11 @@ def parse(table: dict[str, Any], file: Path) -> Settings:
     """Check a table as tomllib gives it. Raises SettingsFault; `file` is named in the problems."""
     table.pop("folder", None)
     try:
-        return Settings.model_validate(table | {"folder": file.parent})
+        settings = Settings.model_validate(table | {"folder": file.parent})
     except pydantic.ValidationError as error:
         raise SettingsFault(tuple(_problem(file, dict(one)) for one in error.errors())) from None
+    settings._file = file
+    return settings
 
 
 def _problem(file: Path, error: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from letterlock.gateway.enrolment import Enrolment
     from letterlock.gateway.programs import Program
     from letterlock.gateway.signature_record import SignatureRecord
+    from letterlock.gateway.workshop import Workshop
     from letterlock.host.pages import Pages
     from letterlock.hostmaster.zone_host import ZoneHost
     from letterlock.msa.inbound import Protect
@@ -79,7 +80,7 @@ def first_line(file: Path, setting: str) -> bytes:
     return password[0]
 
 
-def open_key_store(settings: Settings) -> KeyStore:
+def open_key_store(settings: Settings, *, waits_for_disk: bool = True) -> KeyStore:
     """Open the domain's key store, which is made if need be. Raises SettingsFault, Unavailable."""
     from letterlock.registrar.key_store import KeyStore
 
@@ -89,7 +90,7 @@ def open_key_store(settings: Settings) -> KeyStore:
     file = settings.path(settings.data) / KEY_STORE_NAME
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file.touch(mode=0o600)
-    store = KeyStore(file, password)
+    store = KeyStore(file, password, waits_for_disk=waits_for_disk)
     try:
         store.check_password()
     except NotAuthentic as fault:
@@ -111,6 +112,30 @@ def open_own_authority(settings: Settings) -> CertificationAuthority:
         return open_folder(settings.path(wanted.folder), password, SystemEntropy().octets, challenge_suffices=suffices)
     except NotAuthentic as fault:
         raise SettingsFault((f"registrar.password_file: it does not open the authority's key: {fault}",)) from None
+
+
+def forget_account(settings: Settings, name: str) -> None:
+    """Do nothing more for an account that is removed: another may get its name. Its keys stay. Raises Unavailable."""
+    file = settings.path(settings.data) / KEY_STORE_NAME
+    if file.exists():
+        from letterlock.registrar.gateway_accounts import GatewayAccounts
+
+        with contextlib.closing(GatewayAccounts(file)) as accounts:
+            accounts.forget(name)
+
+
+def _check_nobody_is_forsaken(settings: Settings) -> None:
+    """Raise SettingsFault where accounts demand signatures and nothing would be signed."""
+    file = settings.path(settings.data) / KEY_STORE_NAME
+    if settings.smime.password_file is not None or not file.exists():
+        return
+    from letterlock.registrar.gateway_accounts import GatewayAccounts, Signing
+
+    with contextlib.closing(GatewayAccounts(file)) as accounts:
+        demanding = [one.account for one in accounts.all() if one.signing is Signing.ALWAYS]
+    if demanding:
+        names = ", ".join(demanding[:5])
+        raise SettingsFault((f"smime.password_file is not set, and all mail of {names} is to be signed; set it",))
 
 
 def label_rules(settings: Settings) -> LabelRules | None:
@@ -153,11 +178,12 @@ def service_addresses(settings: Settings) -> frozenset[str]:
 def open_gateway(base: Foundation, stack: contextlib.AsyncExitStack) -> Gateway:
     """Open what the settings switch on; `stack` closes it. Raises SettingsFault, Unavailable."""
     wanted, registrar = base.settings.smime, base.settings.registrar
+    _check_nobody_is_forsaken(base.settings)
     if registrar.password_file is None and (registrar.address or registrar.listen):
         raise SettingsFault(("registrar: set registrar.password_file, too; nothing is certified without the key",))
     if base.settings.lists and wanted.password_file is None:
         raise SettingsFault(("lists: a list needs keys; set smime.password_file, and enrol it",))
-    is_certifying = bool(registrar.address or registrar.listen)
+    is_certifying = registrar.password_file is not None
     if not (is_certifying or wanted.password_file or wanted.labels or wanted.signature_log):
         return Gateway()
     from letterlock.gateway.admit import Admission
@@ -165,22 +191,25 @@ def open_gateway(base: Foundation, stack: contextlib.AsyncExitStack) -> Gateway:
     from letterlock.gateway.programs import GatewayPrograms
     from letterlock.gateway.sign import SubmissionSigner
     from letterlock.gateway.treat import Treatment, TreatmentSettings
+    from letterlock.gateway.workshop import Workshop
 
     rules = label_rules(base.settings)
     keys = _domain_keys(base, stack) if wanted.password_file is not None else None
     record = _signature_record(base.settings, stack)
+    workshop = Workshop()
     log = Log("smime")
     treatment = Treatment(
         TreatmentSettings(base.settings.host_name, wanted.originals_mailbox, wanted.decrypt_unauthenticated),
         keys,
         rules,
+        workshop,
         base.store,
         record,
         base.ledger,
         base.entropy,
         log,
     )
-    programs = _lists(base, keys, rules)
+    programs = _lists(base, keys, workshop, rules)
     enrolment = _enrolment(base, keys, stack) if is_certifying else None
     if enrolment is not None and registrar.address:
         programs[fold(registrar.address)] = enrolment
@@ -188,32 +217,38 @@ def open_gateway(base: Foundation, stack: contextlib.AsyncExitStack) -> Gateway:
     judges = keys is not None or record.is_on or bool(anchors)
     return Gateway(
         BorderJudge(keys, anchors, record, log) if judges else None,
-        SubmissionSigner(keys, record, base.clock, base.entropy, log),
-        Admission(keys, rules, log) if keys is not None or rules is not None else None,
+        SubmissionSigner(keys, workshop, record, base.clock, base.entropy, log),
+        Admission(keys, rules, workshop, log) if keys is not None or rules is not None else None,
         GatewayPrograms(programs, treatment),
         enrolment.pages() if enrolment is not None else None,
     )
 
 
-def _lists(base: Foundation, keys: DomainKeys | None, rules: LabelRules | None) -> dict[str, Program]:
+def _lists(
+    base: Foundation, keys: DomainKeys | None, workshop: Workshop, rules: LabelRules | None
+) -> dict[str, Program]:
     if keys is None or not base.settings.lists:
         return {}
     from letterlock.admd.mail_lists import list_programs
 
-    return dict(list_programs(base.settings, keys, rules, base.store, base.resolver, base.clock, base.entropy))
+    made = list_programs(base.settings, keys, workshop, rules, base.store, base.resolver, base.clock, base.entropy)
+    return dict(made)
 
 
 def _enrolment(base: Foundation, keys: DomainKeys | None, stack: contextlib.AsyncExitStack) -> Enrolment:
     from letterlock.admd.enrolment import open_enrolment
 
-    return open_enrolment(base.settings, keys, base.store, partial(look_again, base.zones), base.clock, stack)
+    made = open_enrolment(base.settings, keys, base.store, partial(look_again, base.zones), base.clock, stack)
+    if keys is not None:
+        keys.crls = made.lists  # what the domain's own authority revoked is not believed, nor used
+    return made
 
 
 def _domain_keys(base: Foundation, stack: contextlib.AsyncExitStack) -> DomainKeys:
     from letterlock.gateway.domain_keys import DomainKeys
     from letterlock.registrar.gateway_accounts import GatewayAccounts
 
-    store = stack.enter_context(contextlib.closing(open_key_store(base.settings)))
+    store = stack.enter_context(contextlib.closing(open_key_store(base.settings, waits_for_disk=False)))
     file = base.settings.path(base.settings.data) / KEY_STORE_NAME
     accounts = stack.enter_context(contextlib.closing(GatewayAccounts(file)))
 

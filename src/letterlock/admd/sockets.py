@@ -1,7 +1,7 @@
 """The sockets of all services: those a supervisor bound for us, by name, and the rest bound here.
 
 A service for which a socket was passed (systemd's socket units, named by FileDescriptorName= as in `[listen]`) is not bound
-again; `metrics` and `registrar` are names like the others.
+again; `metrics`, `registrar` and `mta_sts` are names like the others.
 """
 
 from __future__ import annotations
@@ -43,8 +43,12 @@ def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = No
     sockets = inherited_sockets(environment or {})
     bound_all = Sockets(sockets, [])
     wanted = {service: getattr(settings.listen, service) for service in Listen.model_fields}
-    wanted["metrics"] = settings.metrics.listen
-    wanted["registrar"] = settings.registrar.listen
+    apart = {
+        "metrics": settings.metrics.listen,
+        "registrar": settings.registrar.listen,
+        "mta_sts": settings.mta_sts.listen,
+    }
+    wanted |= apart
     problems = [
         f"a socket was passed for {name!r}, which is no service; use {', '.join(wanted)}"
         for name in sockets
@@ -54,7 +58,7 @@ def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = No
         if service in sockets:
             continue
         bound = sockets[service] = []
-        section = f"{service}.listen" if service in ("metrics", "registrar") else f"listen.{service}"
+        section = f"{service}.listen" if service in apart else f"listen.{service}"
         for endpoint in endpoints:
             try:
                 bound.append(_bind(settings, endpoint))

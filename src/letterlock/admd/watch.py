@@ -13,7 +13,7 @@ import os
 import resource
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from letterlock.host.metrics import MEDIA_TYPE, Metric, Sample, exposition
 from letterlock.host.pages import Page, Pages
 from letterlock.host.tls import ServerTls
 from letterlock.store.engine import LogStore
+from letterlock.store.interface import QueueFilter
 from letterlock.trust.primitives import peer_chain
 
 _DAY = 86_400
@@ -40,7 +41,7 @@ _LOOK_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What is looked at. `transferring` is the queue's task, `started` seconds since 1970."""
+    """What is looked at. `transferring` is the queue's task, `started` seconds since 1970, `more` what others show."""
 
     store: LogStore
     ledger: Ledger
@@ -50,6 +51,7 @@ class Watched:
     data: Path
     clock: Clock
     started: float
+    more: tuple[Callable[[], list[Metric]], ...] = ()
 
     def pages(self) -> Pages:
         """Return the pages."""
@@ -122,8 +124,23 @@ class Watched:
                 "When a TLS certificate ends, in seconds since 1970.",
                 tuple(Sample(end, file=str(path)) for path, end in self._certificate_ends().items()),
             ),
+            Metric(
+                "letterlock_queue_oldest_seconds",
+                "gauge",
+                "Age of the oldest message.",
+                (Sample(await self._oldest()),),
+            ),
+            *(metric for more in self.more for metric in more()),
             *_process(),
         ]
+
+    async def _oldest(self) -> float:
+        """Return the age of the oldest message in the queue, 0 where it is empty; queue ids sort by time."""
+        try:
+            entries = await self.store.queue(QueueFilter(), limit=1)
+        except Unavailable:
+            return -1.0
+        return max((self.clock.now() - entry.arrived for entry in entries), default=0.0)
 
     def _certificate_ends(self) -> dict[Path, float]:
         ends = {}

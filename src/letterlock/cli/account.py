@@ -9,6 +9,7 @@ import click
 
 from letterlock.admd.accounts import forget_mail, opened_accounts
 from letterlock.admd.settings import Settings
+from letterlock.admd.smime import forget_account
 from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
 from letterlock.cli.settings_option import load, settings_option
 from letterlock.errors import LetterlockError
@@ -118,6 +119,7 @@ def remove(address: str, with_mail: bool, settings_file: Path, as_json: bool) ->
     try:
         with opened_accounts(settings) as accounts:
             accounts.remove(name)
+        forget_account(settings, name)
         if with_mail:
             asyncio.run(forget_mail(settings, name))
     except LetterlockError as error:

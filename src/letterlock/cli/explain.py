@@ -7,12 +7,15 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from letterlock.cli import smime_files
+from letterlock.cli import smime_files, smime_mail
+from letterlock.cli.explain_ledger import ledger_lines, written_down
 from letterlock.cli.look_ups import at_option, moment, read_message, run, zone_option
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.cli.smime_mail import keys_options
 from letterlock.cli.smime_messages import proof_lines, proof_value
 from letterlock.cli.verdicts import (
     arc_json,
@@ -25,7 +28,7 @@ from letterlock.cli.verdicts import (
     spf_json,
     spf_lines,
 )
-from letterlock.errors import LetterlockError
+from letterlock.errors import LetterlockError, SettingsFault
 from letterlock.formats import authentication_results
 from letterlock.formats.imf.header import Header, read_header
 from letterlock.formats.imf.trace import received
@@ -34,6 +37,7 @@ from letterlock.postmaster.aggregate import Reporter
 from letterlock.trust import authenticate, dmarc
 from letterlock.trust.authenticate import Client, Findings
 from letterlock.trust.pkix.path import Anchor
+from letterlock.trust.smime.decrypt import KeyRing
 from letterlock.trust.smime.proof import Proof, Trust, prove
 from letterlock.trust.smime.unwrap import unwrap
 
@@ -48,6 +52,12 @@ _SEEN_ADDRESS = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]+)\]", re.IGNORECASE)
 @click.option("--failure-report", is_flag=True, help="Print the failure report that this message would cause.")
 @click.option("--authserv-id", default="localhost", help="The name of this verifier.")
 @click.option("--anchor", "anchors", type=smime_files.FILE, multiple=True, help="S/MIME authorities to trust.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, path_type=Path),
+    help="Tell also what the server with these settings wrote down when it came.",
+)
+@keys_options
 @zone_option
 @at_option
 @json_option
@@ -62,6 +72,9 @@ def explain(
     server: str | None,
     at: int | None,
     anchors: tuple[Path, ...],
+    config: Path | None,
+    keys_file: Path | None,
+    keys_password_file: Path | None,
     as_json: bool,
 ) -> None:
     """Tell who vouches for a message (FILE or standard input), and why: SPF, DKIM, ARC and DMARC.
@@ -78,7 +91,8 @@ def explain(
     if failure_report:
         _print_failure_report(header, findings, client, authserv_id, moment(at), as_json)
         return
-    proof = _smime(octets, anchors, moment(at), as_json=as_json)
+    proof = _smime(octets, anchors, moment(at), keys_file, keys_password_file, as_json=as_json)
+    entries = _written_down(config, header, as_json=as_json) if config is not None else None
     results = authenticate.authentication_results(findings, authserv_id, client)
     field = authentication_results.write(results).decode()
     value = {
@@ -91,23 +105,48 @@ def explain(
         "arc": arc_json(findings.arc),
         "dmarc": dmarc_json(findings.dmarc),
         "smime": None if proof is None else proof_value(proof),
+        "ledger": entries,
         "authentication_results": field.partition(":")[2].strip().replace("\r\n", "\n"),
     }
     lines = [*_lines(findings, field, client, source), *(["", *proof_lines(proof)] if proof else [])]
+    lines += ["", *ledger_lines(entries)] if entries is not None else []
     answer(value, as_json=as_json, lines=lines)
     raise SystemExit(exit_code(findings.dmarc.result.value))
 
 
-def _smime(octets: bytes, anchors: tuple[Path, ...], now: int, *, as_json: bool) -> Proof | None:
-    """Return what S/MIME signatures prove, or None for a message that has no S/MIME."""
-    unwrapped = unwrap(octets)
-    if not unwrapped.layers and not unwrapped.parts:
-        return None
+def _written_down(config: Path, header: Header, *, as_json: bool) -> list[dict[str, Any]]:
     try:
-        trusted = tuple(Anchor.of(each) for path in anchors for each in smime_files.certificates(path))
+        return written_down(config, header)
+    except SettingsFault as fault:
+        fail("\n".join(fault.problems), Exit.SETTINGS, as_json=as_json)
+    except LetterlockError as error:
+        fail(safe(str(error)), Exit.UNAVAILABLE, as_json=as_json)
+
+
+def _smime(
+    octets: bytes,
+    anchors: tuple[Path, ...],
+    now: int,
+    keys_file: Path | None,
+    password_file: Path | None,
+    *,
+    as_json: bool,
+) -> Proof | None:
+    """Return what S/MIME signatures prove, or None for a message that has no S/MIME."""
+    try:
+        ring, trusted = KeyRing(), [Anchor.of(each) for path in anchors for each in smime_files.certificates(path)]
+        if keys_file is not None:
+            store = smime_mail.open_store(keys_file, password_file)
+            ring = smime_mail.ring_of(store)
+            trusted += map(Anchor.of, store.anchors())
     except LetterlockError as error:
         fail(safe(str(error)), Exit.USAGE, as_json=as_json)
-    return prove(read_header(octets), unwrapped, Trust(datetime.datetime.fromtimestamp(now, datetime.UTC), trusted))
+    unwrapped = unwrap(octets, ring)
+    if not unwrapped.layers and not unwrapped.parts:
+        return None
+    return prove(
+        read_header(octets), unwrapped, Trust(datetime.datetime.fromtimestamp(now, datetime.UTC), tuple(trusted))
+    )
 
 
 def _print_failure_report(

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from letterlock.cli import smime_mail
+from letterlock.cli import smime_files, smime_mail
 from letterlock.cli.message import shown
 from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
 from letterlock.cli.resolver_options import opened_by
@@ -31,11 +31,15 @@ from letterlock.host.entropy import SystemEntropy
 from letterlock.host.stream import DeadlinePassed
 from letterlock.mua.compose import Attachment, Composed, Draft, compose, compose_raw
 from letterlock.mua.profile import load_profile
+from letterlock.mua.protect import Opened, open_message
 from letterlock.mua.read import MailReader, Summary
 from letterlock.mua.server_proof import Proving
 from letterlock.mua.settings import UserAgentSettings
 from letterlock.mua.submit import Submitted, submit
-from letterlock.trust.smime.proof import Proof
+from letterlock.registrar.key_store import KeyStore
+from letterlock.trust.smime.decrypt import KeyRing
+from letterlock.trust.smime.look_up import Found
+from letterlock.trust.smime.proof import Trust
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,7 +88,7 @@ class _Agent:
             yield None
             return
         async with opened_by(self.settings.resolver, as_json=self.as_json) as resolver:
-            yield Proving(resolver, SystemClock(), self._tell)
+            yield Proving(resolver, SystemClock(), self.tell)
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[MailReader]:
@@ -97,7 +101,7 @@ class _Agent:
         async with self.proving() as proving:
             return await submit(composed, self.settings, SystemEntropy(), proving)
 
-    def _tell(self, sentence: str) -> None:
+    def tell(self, sentence: str) -> None:
         if self.is_verbose:
             click.echo(safe(sentence), err=True)
 
@@ -145,7 +149,11 @@ def mail() -> None:
 )
 @click.option("--raw", type=click.File("rb"), help="A whole message, sent as it stands but for its line ends.")
 @click.option("--sign", is_flag=True, help="Sign it with S/MIME, with the author's key in the key store.")
-@click.option("--encrypt", is_flag=True, help="Encrypt it with S/MIME to the certificates in the key store.")
+@click.option(
+    "--encrypt",
+    is_flag=True,
+    help="Encrypt it with S/MIME: to certificates in the key store or (--resolver) the DNS.",
+)
 @keys_options
 @_server_options
 @json_option
@@ -182,12 +190,33 @@ def send(
             composed = compose(draft, clock=SystemClock(), entropy=SystemEntropy())
         if sign or encrypt:
             store = smime_mail.open_store(keys_file, keys_password_file)
-            composed = smime_mail.protected(store, composed, author or account, sign=sign, encrypt=encrypt)
+            found = _looked_up(store, composed, agent) if encrypt else {}
+            composed = smime_mail.protected(
+                store, composed, author or account, sign=sign, encrypt=encrypt, looked_up=found
+            )
     except Malformed as fault:
         fail(fault.problem, Exit.USAGE, as_json=as_json)
     except LetterlockError as fault:
         fail(safe(str(fault)), Exit.WRONG, as_json=as_json)
     _send(composed, agent, copy=copy and agent.settings.imap is not None, as_json=as_json)
+
+
+def _looked_up(store: KeyStore, composed: Composed, agent: _Agent) -> dict[str, Found]:
+    """Return what the DNS says of recipients for whom the store has no certificate, if a resolver was chosen."""
+    missing = smime_mail.without_certificate(store, composed)
+    if not missing or agent.settings.resolver is None:
+        return {}
+
+    async def look_up() -> dict[str, Found]:
+        assert agent.settings.resolver is not None
+        async with opened_by(agent.settings.resolver, as_json=agent.as_json) as resolver:
+            return await smime_mail.look_up(store, missing, resolver)
+
+    found = _run(look_up(), as_json=agent.as_json)
+    for address, one in found.items():
+        if one.certificates:
+            agent.tell(f"{address}: its domain publishes {one.certificates[0].serial:x} (SMIMEA, DNSSEC secure)")
+    return found
 
 
 def _send(composed: Composed, agent: _Agent, *, copy: bool, as_json: bool) -> None:
@@ -256,6 +285,12 @@ def _row(one: Summary) -> tuple[str, ...]:
 @click.option("--raw", is_flag=True, help="Write the octets as they are stored.")
 @click.option("--html", is_flag=True, help="Prefer HTML to plain text where both are there.")
 @click.option("--seen", is_flag=True, help="Mark the message as seen.")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="LETTERLOCK_LABELS",
+    help="A policy file: show nothing that its security label forbids.",
+)
 @keys_options
 @_server_options
 @json_option
@@ -265,6 +300,7 @@ def show(
     raw: bool,
     html: bool,
     seen: bool,
+    labels: Path | None,
     keys_file: Path | None,
     keys_password_file: Path | None,
     as_json: bool,
@@ -279,25 +315,35 @@ def show(
             return octets if raw else await reader.joined(mailbox, octets)
 
     octets = _run(read(), as_json=as_json)
+    found = _opened(octets, keys_file, keys_password_file, labels, agent.settings.user, as_json=as_json)
     if raw:
+        if labels is not None and found is not None and found.withheld:
+            fail(safe(found.fault), Exit.WRONG, as_json=as_json)
         sys.stdout.buffer.write(octets)
         return
-    proof, octets = _opened(octets, keys_file, keys_password_file, as_json=as_json)
-    document, lines = shown(parse(octets), prefer="html" if html else "plain")
-    if proof is not None:
-        document = {**document, "smime": proof_value(proof)}
-        lines = [*proof_lines(proof), "", *lines]
+    document, lines = shown(parse(found.content if found else octets), prefer="html" if html else "plain")
+    if found is not None and found.protected:
+        document = {**document, "smime": proof_value(found.proof), "withheld": found.withheld}
+        lines = [*proof_lines(found.proof), "", *lines]
     answer(document, as_json=as_json, lines=lines)
 
 
 def _opened(
-    octets: bytes, keys_file: Path | None, password_file: Path | None, *, as_json: bool
-) -> tuple[Proof | None, bytes]:
-    """Return what S/MIME proves and what it hides, where a key store is at hand; else the message as it is."""
-    if keys_file is None:
-        return None, octets
+    octets: bytes,
+    keys_file: Path | None,
+    password_file: Path | None,
+    labels: Path | None,
+    reader: str,
+    *,
+    as_json: bool,
+) -> Opened | None:
+    """Return what S/MIME proves and hides, where a key store or a label policy is at hand; else nothing."""
+    if keys_file is None and labels is None:
+        return None
     try:
-        found = smime_mail.opened(smime_mail.open_store(keys_file, password_file), octets)
+        rules = smime_mail.label_rules(labels)
+        if keys_file is None:
+            return open_message(octets, KeyRing(), Trust(smime_files.now()), reader, rules)
+        return smime_mail.opened(smime_mail.open_store(keys_file, password_file), octets, reader, rules)
     except LetterlockError as fault:
         fail(safe(str(fault)), Exit.WRONG, as_json=as_json)
-    return (found.proof if found.protected else None), found.content

@@ -68,11 +68,13 @@ def sign(
     return stream.sign_message(pieces(path), signers, files.now(), chain)
 
 
-def encrypt(path: Path, recipients: tuple[Recipient, ...], cipher: str, *, cms: bool, legacy: bool) -> Iterator[bytes]:
+def encrypt(
+    path: Path, recipients: tuple[Recipient, ...], cipher: str, *, cms: bool, bind_key: bool, legacy: bool
+) -> Iterator[bytes]:
     """Encrypt a file (`cms`) or a message."""
     if cms:
-        return stream.encrypt(pieces(path), recipients, cipher=cipher, legacy=legacy)
-    return stream.encrypt_message(pieces(path), recipients, cipher=cipher)
+        return stream.encrypt(pieces(path), recipients, cipher=cipher, bind_key=bind_key, legacy=legacy)
+    return stream.encrypt_message(pieces(path), recipients, cipher=cipher, bind_key=bind_key, legacy=legacy)
 
 
 def decrypt(path: Path, ring: KeyRing, out: Path | None) -> None:

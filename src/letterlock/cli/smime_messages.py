@@ -259,6 +259,7 @@ def proof_lines(proof: Proof) -> list[str]:
 @click.option("--cipher", type=click.Choice(list(CIPHERS)), default="aes256-gcm")
 @click.option("--oaep", is_flag=True, help="RSA-OAEP with SHA-256 instead of PKCS#1 v1.5.")
 @click.option("--protect-header", is_flag=True, help="Encrypt the subject, too (RFC 9788).")
+@click.option("--bind-key", is_flag=True, help="Bind the content key to its cipher (RFC 9709); few can read it yet.")
 @click.option("--legacy", is_flag=True, help="Allow Triple-DES and RC2.")
 @cms_option
 @out_option
@@ -270,6 +271,7 @@ def encrypt(
     cipher: str,
     oaep: bool,
     protect_header: bool,
+    bind_key: bool,
     legacy: bool,
     cms: bool,
     out: Path | None,
@@ -287,14 +289,16 @@ def encrypt(
     if smime_large.is_large(file):
         if protect_header:
             fail("a file of this size is encrypted without --protect-header", Exit.USAGE)
-        smime_large.write(smime_large.encrypt(file, tuple(to), oid, cms=cms, legacy=legacy), out)
+        smime_large.write(smime_large.encrypt(file, tuple(to), oid, cms=cms, bind_key=bind_key, legacy=legacy), out)
         return
     octets = files.read(file)
     if cms:
-        made = encrypt_octets(octets, tuple(to), cipher=oid, legacy=legacy)
+        made = encrypt_octets(octets, tuple(to), cipher=oid, bind_key=bind_key, legacy=legacy)
     else:
         message = files.as_message(octets, file.name)
-        made = protect.encrypt_message(message, tuple(to), cipher=oid, protect_header=protect_header, legacy=legacy)
+        made = protect.encrypt_message(
+            message, tuple(to), cipher=oid, protect_header=protect_header, bind_key=bind_key, legacy=legacy
+        )
     files.write(made, out)
 
 

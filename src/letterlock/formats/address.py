@@ -9,6 +9,7 @@ RFC 5321 section 4.5.3.1 (lengths).
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from dataclasses import dataclass
 from letterlock.errors import Malformed
 from letterlock.formats import domain as domains
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]"
+# What is not ASCII, without the controls and line ends among it (RFC 5198 section 2): somebody might end a line there.
+_BEYOND = r"\u00a0-\u2027\u202a-\U0010ffff"
+_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-{_BEYOND}]"
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
-_QUOTED = re.compile(r'"((?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"')
+_QUOTED = re.compile(rf'"((?:[ !#-\[\]-~{_BEYOND}]|\\[ -~])*)"')
 # What nearly every address is: an ASCII dot-string, and a domain of which nothing but the case is to be changed.
 _USUAL = re.compile(
     r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
@@ -40,21 +43,7 @@ class Address:
 
         Raises Malformed. The postmaster without a domain (RFC 5321 section 4.1.1.3) is the caller's business.
         """
-        usual = _USUAL.fullmatch(text)
-        if usual is not None and usual.end(1) <= 64 and len(text) - usual.end(1) <= 254:
-            return cls(usual[1], usual[2].lower())
-        quoted = _QUOTED.match(text)
-        dotted = None if quoted else _DOT_STRING.match(text)
-        match = quoted or dotted
-        if match is None:
-            raise Malformed("the local part is missing or not a dot-string", clause=_CLAUSE)
-        end = match.end()
-        if text[end : end + 1] != "@":
-            raise Malformed("no @ after the local part", offset=end, clause=_CLAUSE)
-        local = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else match[0]
-        if len(local.encode()) > 64:
-            raise Malformed("a local part of more than 64 octets", clause="RFC 5321 section 4.5.3.1.1")
-        return cls(local, _parse_domain(text[end + 1 :], end + 1))
+        return _parse(text)
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -63,9 +52,29 @@ class Address:
 
     def __str__(self) -> str:
         """The address as SMTP writes it, its local part quoted where it must be."""
-        if _DOT_STRING.fullmatch(self.local_part):
-            return f"{self.local_part}@{self.domain}"
-        return '"' + re.sub(r'(["\\])', r"\\\1", self.local_part) + f'"@{self.domain}'
+        local = self.local_part
+        if local.isalnum() or _DOT_STRING.fullmatch(local):
+            return f"{local}@{self.domain}"
+        return '"' + re.sub(r'(["\\])', r"\\\1", local) + f'"@{self.domain}'
+
+
+@functools.lru_cache(maxsize=4096)  # a server hears of the same people all day
+def _parse(text: str) -> Address:
+    usual = _USUAL.fullmatch(text)
+    if usual is not None and usual.end(1) <= 64 and len(text) - usual.end(1) <= 254:
+        return Address(usual[1], usual[2].lower())
+    quoted = _QUOTED.match(text)
+    dotted = None if quoted else _DOT_STRING.match(text)
+    match = quoted or dotted
+    if match is None:
+        raise Malformed("the local part is missing or not a dot-string", clause=_CLAUSE)
+    end = match.end()
+    if text[end : end + 1] != "@":
+        raise Malformed("no @ after the local part", offset=end, clause=_CLAUSE)
+    local = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else match[0]
+    if len(local.encode()) > 64:
+        raise Malformed("a local part of more than 64 octets", clause="RFC 5321 section 4.5.3.1.1")
+    return Address(local, _parse_domain(text[end + 1 :], end + 1))
 
 
 def _parse_domain(text: str, offset: int) -> str:

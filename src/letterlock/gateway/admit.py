@@ -9,12 +9,12 @@ Standards: RFC 2634 section 3.3, RFC 3463 section 3.8 (5.7.1).
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from letterlock.formats.imf.header import read_header
 from letterlock.gateway.domain_keys import DomainKeys
+from letterlock.gateway.workshop import Workshop
 from letterlock.host.logs import Log
 from letterlock.mta.arrival import Destination, ToQueue
 from letterlock.mta.assess_smime import may_be_signed
@@ -33,6 +33,7 @@ class Admission:
 
     keys: DomainKeys | None
     rules: LabelRules | None
+    workshop: Workshop
     log: Log
 
     async def __call__(
@@ -46,7 +47,7 @@ class Admission:
         octets = b"".join(content)
         if not may_be_signed(read_header(octets)):
             return destinations
-        outside = await asyncio.to_thread(unwrap, octets)
+        outside = await self.workshop.run(lambda: unwrap(octets))
         readings = await self._readings(octets, outside, tuple(accounts), opening)
         denied = [one for one in destinations if any(readings[each.account].refused for each in one.deliveries)]
         if denied and len(denied) == len(destinations):
@@ -54,12 +55,10 @@ class Admission:
             self.log.event("label forbids", reason=reason)
             return reply(550, "5.7.1", f"The security label forbids delivery: {reason}")
         opened = opening if is_encrypted(outside) and not is_junk else set()
-        return [self._destination(one, one in denied, opened) for one in destinations]
+        return list(_queued(destinations, denied, opened))
 
-    @staticmethod
-    def _destination(one: Destination, is_denied: bool, opened: set[str]) -> Destination:
-        wanted = is_denied or any(each.account in opened for each in one.deliveries)
-        return ToQueue(one.recipient) if wanted and one.recipient is not None else one
+    async def _opened(self, octets: bytes, make_ring: Callable[[], KeyRing]) -> Unwrapped:
+        return await self.workshop.run(lambda: unwrap(octets, make_ring()))
 
     async def _readings(
         self, octets: bytes, outside: Unwrapped, accounts: tuple[str, ...], opening: set[str]
@@ -69,12 +68,21 @@ class Admission:
         for account in accounts:
             seen = outside
             if self.rules is not None and self.keys is not None and account in opening and is_encrypted(outside):
-                seen = await asyncio.to_thread(opened, octets, self.keys.ring_of_account(account))
+                seen = await self._opened(octets, self.keys.ring_of_account(account))
             rules = self.rules
             found[account] = Reading(True, "") if rules is None else may_read_layers(seen.layers, account, rules)
         return found
 
 
-def opened(octets: bytes, make_ring: Callable[[], KeyRing]) -> Unwrapped:
-    """Take a message apart with the keys of a ring; in a thread."""
-    return unwrap(octets, make_ring())
+def _queued(
+    destinations: Sequence[Destination], denied: Sequence[Destination], opened: set[str]
+) -> Iterator[Destination]:
+    """Yield the destinations, those in the queue's place for which more is to be done; a mailbox gets one copy."""
+    seen: set[str] = set()
+    for one in destinations:
+        accounts = {each.account for each in one.deliveries}
+        if one.recipient is None or not (one in denied or accounts & opened):
+            yield one
+        elif one in denied or one.relays or not accounts <= seen:
+            seen |= accounts
+            yield ToQueue(one.recipient)

@@ -51,7 +51,7 @@ class DomainKeys:
 
     def signer(self, address: str, when: datetime.datetime) -> Callable[[], Signer]:
         """Return what makes the signer for an address. Raises OurFault with what is missing; it, NotAuthentic."""
-        certificate = usable.to_sign_with(self.store, address, when)
+        certificate = usable.to_sign_with(self.store, address, when, self.crls())
         opened = self._key(certificate)
         return lambda: Signer(opened(), certificate)
 
@@ -88,7 +88,7 @@ class DomainKeys:
 
     def recipient(self, address: str, when: datetime.datetime) -> Recipient:
         """Return how to encrypt to an address. Raises OurFault with the reason."""
-        return usable.to_encrypt_to(self.store, address, when, self.anchors)
+        return usable.to_encrypt_to(self.store, address, when, self.anchors, self.crls())
 
     def trust(self, header: Header, when: datetime.datetime) -> Trust:
         """Return what a message with this header is judged by."""
@@ -99,7 +99,9 @@ class DomainKeys:
 
     def learn(self, found: Learned, when: datetime.datetime) -> None:
         """Keep the certificates and capabilities of an author. Raises Unavailable."""
+        known = {each.certificate for address in found.addresses for each in self.store.certificates(address)}
         for certificate in found.certificates:
-            self.store.add_certificate(certificate, "signed mail", when)
+            if certificate not in known:
+                self.store.add_certificate(certificate, "signed mail", when)
         if found.announced is not None:
             self.store.remember(found.announced)

@@ -14,14 +14,18 @@ import binascii
 import datetime
 import urllib.parse
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from letterlock.errors import LetterlockError, Malformed, Unavailable
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.imf.write import write_field
 from letterlock.formats.outcome import Outcome, Result
+from letterlock.formats.x509 import ocsp
 from letterlock.formats.x509.certificate import Certificate
+from letterlock.formats.x509.crl import RevocationList
 from letterlock.host.clock import Clock
 from letterlock.host.logs import Log
 from letterlock.host.pages import Asked, Page, Pages
@@ -32,7 +36,9 @@ from letterlock.registrar.authority import CertificationAuthority
 from letterlock.registrar.by_mail import Outgoing
 from letterlock.store.interface import Instant, QueuedRecipient, QueueEntry, Store, Transaction
 
+T = TypeVar("T")
 _LOOK_SECONDS = 2.0
+TRY_LATER = ocsp.encode_failure(3)  # RFC 6960 section 4.2.1
 _MOST_OCTETS = 1 << 20
 
 
@@ -49,6 +55,13 @@ class Enrolment:
     log: Log
     expire_seconds: float = 432_000
     _seen: int = 0
+    _list_now: RevocationList | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def _work(self, task: Callable[[], T]) -> T:
+        """Do something with the authority in a thread, one thing at a time: its registry waits for the disk."""
+        async with self._turn:
+            return await asyncio.to_thread(task)
 
     async def serve(self, entry: QueueEntry, recipient: QueuedRecipient, now: Instant) -> Served:
         """Handle a message to the authority, as the queue asks. Raises Unavailable."""
@@ -57,7 +70,8 @@ class Enrolment:
             return Outcome(address, Result.FAILED, "5.3.4", "A request for a certificate is not as long as that"), ()
         octets = await self.store.read(entry.content)
         name = f"{entry.queue_id}-{recipient.number}"
-        letters = by_mail.receive(octets, self.authority, str(address), _moment(now), name)
+        when = _moment(now)
+        letters = await self._work(lambda: by_mail.receive(octets, self.authority, str(address), when, name))
         sent = [await self._transaction(f"{name}-{number}", each, now) for number, each in enumerate(letters, 1)]
         self.log.event("enrolment", queue_id=entry.queue_id, letters=len(letters))
         made = tuple(each for each in sent if each is not None)
@@ -74,17 +88,18 @@ class Enrolment:
 
     async def _look(self) -> None:
         now = self.clock.now()
-        if self.address is not None:
-            for number, letter in by_mail.decided(self.authority, str(self.address), _moment(now)):
+        address, registry, when = self.address, self.authority.registry, _moment(now)
+        if address is not None:
+            for number, letter in await self._work(lambda: by_mail.decided(self.authority, str(address), when)):
                 made = await self._transaction(f"registrar-{number}", letter, now)
                 if made is not None:
                     await self.store.commit(made)
-                self.authority.registry.note_letter(number)
-        version = self.authority.registry.version
+                await self._work(partial(registry.note_letter, number))
+        self._list_now = await self._work(lambda: self.authority.current_list(when))
+        version = await self._work(lambda: registry.version)
         if version != self._seen:
-            records = self.authority.registry.certificates()
-            valid = [each.certificate for each in records if each.revoked is None]
-            await self.published(tuple(valid))
+            records = await self._work(registry.certificates)
+            await self.published(tuple(each.certificate for each in records if each.revoked is None))
             self._seen = version
 
     async def _transaction(self, name: str, letter: Outgoing, now: Instant) -> Transaction | None:
@@ -107,16 +122,21 @@ class Enrolment:
         )
         return Transaction(name, now, (signature, octets), queued=queued)
 
+    def lists(self) -> tuple[RevocationList, ...]:
+        """Return the revocation list that was in force when last looked at."""
+        return () if self._list_now is None else (self._list_now,)
+
     def pages(self) -> Pages:
         """Return what is published over HTTP: the revocation list, the authority's certificate, OCSP answers."""
         return Pages({"/ca.crl": self._list, "/ca.cer": self._certificate}, {"/ocsp": self._ocsp})
 
     async def _list(self) -> Page:
         try:
-            found = self.authority.current_list(_moment(self.clock.now()))
+            when = _moment(self.clock.now())
+            self._list_now = await self._work(lambda: self.authority.current_list(when))
         except Unavailable as trouble:
             return Page(f"{trouble.problem}\n".encode(), status=503)
-        return Page(found.octets, "application/pkix-crl")
+        return Page(self._list_now.octets, "application/pkix-crl")
 
     async def _certificate(self) -> Page:
         return Page(self.authority.authority.certificate.octets, "application/pkix-cert")
@@ -129,7 +149,12 @@ class Enrolment:
                 octets = binascii.a2b_base64(urllib.parse.unquote_to_bytes(asked.below))
             except binascii.Error:
                 octets = b""
-        return Page(self.authority.ocsp(octets, _moment(self.clock.now())), "application/ocsp-response")
+        request, when = octets, _moment(self.clock.now())
+        try:
+            answer = await self._work(lambda: self.authority.ocsp(request, when))
+        except Unavailable:
+            answer = TRY_LATER
+        return Page(answer, "application/ocsp-response")
 
 
 def _moment(now: Instant) -> datetime.datetime:

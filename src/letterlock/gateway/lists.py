@@ -13,7 +13,6 @@ RFC 3834 section 2 (automatic answers), RFC 3463 section 3.8 (5.7.2), RFC 9989 s
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from letterlock.formats.mime.build import Text, build
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.formats.x509.name import GeneralName
 from letterlock.gateway.domain_keys import DomainKeys, authors_of
+from letterlock.gateway.workshop import Workshop
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
 from letterlock.mla.expand import Expanded, MailList, Refused, expand
@@ -73,6 +73,7 @@ class ListSurroundings:
     """
 
     keys: DomainKeys
+    workshop: Workshop
     store: Store
     sign: Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
     demands: Callable[[str], Awaitable[bool]]
@@ -147,7 +148,7 @@ class ListProgram:
                 own = MailList(address, make_ring(), make_signer(), to, self._receipts(), self.around.label_policies)
                 return expand(prepared, own, when, token)
 
-            expanded = await asyncio.to_thread(made)
+            expanded = await self.around.workshop.run(made)
         except (OurFault, NotAuthentic) as fault:  # the list's keys are ours to mend; mail for it waits
             raise Unavailable(f"the list {settings.address} cannot sign: {fault}") from None
         if isinstance(expanded, Refused):
@@ -171,7 +172,7 @@ class ListProgram:
         if self.settings.posters == "members":
             return ""
         make_ring, trust = self.around.keys.ring((str(self.settings.address),)), self.around.keys.trust(header, when)
-        proved = await asyncio.to_thread(_proved_author, octets, header, make_ring, trust)
+        proved = await self.around.workshop.run(lambda: _proved_author(octets, header, make_ring, trust))
         if proved is None or _folded(proved) not in known:
             return f"Only what a member signed is taken for {self.settings.address}"
         return ""

@@ -8,7 +8,6 @@ Standards: RFC 8551 section 3.5.3 (multipart/signed), RFC 9788 (the header is co
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from letterlock.formats.imf.header import Header, read_header
 from letterlock.formats.mime.entity import parse
 from letterlock.gateway.domain_keys import DomainKeys, authors_of
 from letterlock.gateway.signature_record import SignatureRecord
+from letterlock.gateway.workshop import Workshop
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
@@ -32,6 +32,7 @@ class SubmissionSigner:
     """Signs for accounts; give it to submission as `protect`."""
 
     keys: DomainKeys | None
+    workshop: Workshop
     record: SignatureRecord
     clock: Clock
     entropy: Entropy
@@ -69,7 +70,7 @@ class SubmissionSigner:
         def made() -> bytes:
             return protect.sign_message(octets, (make_signer(),), when, protect_header=True, token=token)
 
-        return await asyncio.to_thread(made)
+        return await self.workshop.run(made)
 
 
 def _is_signed(octets: bytes, header: Header) -> bool:

@@ -9,7 +9,6 @@ Standards: RFC 8601 section 5 (our own field only), RFC 7281 (method smime), RFC
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from letterlock.formats.imf.header import Header, read_header
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.gateway.domain_keys import DomainKeys, authors_of
 from letterlock.gateway.signature_record import SignatureRecord
+from letterlock.gateway.workshop import Workshop
 from letterlock.host.entropy import Entropy
 from letterlock.host.ledger import Entry, Fact, Ledger
 from letterlock.host.logs import Log
@@ -67,6 +67,7 @@ class Treatment:
     settings: TreatmentSettings
     keys: DomainKeys | None
     rules: LabelRules | None
+    workshop: Workshop
     store: Store
     record: SignatureRecord
     ledger: Ledger
@@ -117,7 +118,8 @@ class Treatment:
         if self.keys is not None and is_opened:
             make_ring, trust = self.keys.ring_of_account(delivery.account), self.keys.trust(header, when)
         token = self.entropy.octets(12).hex()
-        return await asyncio.to_thread(self._opened, octets, header, delivery.account, make_ring, trust, token)
+        account = delivery.account
+        return await self.workshop.run(lambda: self._opened(octets, header, account, make_ring, trust, token))
 
     def _opened(
         self,

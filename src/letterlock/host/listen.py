@@ -133,6 +133,10 @@ class Listener:
         self._stopping = False
         self.endpoints: tuple[Endpoint, ...] = ()
 
+    def adopt(self, limits: ConnectionLimits) -> None:
+        """Let in by other limits from now on, with networks of the same size; who is in stays."""
+        self._limits = limits
+
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Begin to accept on `sockets`, which belong to the listener from now on."""
         if self.endpoints:

@@ -8,8 +8,10 @@ the figures of that moment.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,14 +20,16 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True, init=False)
 class Sample:
-    """One figure, told from the others of its metric by labels."""
+    """One figure, told from the others of its metric by labels, and by what is put behind the name (of histograms)."""
 
     value: float
     labels: tuple[tuple[str, str], ...]
+    suffix: str
 
-    def __init__(self, value: float, **labels: str) -> None:
+    def __init__(self, value: float, suffix: str = "", /, **labels: str) -> None:
         object.__setattr__(self, "value", value)
         object.__setattr__(self, "labels", tuple(labels.items()))
+        object.__setattr__(self, "suffix", suffix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,30 @@ class Metric:
     """Figures of one kind. A counter's name ends in `_total`; units are seconds and octets (`_bytes`)."""
 
     name: str
-    kind: Literal["counter", "gauge"]
+    kind: Literal["counter", "gauge", "histogram"]
     help: str
     samples: tuple[Sample, ...]
+
+
+class Histogram:
+    """Counts values by size. `bounds` are the upper ends of the buckets, ascending; what is beyond has a bucket too."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    def count(self, value: float) -> None:
+        """Count one value."""
+        self._counts[bisect.bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def metric(self, name: str, help_text: str) -> Metric:
+        """Return the figures so far."""
+        totals = list(itertools.accumulate(self._counts))
+        ends = [*map(_number, self._bounds), "+Inf"]
+        buckets = [Sample(total, "_bucket", le=end) for end, total in zip(ends, totals, strict=True)]
+        return Metric(name, "histogram", help_text, (*buckets, Sample(self._sum, "_sum"), Sample(totals[-1], "_count")))
 
 
 def exposition(metrics: Iterable[Metric]) -> bytes:
@@ -45,8 +70,8 @@ def exposition(metrics: Iterable[Metric]) -> bytes:
         lines += [f"# HELP {metric.name} {_escaped(metric.help)}", f"# TYPE {metric.name} {metric.kind}"]
         for sample in metric.samples:
             labels = ",".join(f'{name}="{_quoted(value)}"' for name, value in sample.labels)
-            lines.append(f"{metric.name}{{{labels}}} {_number(sample.value)}" if labels else
-                         f"{metric.name} {_number(sample.value)}")  # fmt: skip
+            name = metric.name + sample.suffix
+            lines.append(f"{name}{{{labels}}} {_number(sample.value)}" if labels else f"{name} {_number(sample.value)}")
     return ("\n".join(lines) + "\n").encode()
 
 

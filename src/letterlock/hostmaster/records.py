@@ -140,6 +140,9 @@ def _transport(facts: DomainFacts) -> _Wanted:
     if facts.mta_sts_id:
         why = "a policy for TLS is served over HTTPS (MTA-STS)"
         yield f"_mta-sts.{facts.domain}", _text(f"v=STSv1; id={facts.mta_sts_id}"), _RECOMMENDED, why
+        for text in facts.addresses:
+            place = A(text) if ipaddress.ip_address(text).version == 4 else Aaaa(text)
+            yield f"mta-sts.{facts.domain}", place, _RECOMMENDED, why
     if facts.report_address:
         why = "others report when TLS to the server fails (TLSRPT)"
         record = _text(f"v=TLSRPTv1; rua=mailto:{facts.report_address}")

@@ -96,6 +96,15 @@ Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
 Protect = Callable[[str, tuple[bytes, ...]], Awaitable[tuple[bytes, ...] | Reply]]
 
 
+# Given the sender and a recipient elsewhere: why nothing is sent there from here, or None.
+Suppressed = Callable[[Address | None, Address], Outcome | None]
+
+
+def suppress_nobody(_sender: Address | None, _recipient: Address) -> Outcome | None:
+    """Keep mail from nobody."""
+    return None
+
+
 async def sign_nothing(_author_domain: str, _content: tuple[bytes, ...]) -> bytes:
     """Put no signature before a message."""
     return b""
@@ -125,7 +134,7 @@ class Submission:
 
     `protect` is given the prepared message and returns it as it goes out (S/MIME); `sign` is given that and the author's
     domain and returns the fields to put before it (DKIM); `gate` looks at what is going to be delivered here. `proofs`
-    are those that count beside passwords.
+    are those that count beside passwords; `suppressed` tells of addresses that nothing is sent to.
     """
 
     def __init__(
@@ -141,6 +150,7 @@ class Submission:
         entropy: Entropy,
         log: Log,
         sign: Sign = sign_nothing,
+        suppressed: Suppressed = suppress_nobody,
         protect: Protect | None = None,
         gate: Gate | None = None,
         proofs: Proofs | None = None,
@@ -153,6 +163,7 @@ class Submission:
         self.clock = clock
         self.entropy = entropy
         self.sign = sign
+        self.suppressed = suppressed
         self.protect = protect
         self.gate = gate
         self.proofs = proofs
@@ -243,6 +254,9 @@ class SubmissionPolicy:
             return self._declined(str(recipient.forward_path), answer)
         recipients = self._service.recipients
         if not recipients.is_ours(recipient.forward_path.domain):
+            refusal = self._service.suppressed(sender.reverse_path, recipient.forward_path)
+            if refusal is not None:
+                return self._declined(str(recipient.forward_path), reply(550, refusal.status, refusal.reply))
             self._destinations.append(_Elsewhere((recipient,)))
             return None
         destination = await recipients.accept(sender.reverse_path, recipient)

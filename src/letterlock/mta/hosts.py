@@ -101,6 +101,11 @@ class Hosts:
         self._elapsed = elapsed
         self._known: dict[Endpoint, KnownHost] = {}
 
+    @property
+    def active(self) -> int:
+        """How many connections are in use, to all of them."""
+        return sum(host.active for host in self._known.values())
+
     def known(self, endpoint: Endpoint) -> KnownHost:
         """Return what is known of an address."""
         host = self._known.get(endpoint)
@@ -164,10 +169,9 @@ class Hosts:
             host.limit, host.limited_until = self.connections, 0.0
 
     def _make_way(self) -> None:
+        """Forget a tenth, those without a failure that counts first, so that this happens seldom."""
         now = self._elapsed()
-        for endpoint, host in list(self._known.items()):
-            if not host.active and not host.waiting and not any(one.until > now for one in host.failures.values()):
-                del self._known[endpoint]
-        for endpoint, host in list(self._known.items())[: max(len(self._known) - _MOST_HOSTS + 1, 0)]:
-            if not host.active and not host.waiting:
-                del self._known[endpoint]
+        idle = [host for host in self._known.values() if not host.active and not host.waiting]
+        idle.sort(key=lambda host: any(one.until > now for one in host.failures.values()))
+        for host in idle[: _MOST_HOSTS // 10]:
+            del self._known[host.endpoint]

@@ -65,7 +65,7 @@ class Opener:
         self, hop: Hop, endpoints: Sequence[Endpoint], demand: TlsDemand, race: Race, *, use_tls: bool
     ) -> SmtpClient:
         relay = hop.relay
-        client = await self._connect(endpoints, race, Dialect.LMTP if relay and relay.is_lmtp else Dialect.SMTP)
+        client = await self.connect(hop, endpoints, race)
         try:
             if relay is not None and relay.implicit_tls:
                 await client.handshake(demand.context, server_name=demand.server_name)
@@ -89,8 +89,9 @@ class Opener:
             raise
         return client
 
-    async def _connect(self, endpoints: Sequence[Endpoint], race: Race, dialect: Dialect) -> SmtpClient:
-        """Let addresses race for the connection."""
+    async def connect(self, hop: Hop, endpoints: Sequence[Endpoint], race: Race) -> SmtpClient:
+        """Return a bare connection to one of a hop's addresses, which race for it. Raises ConnectionFailed."""
+        dialect = Dialect.LMTP if hop.relay is not None and hop.relay.is_lmtp else Dialect.SMTP
         seconds = self.patience.connect_seconds
         candidates = [one for one in endpoints if self._is_reachable(one)] or endpoints
         if len(candidates) == 1:

@@ -17,11 +17,14 @@ of hosts); mta/queue calls `Outbound.deliver`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from letterlock.errors import NotAuthentic, PeerFault
-from letterlock.formats.envelope import Envelope, Recipient
+from letterlock.formats.address import Address
+from letterlock.formats.envelope import Body, Envelope, Recipient
+from letterlock.formats.mime.downgrade import downgraded
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.connect import ConnectionFailed
@@ -94,6 +97,11 @@ class Outbound:
         )
         self._pool = Pool(messages=settings.messages_per_connection, idle_seconds=settings.idle_seconds)
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections are in use, and how many wait for the next message."""
+        return self._hosts.active, self._pool.waiting
+
     def forget_failures(self) -> None:
         """Ask hosts again that did not answer, and look routes up anew: somebody says that all is right again."""
         self._hosts.forget_failures()
@@ -116,6 +124,31 @@ class Outbound:
             outcomes.update(zip(numbers, await self._to_domain(domain, part, content, route, priority), strict=True))
         return tuple(outcomes[number] for number in range(len(envelope.recipients)))
 
+    async def ask(self, recipient: Address) -> Outcome | None:
+        """Ask a recipient's hosts whether they would take mail for it; send nothing. None where none could be asked."""
+        envelope = Envelope(None, (Recipient(recipient),))
+        route = await self._routes.find(recipient.domain)
+        opener = self._opener()
+        for hop in route.hops:
+            try:
+                demand = await self.demand(recipient.domain, hop, wish_of(envelope, b""))
+                endpoints = [host.endpoint for host in self._hosts.usable(hop.endpoints, demand.label)[0]]
+                if not endpoints:
+                    continue
+                race = Race()
+                client = await opener.open(hop, endpoints, demand, race)
+                try:
+                    reply = await client.try_recipient(envelope)
+                finally:
+                    self._pool.leave(client)
+            except (PeerFault, NotAuthentic):
+                continue
+            address = client.stream.peer.host
+            return _outcome(
+                envelope.recipients[0], reply, hop.host.name, address, _security(client.tls, demand), client.offer
+            )
+        return None
+
     async def close(self) -> None:
         """Take leave on every connection that waits to be used again."""
         await self._pool.close()
@@ -133,14 +166,24 @@ class Outbound:
                 Outcome(to.forward_path, hindrance.result, hindrance.status, hindrance.reason, about_host=True)
                 for to in envelope.recipients
             ]
+        outcomes = await self._by_route(route, envelope, content, priority)
+        if all(outcome.status == "5.6.3" for outcome in outcomes):
+            # RFC 6152 section 3, RFC 3030 section 3: no host takes it as it is, and one may take it in seven bits.
+            converted = await asyncio.to_thread(downgraded, content)
+            if converted is not None and converted != content:
+                return await self._by_route(route, replace(envelope, body=Body.SEVEN_BIT), converted, priority)
+        return outcomes
+
+    async def _by_route(self, route: Route, envelope: Envelope, content: bytes, priority: int) -> Sequence[Outcome]:
+        tries = self._settings.addresses_tried
+        way = _Way(self.demand, self._hosts, self._pool, self._opener(), self._clock, self._log, self.record, tries)
+        return await way.take(route, envelope, content, priority)
+
+    def _opener(self) -> Opener:
         settings = self._settings
-        opener = Opener(
+        return Opener(
             settings.host_name, settings.patience, settings.local_address, self._entropy, self._log, self.record
         )
-        way = _Way(
-            self.demand, self._hosts, self._pool, opener, self._clock, self._log, self.record, settings.addresses_tried
-        )
-        return await way.take(route, envelope, content, priority)
 
 
 @dataclass(slots=True)
@@ -218,6 +261,8 @@ class _Way:
             problem = str(answer) if answer else fault.problem if isinstance(fault, PeerFault) else str(fault)
             # Whatever it says before a transaction is about the connection, not the message: another may take it.
             status = "4" + _status(answer)[1:] if answer else _failure_status(fault, message.envelope)
+            if answer is not None and answer.code == 521:
+                status = "5.3.2"  # RFC 7504 section 3: it never takes mail; where no host does, waiting is no use
             tried = race.winner or place.host.endpoint
             self.log.event("host failed", host=hop.host.name, endpoint=str(tried), problem=problem)
             self._remember(race, place.host, fault, demand.label, status, problem)

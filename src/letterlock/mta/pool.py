@@ -34,6 +34,11 @@ class Pool:
         self._idle: dict[Key, list[Connection]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
+    @property
+    def waiting(self) -> int:
+        """How many connections wait."""
+        return sum(map(len, self._idle.values()))
+
     def take(self, name: str, endpoints: Iterable[Endpoint], label: str) -> Connection | None:
         """Return a connection to one of a host's addresses, the one used last, or None."""
         for endpoint in endpoints:
@@ -55,7 +60,7 @@ class Pool:
         connection.messages += 1
         most = connection.client.offer.message_limit or self.messages  # RFC 9422: MAILMAX
         if connection.messages >= min(most, self.messages) or self.idle_seconds <= 0:
-            self._leave(connection)
+            self.leave(connection.client)
             return
         loop = asyncio.get_running_loop()
         connection.timer = loop.call_later(self.idle_seconds, self._expire, connection)
@@ -67,7 +72,7 @@ class Pool:
             for connection in connections:
                 if connection.timer is not None:
                     connection.timer.cancel()
-                self._leave(connection)
+                self.leave(connection.client)
         self._idle.clear()
         if self._leaving:
             await asyncio.wait(self._leaving)
@@ -77,10 +82,10 @@ class Pool:
             self._idle[connection.key].remove(connection)
         if not self._idle.get(connection.key):
             self._idle.pop(connection.key, None)
-        self._leave(connection)
+        self.leave(connection.client)
 
-    def _leave(self, connection: Connection) -> None:
+    def leave(self, client: SmtpClient) -> None:
         """Say QUIT, in the background: nobody waits for that."""
-        task = asyncio.get_running_loop().create_task(connection.client.quit())
+        task = asyncio.get_running_loop().create_task(client.quit())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)

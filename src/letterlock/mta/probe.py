@@ -2,7 +2,7 @@
 
     async for step in Probe(...).steps(address): print(step)
 
-Every host of the route is tried at its first address, under the demand that a real delivery would make.
+Every host of the route is tried under the demand that a real delivery would make, its addresses in a race as there.
 
 Standards: RFC 5321 section 5.1, RFC 7672, RFC 8461; see mta/route.py and mta/demand.py, whose decisions are shown.
 """
@@ -21,12 +21,15 @@ from letterlock.formats.dns.question import Answer, Outcome, Question
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.host.drive_decisions import drive
 from letterlock.host.entropy import Entropy
+from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
 from letterlock.host.smtp_client import ClientPatience, SmtpClient
 from letterlock.host.stream import TlsFailed
 from letterlock.mta.demand import Demands, TlsDemand
+from letterlock.mta.opening import Opener, Race
 from letterlock.mta.route import Hop, RoutingSettings, find_route
 from letterlock.mta.sts_policies import StsPolicies
+from letterlock.mta.tls_results import record_nothing
 
 T = TypeVar("T")
 _MOST_SHOWN = 4
@@ -85,15 +88,18 @@ class Probe:
         yield Step(host, "DANE", hop.host.reason, fine=None)
         try:
             demand = await self.demands(address.domain, hop)
-            opening = SmtpClient.open(
-                hop.endpoints[0], name=self.name, patience=_PATIENCE, local_address=self.local_address
-            )
-            client, took = await _timed(opening)
+            race = Race()
+            client, took = await _timed(self._opener().connect(hop, hop.endpoints, race))
         except (PeerFault, NotAuthentic) as fault:
             yield Step(host, "TCP" if isinstance(fault, PeerFault) else "policy", _problem(fault), fine=False)
             return
-        yield Step(host, "TCP", str(hop.endpoints[0]), took)
+        for problem in race.failures.values():
+            yield Step(host, "TCP", problem, fine=None)
+        yield Step(host, "TCP", str(race.winner), took)
         try:
+            if hop.relay is not None and hop.relay.implicit_tls:
+                state, took = await _timed(client.handshake(demand.context, server_name=demand.server_name))
+                yield Step(host, "TLS", f"{state.version} {state.cipher}", took)
             async for step in self._talk(host, client, demand, address):
                 yield step
         except (PeerFault, NotAuthentic) as fault:
@@ -102,6 +108,9 @@ class Probe:
             )
         finally:
             await client.quit()
+
+    def _opener(self) -> Opener:
+        return Opener(self.name, _PATIENCE, self.local_address, self.entropy, Log("cli"), record_nothing)
 
     async def _talk(self, host: str, client: SmtpClient, demand: TlsDemand, address: Address) -> AsyncIterator[Step]:
         _, took = await _timed(client.greet())
@@ -115,6 +124,10 @@ class Probe:
         yield Step(host, "RCPT", str(answer), took, fine=answer.is_positive, code=answer.code)
 
     async def _tls(self, host: str, client: SmtpClient, demand: TlsDemand) -> AsyncIterator[Step]:
+        if client.tls is not None:
+            if demand.judge is not None:
+                demand.judge(client.tls)
+            return
         if "STARTTLS" not in client.offer:
             finding = "STARTTLS is not offered"
             yield Step(host, "TLS", finding, fine=False if demand.is_mandatory else None)

@@ -14,6 +14,7 @@ See also: trust/dane/plan.py (the look-ups), mta/outbound.py (what is done with 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby, zip_longest
@@ -124,9 +125,9 @@ def find_route(domain: str, settings: RoutingSettings, entropy: Entropy, *, over
     match way:
         case Refusal():
             return _hindered(domain, Result.FAILED, "5.7.1", way.reason)
-        case Relay() if way.host_name.startswith("/"):
-            socket = Host(way.host_name, 0, (way.host_name,), Requirement.OPPORTUNISTIC, "a socket of this machine")
-            return Route(domain, (Hop(socket, (Endpoint(way.host_name, 0),), way, is_name_secure=True),))
+        case Relay() if way.host_name.startswith("/") or _is_address(way.host_name):
+            place = Host(way.host_name, 0, (way.host_name,), Requirement.OPPORTUNISTIC, "set by the administrator")
+            return Route(domain, (Hop(place, (Endpoint(way.host_name, way.port),), way, is_name_secure=True),))
         case Relay():
             plan = yield from plan_host(way.host_name, way.port)
             return _route(domain, plan, plan.hosts, settings, way)
@@ -143,6 +144,14 @@ def find_route(domain: str, settings: RoutingSettings, entropy: Entropy, *, over
                 domain, Result.FAILED, "5.4.6", f"we are the best exchanger of {domain} and do not take it"
             )
     return _route(domain, plan, hosts, settings, None)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_ourselves(host: Host, settings: RoutingSettings) -> bool:

@@ -27,6 +27,7 @@ from letterlock.trust.smime.decrypt import KeyRing
 from letterlock.trust.smime.encrypt import To
 from letterlock.trust.smime.entities import split
 from letterlock.trust.smime.header_protection import restore
+from letterlock.trust.smime.labels import LabelRules, may_read_layers
 from letterlock.trust.smime.proof import Proof, Trust, prove
 from letterlock.trust.smime.sign import Signer
 from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, Unwrapped, unwrap
@@ -53,7 +54,10 @@ def encrypt(
         raise OurFault(f"{', '.join(weak.addresses)} would get a copy in {oids.label(weak.cipher)}: send it apart")
     certificates = [each.certificate for each in recipients] + ([author] if author is not None else [])
     to = tuple(To(each) for each in dict.fromkeys(certificates))
-    content = protect.encrypt_message(composed.content, to, cipher=choice.groups[0].cipher, protect_header=True)
+    group = choice.groups[0]
+    content = protect.encrypt_message(
+        composed.content, to, cipher=group.cipher, protect_header=True, bind_key=group.bind_key
+    )
     return dataclasses.replace(composed, content=content)
 
 
@@ -61,8 +65,9 @@ def encrypt(
 class Opened:
     """A message as it can be read: its octets with protected fields in their place, and what its signatures prove.
 
-    `fault` tells why it could not be opened. `certificates` and `announced` are those of an author whose
-    signature proved good; `signatures` are all of them without the content, for the log.
+    `fault` tells why it could not be opened, or may not be shown. `certificates` and `announced` are those of an author whose
+    signature proved good; `signatures` are all of them without the content, for the log. `withheld` where a
+    label forbids to show the rest.
     """
 
     content: bytes
@@ -72,11 +77,30 @@ class Opened:
     certificates: tuple[Certificate, ...] = ()
     announced: Remembered | None = None
     signatures: tuple[bytes, ...] = ()
+    withheld: bool = False
 
 
-def open_message(octets: bytes, ring: KeyRing, trust: Trust) -> Opened:
-    """Open a message; one that is not S/MIME comes back as it is."""
-    return judge(octets, unwrap(octets, ring, trust.certificates), trust)
+def open_message(
+    octets: bytes, ring: KeyRing, trust: Trust, reader: str = "", rules: LabelRules | None = None
+) -> Opened:
+    """Open a message; one that is not S/MIME comes back as it is.
+
+    With `rules`, what its security label does not let `reader` see is not shown: the reason stands in its place.
+    """
+    unwrapped = unwrap(octets, ring, trust.certificates)
+    if rules is not None:
+        reading = may_read_layers(unwrapped.layers, reader, rules)
+        if not reading.allowed:
+            return _withheld(octets, unwrapped, trust, reading.reason)
+    return judge(octets, unwrapped, trust)
+
+
+def _withheld(octets: bytes, unwrapped: Unwrapped, trust: Trust, reason: str) -> Opened:
+    """Return the outer fields of a message with a sentence in place of the rest."""
+    notice = f"The security label forbids showing this message: {reason}."
+    head = split(octets).outer + b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+    proof = prove(read_header(octets), unwrapped, trust)
+    return Opened(head + notice.encode() + b"\r\n", proof, True, notice, withheld=True)
 
 
 def judge(octets: bytes, unwrapped: Unwrapped, trust: Trust) -> Opened:
@@ -99,6 +123,11 @@ class Learned:
 
     certificates: tuple[Certificate, ...] = ()
     announced: Remembered | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses that the certificates are for."""
+        return tuple(dict.fromkeys(address for each in self.certificates for address in each.addresses))
 
 
 def learned(unwrapped: Unwrapped, proof: Proof, when: datetime.datetime) -> Learned:

@@ -74,6 +74,13 @@ class GatewayAccounts:
             GatewayAccount(str(name), Signing(how), bool(opens), bool(keeps)) for name, how, opens, keeps in rows
         )
 
+    def forget(self, account: str) -> None:
+        """Set nothing for an account any more. Raises Unavailable."""
+        try:
+            self._database.execute("DELETE FROM gateway_accounts WHERE account = ?", (account,))
+        except apsw.Error as error:
+            raise Unavailable(f"the key store cannot be written: {error}") from None
+
     def put(self, wanted: GatewayAccount) -> None:
         """Set what is done for an account. Raises Unavailable."""
         try:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -49,17 +50,19 @@ class StoredCertificate:
 class KeyStore:
     """Keys and certificates in one SQLite file; `password` opens and encrypts the private keys.
 
-    A server and commands may have it open at once. `signatures` is its log of signatures.
+    A server and commands may have it open at once. `signatures` is its log of signatures. Without `waits_for_disk` a power
+    cut may take the last changes, as is fit for what a server learns from mail.
     """
 
-    def __init__(self, path: Path | str, password: bytes) -> None:
+    def __init__(self, path: Path | str, password: bytes, *, waits_for_disk: bool = True) -> None:
         if not password:
             raise OurFault("a key store needs a password: keys are never kept open")
         self._password = password
         try:
             self._database = apsw.Connection(str(path))
             self._database.set_busy_timeout(10_000)
-            self._database.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+            synchronous = "FULL" if waits_for_disk else "NORMAL"
+            self._database.execute(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}")
             self._database.execute(_SCHEMA)
             self.signatures = SignatureLog(self._database)
         except apsw.Error as error:
@@ -76,6 +79,14 @@ class KeyStore:
                 yield self._database
         except apsw.Error as error:
             raise Unavailable(f"the key store cannot be written: {error}") from None
+
+    # What SQLite gives back has the types of the columns, which mypy cannot know.
+    def _rows(self, query: str, values: tuple[str, ...] = ()) -> list[Any]:
+        """Return what a question finds. Raises Unavailable."""
+        try:
+            return self._database.execute(query, values).fetchall()
+        except apsw.Error as error:
+            raise Unavailable(f"the key store cannot be read: {error}") from None
 
     def add_key(self, key: PrivateKey, when: datetime.datetime) -> str:
         """Keep a private key; return its identifier, the hash of its public half."""
@@ -94,9 +105,11 @@ class KeyStore:
 
     def opener(self, key_id: str) -> Callable[[], PrivateKey]:
         """Return what opens a private key, which takes a while, in any thread. Raises OurFault; it, NotAuthentic."""
-        pem = self._database.execute("SELECT pem FROM keys WHERE id = ?", (key_id,)).get
-        if pem is None:
+        found = self._rows("SELECT pem FROM keys WHERE id = ?", (key_id,))
+        if not found:
             raise OurFault(f"there is no key {key_id}")
+
+        pem = found[0][0]
 
         def opened() -> PrivateKey:
             try:
@@ -111,14 +124,9 @@ class KeyStore:
         for key_id, _kind in self.keys()[:1]:
             self.key(key_id)
 
-    @property
-    def version(self) -> int:
-        """A number that changes when somebody else changes the file."""
-        return int(self._database.execute("PRAGMA data_version").get)
-
     def keys(self) -> list[tuple[str, str]]:
         """Return identifier and kind of every private key."""
-        return [(row[0], row[1]) for row in self._database.execute("SELECT id, kind FROM keys ORDER BY added")]
+        return [(row[0], row[1]) for row in self._rows("SELECT id, kind FROM keys ORDER BY added")]
 
     def add_certificate(
         self, certificate: Certificate, source: str, when: datetime.datetime, *, anchor: bool = False
@@ -141,9 +149,9 @@ class KeyStore:
         """Return all certificates, or those for an address, the newest first, one's own before others."""
         query = "SELECT c.octets, c.source, k.id IS NOT NULL, c.anchor FROM certificates c LEFT JOIN keys k ON k.id = c.key_id"
         if address is None:
-            rows = self._database.execute(f"{query} ORDER BY k.id IS NULL, c.added DESC")
+            rows = self._rows(f"{query} ORDER BY k.id IS NULL, c.added DESC")
         else:
-            rows = self._database.execute(
+            rows = self._rows(
                 f"{query} JOIN addresses a ON a.octets = c.octets WHERE a.address = ? ORDER BY k.id IS NULL, c.added DESC",
                 (comparable(address).casefold(),),
             )
@@ -151,7 +159,7 @@ class KeyStore:
 
     def anchors(self) -> tuple[Certificate, ...]:
         """Return the certificates that are trusted as anchors."""
-        rows = self._database.execute("SELECT octets FROM certificates WHERE anchor ORDER BY added")
+        rows = self._rows("SELECT octets FROM certificates WHERE anchor ORDER BY added")
         return tuple(Certificate.parse(row[0]) for row in rows)
 
     def remember(self, remembered: Remembered) -> None:
@@ -169,7 +177,7 @@ class KeyStore:
 
     def remembered(self, address: str) -> Remembered | None:
         """Return what a correspondent last announced."""
-        for encoded, signed_at in self._database.execute(
+        for encoded, signed_at in self._rows(
             "SELECT encoded, signed_at FROM capabilities WHERE address = ?", (comparable(address).casefold(),)
         ):
             when = datetime.datetime.fromtimestamp(signed_at, datetime.UTC)

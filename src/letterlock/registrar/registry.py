@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -94,7 +95,7 @@ class Registry:
     @property
     def version(self) -> int:
         """A number that changes with every change, ours or somebody else's."""
-        others = int(self._database.execute("PRAGMA data_version").get)
+        others = self._number("PRAGMA data_version")
         return others * 1_000_000 + self._database.total_changes()
 
     def close(self) -> None:
@@ -112,6 +113,18 @@ class Registry:
             raise OurFault(f"the registry refuses this: {error}") from None
         except apsw.Error as error:
             raise Unavailable(f"the registry cannot be written: {error}") from None
+
+    # What SQLite gives back has the types of the columns, which mypy cannot know.
+    def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+        """Return what a question finds. Raises Unavailable."""
+        try:
+            return self._database.execute(query, values).fetchall()
+        except apsw.Error as error:
+            raise Unavailable(f"the registry cannot be read: {error}") from None
+
+    def _number(self, query: str, values: tuple[object, ...] = ()) -> int:
+        """Return the one number a question finds. Raises Unavailable."""
+        return int(self._rows(query, values)[0][0])
 
     def add_request(
         self,
@@ -151,12 +164,12 @@ class Registry:
     def waiting(self) -> int:
         """Return how many requests wait."""
         query = "SELECT count(*) FROM requests WHERE state = ?"
-        return int(self._database.execute(query, (State.WAITING.value,)).get)
+        return self._number(query, (State.WAITING.value,))
 
     def challenged(self, address: str, when: datetime.datetime) -> int:
         """Return how many challenges an address has not answered yet."""
         query = "SELECT count(*) FROM challenges WHERE address = ? AND until >= ? AND answered IS NULL"
-        return int(self._database.execute(query, (address, when.timestamp())).get)
+        return self._number(query, (address, when.timestamp()))
 
     def owed_letters(self) -> list[RequestRecord]:
         """Return the requests by mail that were decided and whose senders were not told yet."""
@@ -182,7 +195,7 @@ class Registry:
         return self._requests("", ()) if state is None else self._requests("WHERE state = ?", (state.value,))
 
     def _requests(self, where: str, values: tuple[object, ...]) -> list[RequestRecord]:
-        rows = self._database.execute(
+        rows = self._rows(
             f"SELECT id, octets, addresses, state, received, answer_to, reason FROM requests {where} ORDER BY id",  # noqa: S608 - the callers' constants
             values,
         )
@@ -260,7 +273,7 @@ class Registry:
         return found if address is None else [each for each in found if address in each.certificate.addresses]
 
     def _certificates(self, where: str, values: tuple[object, ...]) -> list[CertificateRecord]:
-        rows = self._database.execute(
+        rows = self._rows(
             f"SELECT octets, address, request, revoked, reason FROM certificates {where} ORDER BY issued, rowid",  # noqa: S608 - the callers' constants
             values,
         )
@@ -288,7 +301,7 @@ class Registry:
 
     def next_list_number(self) -> int:
         """Return the number of the next revocation list."""
-        return int(self._database.execute("SELECT coalesce(max(number), 0) + 1 FROM lists").get)
+        return self._number("SELECT coalesce(max(number), 0) + 1 FROM lists")
 
     def add_list(self, number: int, octets: bytes, made: datetime.datetime, *, complete: bool) -> None:
         """Remember a revocation list under its number."""
@@ -300,5 +313,5 @@ class Registry:
 
     def last_complete_list(self) -> tuple[int, bytes] | None:
         """Return number and octets of the last complete list."""
-        row = self._database.execute("SELECT number, octets FROM lists WHERE complete ORDER BY number DESC LIMIT 1").get
-        return None if row is None else (int(row[0]), bytes(row[1]))
+        rows = self._rows("SELECT number, octets FROM lists WHERE complete ORDER BY number DESC LIMIT 1")
+        return (int(rows[0][0]), bytes(rows[0][1])) if rows else None

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import datetime
 
-from letterlock.errors import LetterlockError, OurFault
+from letterlock.errors import LetterlockError, NotAuthentic, OurFault
 from letterlock.formats.x509.certificate import Certificate
+from letterlock.formats.x509.crl import RevocationList
 from letterlock.registrar.key_store import KeyStore
 from letterlock.trust.pkix import smime_profile
 from letterlock.trust.pkix.path import Anchor, Pool, check_current, find
@@ -16,8 +17,13 @@ from letterlock.trust.smime.choose_cipher import Recipient
 from letterlock.trust.smime.proof import Trust
 
 
-def to_sign_with(store: KeyStore, address: str, when: datetime.datetime) -> Certificate:
-    """Return the newest certificate of our own for an address that may sign now. Raises OurFault with the reason."""
+def to_sign_with(
+    store: KeyStore, address: str, when: datetime.datetime, crls: tuple[RevocationList, ...] = ()
+) -> Certificate:
+    """Return the newest certificate of our own for an address that may sign now; `crls` are those at hand.
+
+    Raises OurFault with the reason.
+    """
     reason = f"there is no key with a certificate for {address}"
     for each in store.certificates(address):
         if not each.own:
@@ -25,6 +31,7 @@ def to_sign_with(store: KeyStore, address: str, when: datetime.datetime) -> Cert
         try:
             smime_profile.check_signing(each.certificate)
             check_current(each.certificate, when)
+            check_not_listed(each.certificate, crls)
         except LetterlockError as error:
             reason = f"no usable certificate for {address}: {error}"
         else:
@@ -52,11 +59,15 @@ def to_keep_readable(store: KeyStore, address: str, when: datetime.datetime) -> 
 
 
 def to_encrypt_to(
-    store: KeyStore, address: str, when: datetime.datetime, more_anchors: tuple[Anchor, ...] = ()
+    store: KeyStore,
+    address: str,
+    when: datetime.datetime,
+    more_anchors: tuple[Anchor, ...] = (),
+    crls: tuple[RevocationList, ...] = (),
 ) -> Recipient:
     """Return the newest certificate for an address that leads to an anchor and may be encrypted to.
 
-    `more_anchors` are trusted beside the store's. Raises OurFault with the reason.
+    `more_anchors` are trusted beside the store's, `crls` are those at hand. Raises OurFault with the reason.
     """
     reason = f"the key store holds no certificate for {address}"
     own = store.anchors()
@@ -66,12 +77,20 @@ def to_encrypt_to(
         try:
             smime_profile.check_encryption(each.certificate)
             find(each.certificate, Pool(known), anchors, when)
+            check_not_listed(each.certificate, crls)
         except LetterlockError as error:
             reason = f"no usable certificate for {address}: {error}"
             continue
         remembered = store.remembered(address)
         return Recipient(address, each.certificate, None if remembered is None else remembered.capabilities)
     raise OurFault(reason)
+
+
+def check_not_listed(certificate: Certificate, crls: tuple[RevocationList, ...]) -> None:
+    """Raise NotAuthentic where a list of the certificate's issuer, one's own and believed, has it as revoked."""
+    for found in crls:
+        if (certificate.issuer, certificate.serial) in found.entries:
+            raise NotAuthentic("it was revoked")
 
 
 def trust_of(store: KeyStore, when: datetime.datetime) -> Trust:

@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from letterlock.errors import LetterlockError
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome
@@ -51,8 +53,7 @@ class Refused(LetterlockError):
         super().__init__(f"{refusal.value}: {what}" if what else refusal.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One copy for one local mailbox. `prefix` (Return-Path, Delivered-To) stands before the transaction's octets.
 
     A mailbox that does not exist is made; `recipient` is the address it is for, and only recorded.
@@ -86,8 +87,7 @@ class Queued:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True):
     """A message taken on: `octets` are chunks, our trace fields first, kept byte for byte; `arrived` is now.
 
     `content` in place of `octets` refers to octets the store already holds (a queued message delivered later).
@@ -101,8 +101,7 @@ class Transaction:
     content: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """Where a message lies: what APPENDUID, COPYUID and the logs tell."""
 
     mailbox: int
@@ -110,8 +109,7 @@ class Placed:
     uid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """What a transaction became: one Placed a delivery, in order. `repeated` where the id was known already."""
 
     sequence: int

@@ -479,8 +479,12 @@ async def test_urgent_mail_goes_first(site: Site) -> None:
     assert [errand.entry.queue_id for errand in site.errands] == ["q2", "q3", "q0", "q4", "q1"]
 
 
-async def test_a_lane_is_free_when_the_host_has_answered(site: Site) -> None:
-    """While the first answers are being recorded on a slow disk, the next messages are sent."""
+@pytest.mark.parametrize(("most_unrecorded", "sent"), [(100, 30), (5, 9)])
+async def test_a_lane_is_free_when_the_host_has_answered(site: Site, most_unrecorded: int, sent: int) -> None:
+    """While answers wait for a slow disk, the next messages are sent; but no more than a crash may cost twice.
+
+    With five that may wait, the four of the lane hold their answers: nine are sent and no more.
+    """
     gate, all_sent, recorded = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(0)
     settle = site.store.settle
 
@@ -490,23 +494,56 @@ async def test_a_lane_is_free_when_the_host_has_answered(site: Site) -> None:
         recorded.release()
 
     def answer(errand: Errand) -> Sequence[Outcome]:
-        if len(site.errands) == 30:
+        if len(site.errands) == sent:
             all_sent.set()
         return relayed(errand)
 
+    site.runner._limits = RunnerSettings(most_waiting=3, most_concurrency=4)
+    site.runner._unrecorded = asyncio.Semaphore(most_unrecorded)
     site.store.settle = slow  # type: ignore[method-assign]
     site.answer = answer
     for number in range(30):
-        await site.queue(f"q{number}", to("a@harbor.test"))
+        await site.queue(f"q{number}", to("a@harbor.test", Notify.NEVER))
     task = asyncio.create_task(site.runner.run())
     async with asyncio.timeout(60):
         await all_sent.wait()
+        for _ in range(100):
+            await site.store.queue_size()
+        assert len(site.errands) == sent
         gate.set()
         for _ in range(30):
             await recorded.acquire()
     await site.runner.stop()
     await task
     assert await site.store.queue_size() == (0, 0)
+
+
+async def test_urgent_mail_passes_a_crowd_for_its_destination(site: Site) -> None:
+    """The lane is full and more is parked: what is urgent waits before all of them."""
+    gate, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def transfer(errand: Errand) -> Sequence[Outcome]:
+        site.errands.append(errand)
+        begun.release()
+        await gate.wait()
+        return relayed(errand)
+
+    site.runner._transfer = transfer
+    for number in range(20):
+        await site.queue(f"q{number:02}", to("a@harbor.test"))
+    task = asyncio.create_task(site.runner.run())
+    async with asyncio.timeout(60):
+        for _ in range(4):
+            await begun.acquire()
+        await site.queue("urgent", to("a@harbor.test"), priority=4)
+        while not any(errand.entry.queue_id == "urgent" for _, _, errand in site.runner._lanes["harbor.test"].waiting):
+            await site.store.queue_size()
+        gate.set()
+        for _ in range(17):
+            await begun.acquire()
+    await site.runner.stop()
+    await task
+    assert [errand.entry.queue_id for errand in site.errands].index("urgent") == 4
 
 
 async def test_what_was_under_way_at_a_crash_is_tried_again(site: Site, tmp_path: Path) -> None:

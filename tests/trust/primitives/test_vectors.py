@@ -9,6 +9,8 @@ from pathlib import Path
 
 import cryptography_vectors
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats.asn1 import oids, writer
@@ -318,6 +320,22 @@ def test_sealing_in_place(oid: str, size: int) -> None:
     assert bytes(place) == b"".join(apart)
 
 
+@given(st.binary(max_size=100), st.binary(min_size=1, max_size=70), st.sampled_from([oids.AES128_GCM, oids.AES256_GCM]))
+def test_associated_data_that_comes_late(octets: bytes, associated: bytes, oid: str) -> None:
+    """Known only at the end, it is checked as strictly as that known in the beginning."""
+    cipher = ciphers.fresh(oid, bytes(range(16)))
+    key = bytes(range(cipher.key_octets))
+    sealed, tag = ciphers.seal_whole(cipher, key, octets, associated)
+    engine = ciphers.Opening(cipher, key)
+    assert b"".join(engine.update(piece) for piece in sealed) + engine.finish(tag, associated) == octets
+    for wrong in (associated + b"\0", associated[:-1] or b"\0\0", b""):
+        engine = ciphers.Opening(cipher, key)
+        for piece in sealed:
+            engine.update(piece)
+        with pytest.raises(NotAuthentic, match=ciphers.FAILED):
+            engine.finish(tag, wrong)
+
+
 def test_parameters_of_ciphers_round_trip() -> None:
     """What is written is read the same, and what is out of range is Malformed."""
     for oid in sorted(oids.CONTENT_CIPHERS - {oids.DES_CBC}):
@@ -335,13 +353,15 @@ def test_parameters_of_ciphers_round_trip() -> None:
             ciphers.ContentCipher.parse(AlgorithmIdentifier(oid, parameters))
 
 
-@pytest.mark.parametrize("kind", key_pairs.KINDS)
+@pytest.mark.parametrize("kind", [*key_pairs.KINDS, "dh2048"])
 def test_keys_are_written_and_read(kind: str) -> None:
     """PKCS#8 in PEM, open and encrypted; the wrong password is told apart from garbage."""
     if kind in ("rsa3072", "rsa4096"):
         kind = "p256"
-    key = key_pairs.generate(kind)
+    key = key_pairs.generate(kind, legacy=True)
     assert key_pairs.load(key_pairs.dump(key, None)) == key
+    with pytest.raises(NotAuthentic):
+        key_pairs.load(key_pairs.dump(key, None), b"tulip")
     sealed = key_pairs.dump(key, b"tulip")
     assert key_pairs.load(sealed, b"tulip") == key
     for password in (b"rose", None):

@@ -183,6 +183,13 @@ def test_all_get_one_message_where_they_can(people) -> None:
     assert [(group.cipher, len(group.addresses)) for group in choice.groups] == [(oids.AES128_CBC, 2)]
 
 
+def test_keys_are_bound_for_those_who_all_can_read_it(people) -> None:
+    """RFC 9709 section 4: announced by everybody who gets the message, ourselves among them."""
+    able = _recipient(people, "bob", "p256", *(capability.oid for capability in OURS))
+    unable = _recipient(people, "eve", "p256", oids.AES256_GCM)
+    assert [choose(to).groups[0].bind_key for to in ([able], [able, unable], [unable])] == [True, False, False]
+
+
 def test_capabilities_are_remembered_by_their_time(people) -> None:
     """An older announcement does not replace a newer one."""
     old = Remembered("a@b", OURS, people.now)

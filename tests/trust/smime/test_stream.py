@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from letterlock.errors import Malformed, NotAuthentic
-from letterlock.formats.asn1 import oids
+from letterlock.formats.asn1 import oids, reader, writer
 from letterlock.formats.cms import content
 from letterlock.formats.cms import signed as signed_format
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
+from letterlock.formats.x509.algorithm import AlgorithmIdentifier
 from letterlock.trust.smime import decrypt as opening
 from letterlock.trust.smime import encrypt as sealing
 from letterlock.trust.smime import sign as signing
@@ -74,6 +75,44 @@ def test_encrypted_in_pieces(people, cipher: str, size: int) -> None:
             stream.decrypt(_cut(bytes(changed), size), bob.ring, lambda _piece: None)
     with pytest.raises(NotAuthentic):
         stream.decrypt([made], people.named("eve", "rsa2048").ring, lambda _piece: None)
+
+
+@pytest.mark.parametrize("size", [333, 70_000])
+@pytest.mark.parametrize("content_type", [oids.DATA, oids.SIGNED_DATA, oids.COMPRESSED_DATA])
+@pytest.mark.parametrize("bind_key", [False, True])
+def test_authenticated_attributes_in_pieces(people, size: int, content_type: str, bind_key: bool) -> None:
+    """Attributes stand behind the content they are authenticated with: read both ways, and no octet of them changes."""
+    bob = people.named("bob", "rsa2048")
+    options = {"content_type": content_type, "bind_key": bind_key}
+    to = (To(bob.certificate),)
+    made = b"".join(stream.encrypt(_cut(OCTETS, size), to, **options))  # type: ignore[arg-type]
+    opened = opening.decrypt(EnvelopedData.parse(*content.parse(made)), bob.ring)
+    assert (opened.content, opened.content_type) == (OCTETS, content_type)
+    whole = sealing.encrypt(OCTETS, to, **options)  # type: ignore[arg-type]
+    for source in (made, whole):
+        taken: list[bytes] = []
+        assert stream.decrypt(_cut(source, size), bob.ring, taken.append).content_type == content_type
+        assert b"".join(taken) == OCTETS
+        attributes = EnvelopedData.parse(*content.parse(source)).authenticated_octets[1:]
+        assert bool(attributes) is (content_type != oids.DATA)
+        if attributes:
+            at = source.rindex(attributes) + len(attributes) - 1  # the last arc of the content type
+            changed = source[:at] + bytes((source[at] ^ 1,)) + source[at + 1 :]
+            with pytest.raises(NotAuthentic):
+                stream.decrypt(_cut(changed, size), bob.ring, lambda _piece: None)
+
+
+def test_a_cipher_bound_to_its_key_is_not_replaced(people) -> None:
+    """RFC 9709: another cipher named for the same content key gives another key, and the content does not open."""
+    bob = people.named("bob", "rsa2048")
+    sealed = sealing.encrypt(OCTETS, (To(bob.certificate),), cipher=oids.AES128_CBC, bind_key=True)
+    assert writer.oid(oids.CEK_HKDF_SHA256) in sealed
+    assert opening.decrypt(EnvelopedData.parse(*content.parse(sealed)), bob.ring).content == OCTETS
+    parsed = EnvelopedData.parse(*content.parse(sealed))
+    assert parsed.algorithm.parameters is not None
+    unbound = AlgorithmIdentifier.parse(reader.parse(parsed.algorithm.parameters))
+    with pytest.raises(NotAuthentic):
+        opening.decrypt(msgspec.structs.replace(parsed, algorithm=unbound), bob.ring)
 
 
 def test_messages_in_pieces(people, message: bytes) -> None:

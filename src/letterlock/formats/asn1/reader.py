@@ -94,10 +94,11 @@ class Element(msgspec.Struct, eq=False, gc=False):
 
     def only_child(self) -> Element:
         """Return the one element inside, as explicit tagging has it."""
-        children = list(self.children())
-        if len(children) != 1:
-            raise self.fault(f"{len(children)} elements where one belongs")
-        return children[0]
+        children = self.children()
+        child = next(children, None)
+        if child is None or next(children, None) is not None:
+            raise self.fault(f"{'no' if child is None else 'several'} elements where one belongs")
+        return child
 
     def retagged(self, tag: int) -> Element:
         """Return this implicitly tagged element under its real type's tag."""

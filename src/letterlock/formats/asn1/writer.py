@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -27,16 +27,19 @@ def length_octets(length: int) -> bytes:
 
 def header(identifier: int, length: int) -> bytes:
     """Return identifier and length octets for content of `length` octets."""
+    if length < 0x80:
+        return bytes((identifier, length))
+    if length < 0x100:
+        return bytes((identifier, 0x81, length))
+    if length < 0x10000:
+        return bytes((identifier, 0x82, length >> 8, length & 0xFF))
     return bytes((identifier,)) + length_octets(length)
 
 
 def element(identifier: int, *content: bytes) -> bytes:
     """Return an element with this identifier octet (constructed bit included) around `content`."""
     body = content[0] if len(content) == 1 else b"".join(content)
-    length = len(body)
-    if length < 0x80:
-        return bytes((identifier, length)) + body
-    return header(identifier, length) + body
+    return header(identifier, len(body)) + body
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -61,9 +64,8 @@ def around(identifier: int, parts: Sequence[_P]) -> list[bytes | _P]:
 
 def join(parts: Sequence[Part]) -> bytes:
     """Return the octets of all parts, each `Room` among them filled in its turn."""
-    ready = [part for part in parts if not isinstance(part, Room)]
-    if len(ready) == len(parts):
-        return b"".join(ready)
+    if Room not in map(type, parts):
+        return b"".join(cast("Sequence[bytes | memoryview]", parts))  # as the line above has found
     size = sum(map(len, parts))
     memory = io.BytesIO()  # gives away the octets it was written into, where b"".join would copy them
     memory.seek(max(0, size - 1))

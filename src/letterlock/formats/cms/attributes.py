@@ -47,7 +47,7 @@ class Attributes(msgspec.Struct, frozen=True):
         for child in element.children():
             if len(items) >= MAX_ATTRIBUTES:
                 raise child.fault(f"more than {MAX_ATTRIBUTES} attributes", "RFC 5652 section 5.3")
-            items.append(_parse_short(child.encoded) if _is_standing(child) else _parse(child))
+            items.append(_quickly(child) or _parse(child))
         return cls(tuple(items))
 
     def encode(self) -> bytes:
@@ -82,17 +82,25 @@ class Attributes(msgspec.Struct, frozen=True):
 
 NO_ATTRIBUTES = Attributes()
 _REMEMBERED_OCTETS = 512
-_DIGEST_OR_TIME = frozenset(writer.oid(oid) for oid in (oids.MESSAGE_DIGEST, oids.SIGNING_TIME))
+_DIGEST_OR_TIME = {writer.oid(oid): oid for oid in (oids.MESSAGE_DIGEST, oids.SIGNING_TIME)}
 
 
-def _is_standing(element: Element) -> bool:
-    """Tell whether an attribute may be the same in other messages, so that it is worth remembering."""
-    at = element.content
-    return (
-        element.end - at <= _REMEMBERED_OCTETS
-        and element.tag == tags.SEQUENCE
-        and element.octets[at : at + 11] not in _DIGEST_OR_TIME
-    )
+def _quickly(element: Element) -> Attribute | None:
+    """Read a short attribute that was seen before, or a digest or time, which differ in each message; else None."""
+    octets, at, end = element.octets, element.content, element.end
+    if element.tag != tags.SEQUENCE or not element.constructed or end - at > _REMEMBERED_OCTETS:
+        return None
+    oid = _DIGEST_OR_TIME.get(octets[at : at + 11])
+    if oid is None:
+        return _parse_short(octets[element.start : end])
+    # a SET of exactly one value, both with lengths of one octet
+    size = end - at - 13
+    if not 2 <= size < 0x80 or octets[at + 11] != 0x31 or octets[at + 12] != size or octets[at + 14] != size - 2:
+        return None
+    value = octets[at + 13 : end]
+    if value[0] & 0x1F == 0x1F:
+        return None
+    return Attribute(oid, (value,))
 
 
 @functools.lru_cache(maxsize=1024)

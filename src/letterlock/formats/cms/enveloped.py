@@ -93,7 +93,7 @@ def encode_head(
         simple = all(
             isinstance(info, KeyTransport) and not isinstance(info.identifier, KeyIdentifier) for info in infos
         )
-        with_password = any(isinstance(info, recipients.Password | recipients.Other) for info in infos)
+        with_password = any(isinstance(info, (recipients.Password, recipients.Other)) for info in infos)
         version = 3 if with_password else 0 if simple and not certificates else 2
     originator = writer.implicit(0, writer.sequence(encode_certificates(certificates))) if certificates else b""
     return writer.integer(version) + originator + writer.set_of(info.encode() for info in infos)
@@ -114,8 +114,12 @@ def encode(
     Cipher text and tag may also be room, in which they are made.
     """
     described = writer.oid(content_type) + algorithm.encode()
-    body = writer.around(0x30, [described, *writer.around(0x80, sealed)])
-    parts: list[Part] = [encode_head(content_info_type, infos), *body]
+    parts: list[Part] = [
+        encode_head(content_info_type, infos),
+        *writer.around(0x30, [described, *writer.around(0x80, sealed)]),
+    ]
     if content_info_type == oids.AUTH_ENVELOPED_DATA:
-        parts += [writer.implicit(1, authenticated) if authenticated else b"", *writer.around(0x04, [tag])]
+        if authenticated:
+            parts.append(writer.implicit(1, authenticated))
+        parts += (writer.header(0x04, len(tag)), tag)
     return writer.join(content.around(content_info_type, writer.around(0x30, parts)))

@@ -4,7 +4,7 @@ The content is not copied: `SignedData.pieces` are views of the segments it came
 are signed attributes is `SignerInfo.signed_octets`, their DER.
 
 Standards: RFC 5652 section 5, RFC 5940 (OCSP answers among the lists).
-Limits: 64 signers, 256 certificates, 64 lists.
+Limits: 64 signers, 256 certificates of together 2 MiB, 64 lists.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from letterlock.formats.x509.algorithm import AlgorithmIdentifier
 
 MAX_SIGNERS = 64
 MAX_CERTIFICATES = 256
+MAX_CERTIFICATES_OCTETS = 2 << 20
 _OCSP_RESPONSE = "1.3.6.1.5.5.7.16.2"  # RFC 5940 section 2.1
 
 
@@ -132,6 +133,8 @@ def parse_tail(
 def parse_certificates(element: Element | None) -> tuple[bytes, ...]:
     """Return the X.509 certificates of a CertificateSet; attribute certificates and others are passed over."""
     found: list[bytes] = []
+    if element is not None and element.end - element.start > MAX_CERTIFICATES_OCTETS:
+        raise element.fault(f"certificates of more than {MAX_CERTIFICATES_OCTETS} octets", "RFC 5652 section 10.2.3")
     for child in () if element is None else element.children():
         if len(found) >= MAX_CERTIFICATES:
             raise child.fault(f"more than {MAX_CERTIFICATES} certificates", "RFC 5652 section 10.2.3")

@@ -4,7 +4,7 @@ Both forms are read, definite and indefinite lengths alike; written are indefini
 comes is not known.
 
 Standards: RFC 5652 sections 5.1, 5.2, 6.1 and 8, RFC 5083 section 2.1.
-Limits: those of asn1.stream: what stands before and after the content fits into 16 MiB.
+Limits: those of asn1.stream: what stands before and after the content fits into 16 MiB; authenticated attributes 64 KiB.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from letterlock.formats.cms.recipients import RecipientInfo
 from letterlock.formats.cms.signed import SignerInfo
 from letterlock.formats.x509.algorithm import AlgorithmIdentifier
 
+MAX_AUTHENTICATED_OCTETS = 1 << 16
 _OPEN_SEQUENCE = b"\x30\x80"
 _OPEN_CONTENT = b"\xa0\x80"
 
@@ -135,6 +136,8 @@ class EnvelopedReader:
         while self._source.more():
             element = self._source.element()
             if element.tag == tags.context(1) and self.head.content_info_type == oids.AUTH_ENVELOPED_DATA:
+                if element.end > MAX_AUTHENTICATED_OCTETS:
+                    raise element.fault("authenticated attributes too large", "RFC 5083 section 2.1")
                 Attributes.parse(element)
                 attributes = b"\x31" + writer.content_of(element)[1:]
             elif element.tag == tags.OCTET_STRING:

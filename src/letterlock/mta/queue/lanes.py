@@ -4,12 +4,14 @@ A lane begins narrow and gets wider by one with each success, so that it doubles
 bears it; a failure of the destination itself halves it. A destination that answered nobody since as many failures as ran
 at once is left in peace for a while: errands for it are deferred untried.
 
+Errands wait by priority, then in the order in which they came (RFC 6710 section 5.1).
+
 See also: runner.py.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -32,7 +34,8 @@ class Lane:
     limit: float
     running: int = 0
     credit: int = 0
-    waiting: deque[Errand] = field(default_factory=deque)
+    waiting: list[tuple[int, int, Errand]] = field(default_factory=list)  # a heap
+    added: int = 0
     failing_until: Instant = 0.0
     failure: Outcome | None = None
     has_parked: bool = False
@@ -42,6 +45,21 @@ class Lane:
     def has_room(self) -> bool:
         """Whether one more may run."""
         return self.running < int(self.limit)
+
+    def add(self, errand: Errand) -> None:
+        """Let an errand wait for its turn."""
+        self.added += 1
+        heapq.heappush(self.waiting, (-errand.entry.priority, self.added, errand))
+
+    def next(self) -> Errand:
+        """Return the errand whose turn it is."""
+        return heapq.heappop(self.waiting)[2]
+
+    def is_full(self, priority: int, most: int) -> bool:
+        """Tell whether one more of a priority must not wait here: twice as many may where it is the most urgent."""
+        if len(self.waiting) < most:
+            return False
+        return -priority >= self.waiting[0][0] or len(self.waiting) >= 2 * most
 
     def is_spare(self, now: Instant) -> bool:
         """Tell whether nothing would be lost with it."""

@@ -12,12 +12,14 @@ Promises:
 - What cannot be recorded for lack of room is tried again until it can.
 
 Limits: `most_taken` entries are taken at once; of one destination at most `most_waiting` wait here, further ones are
-parked in the store and fetched by their lane as it empties, so that a crowd for one domain costs the others nothing.
+parked in the store and fetched by their lane as it empties, so that a crowd for one domain costs the others nothing. Mail
+more urgent than what waits is not parked.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +29,7 @@ from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log, follow
+from letterlock.host.metrics import Histogram
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mta.identifier import trace_of
 from letterlock.mta.queue import deliver_by
@@ -35,7 +38,7 @@ from letterlock.mta.queue.lanes import Errand, Lane
 from letterlock.mta.queue.local import LocalDelivery, Programs
 from letterlock.mta.queue.reports import Reporter
 from letterlock.mta.queue.schedule import QueueSettings
-from letterlock.mta.queue.suppressed import Suppressions, outcome_of
+from letterlock.mta.queue.suppressed import Suppressions
 from letterlock.store.interface import (
     Instant,
     QueuedRecipient,
@@ -49,17 +52,20 @@ from letterlock.store.interface import (
 
 _LONGEST_SLEEP_SECONDS = 60.0
 _OUR_TROUBLE_SECONDS = 60.0
+_DELAYS_SECONDS = (1, 10, 60, 300, 1800, 3600, 14_400, 86_400, 432_000)
 _RECORD_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
-    """How much is under way at once."""
+    """How much is under way at once. `most_unrecorded` answers of other hosts wait for the disk, so that a crash, after
+    which they are sent again, costs no more than these."""
 
     most_taken: int = 4000
     most_waiting: int = 1000
     first_concurrency: int = 4
     most_concurrency: int = 20
+    most_unrecorded: int = 100
 
 
 Transfer = Callable[[Errand], Awaitable[Sequence[Outcome]]]
@@ -94,8 +100,11 @@ class Runner:
         self._limits = limits or RunnerSettings()
         self._programs = programs
         self._suppressions = suppressions
+        self.delays = Histogram(_DELAYS_SECONDS)  # from arrival to the final outcome
+        self.results: Counter[tuple[str, str]] = Counter()  # attempts by result and status class
         self._lanes: dict[str, Lane] = {}
         self._open: dict[str, int] = {}  # queue id: errands not finished
+        self._unrecorded = asyncio.Semaphore(self._limits.most_unrecorded)
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -112,6 +121,16 @@ class Runner:
         """Try destinations again that did not answer: somebody says that they are back."""
         for lane in self._lanes.values():
             lane.failing_until = 0.0
+
+    @property
+    def under_way(self) -> int:
+        """How many messages are taken from the queue: being sent, or waiting for their turn."""
+        return len(self._open)
+
+    def destinations(self) -> tuple[int, int]:
+        """Return how many destinations have mail under way or failed just now, and how many of them are left in peace."""
+        now = self._clock.now()
+        return len(self._lanes), sum(lane.hindrance(now) is not None for lane in self._lanes.values())
 
     @property
     def is_idle(self) -> bool:
@@ -178,7 +197,7 @@ class Runner:
             groups.setdefault(entry.route or recipient.recipient.forward_path.domain, []).append(recipient)
         for destination in groups:
             lane = self._lane(destination)
-            if len(lane.waiting) >= self._limits.most_waiting:
+            if lane.is_full(entry.priority, self._limits.most_waiting):
                 lane.has_parked = True
                 await self._store.park(entry.queue_id, destination)
                 return
@@ -188,7 +207,7 @@ class Runner:
             if len(groups) > 1:
                 envelope = replace(entry.envelope, recipients=tuple(one.recipient for one in recipients))
                 part = replace(entry, recipients=tuple(recipients), envelope=envelope)
-            self._lane(destination).waiting.append(Errand(destination, part))
+            self._lane(destination).add(Errand(destination, part))
             self._pump(destination)
 
     def _lane(self, destination: str) -> Lane:
@@ -203,7 +222,7 @@ class Runner:
         """Start what the lane lets run."""
         lane = self._lanes[destination]
         while lane.waiting and lane.has_room and not self._stopping.is_set():
-            errand = lane.waiting.popleft()
+            errand = lane.next()
             lane.running += 1
             task = asyncio.create_task(self._run(lane, errand))
             self._tasks.add(task)
@@ -272,12 +291,16 @@ class Runner:
             if not entry.recipients:
                 return
             outcomes = await self._attempt(lane, replace(errand, entry=entry))
+            await self._unrecorded.acquire()  # while the lane is ours: a slow disk slows sending down
         except Unavailable as trouble:
             await self._defer_for_us(entry, trouble)
             return
         finally:
             self._free(lane, errand.destination)
-        await self._conclude(entry, list(zip(entry.recipients, outcomes, strict=True)))
+        try:
+            await self._conclude(entry, list(zip(entry.recipients, outcomes, strict=True)))
+        finally:
+            self._unrecorded.release()
         if self._suppressions is not None:
             await self._suppressions.learn(outcomes)
 
@@ -301,9 +324,9 @@ class Runner:
         decided: list[tuple[QueuedRecipient, Outcome]] = []
         for owed in entry.recipients:
             address = owed.recipient.forward_path
-            entry_of = self._suppressions.find(sender, address) if self._suppressions is not None else None
-            if entry_of is not None:
-                decided.append((owed, outcome_of(entry_of, address)))
+            refusal = self._suppressions.refusal(sender, address) if self._suppressions is not None else None
+            if refusal is not None:
+                decided.append((owed, refusal))
             elif owed.attempts == 0 and (rule := self._settings.hold_rule(sender, address)):
                 await self._store.hold(QueueFilter(queue_id=entry.queue_id, recipient=str(address)), held=True)
                 reason = f"Held by the rule for {rule}, until it is retried"
@@ -319,7 +342,8 @@ class Runner:
     def _forwarded(self, entry: QueueEntry, now: Instant) -> QueueEntry:
         """Return an entry as it goes out: mail of others that we pass on has a reverse path that leads here."""
         sender = entry.envelope.reverse_path
-        if sender is None or self._agent.is_ours(sender.domain):
+        is_backup = entry.recipients[0].recipient.forward_path.domain in self._settings.backup_for
+        if sender is None or is_backup or self._agent.is_ours(sender.domain):
             return entry
         rewritten = self._agent.resolver.rewriting.outward(sender, now)
         return replace(entry, envelope=replace(entry.envelope, reverse_path=rewritten))
@@ -353,6 +377,9 @@ class Runner:
         await self._settle(entry, conclusion.settlements, (*transactions, *reports))
         for settlement in conclusion.settlements:
             outcome = settlement.outcome
+            self.results[outcome.result.value, outcome.status[:3]] += 1
+            if outcome.result.final:
+                self.delays.count(max(now - entry.arrived, 0.0))
             self._log.event(
                 outcome.result.value,
                 queue_id=entry.queue_id,

@@ -20,7 +20,8 @@ class QueueSettings:
     """How long mail is owed. Seconds; `host_name` names us in reports.
 
     `peace_seconds` is how long a destination that does not answer is left in peace. Mail of `held_senders` and for
-    `held_recipients` (addresses or domains) is held before its first attempt, until an operator lets it go.
+    `held_recipients` (addresses or domains) is held before its first attempt, until an operator lets it go. Mail for
+    the domains of `backup_for` is passed on as it came.
     """
 
     host_name: str
@@ -31,6 +32,7 @@ class QueueSettings:
     peace_seconds: float = 60
     held_senders: frozenset[str] = frozenset()
     held_recipients: frozenset[str] = frozenset()
+    backup_for: frozenset[str] = frozenset()
 
     def hold_rule(self, sender: Address | None, recipient: Address) -> str:
         """Return the rule, an address or domain, that holds mail of a sender for a recipient, or ""."""

@@ -86,6 +86,11 @@ class Suppressions:
                     return entry
         return None
 
+    def refusal(self, sender: Address | None, recipient: Address) -> Outcome | None:
+        """Return what is to be said to who wants to send to a recipient that is suppressed, or None."""
+        entry = self.find(sender, recipient)
+        return None if entry is None else outcome_of(entry, recipient)
+
     def entries(self) -> tuple[Suppressed, ...]:
         """Return what holds now, by recipient."""
         now = self._clock.now()

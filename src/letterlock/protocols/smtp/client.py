@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
+import re
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -31,6 +32,7 @@ from letterlock.protocols.smtp.offer import Dialect, Offer
 from letterlock.protocols.smtp.reply import Reply, reply
 
 T = TypeVar("T")
+_UNSAYABLE = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")  # controls and line ends, UTF-8's too
 
 
 class Phase(enum.Enum):
@@ -162,6 +164,9 @@ class ClientConversation:
         commands += [self._rcpt(envelope, recipient) for recipient in envelope.recipients]
         if not chunking:
             commands.append(b"DATA\r\n")
+        if any(_UNSAYABLE.search(command, 0, len(command) - 2) for command in commands):
+            # However it came into the envelope: a line end within a command would begin another.
+            return (reply(554, "5.6.0", "The envelope holds what no command can say"),) * len(envelope.recipients)
         opening = (b"RSET\r\n",) if self._begun else ()
         self._begun = True
         if "PIPELINING" in self.offer:  # RFC 2920 section 3.1
@@ -255,7 +260,7 @@ class ClientConversation:
             words.append("SMTPUTF8")
         if envelope.require_tls:
             words.append("REQUIRETLS")
-        if priority and "MT-PRIORITY" in offer:  # RFC 6710 section 4.3
+        if priority and "MT-PRIORITY" in offer:  # RFC 6710 section 4.2
             words.append(f"MT-PRIORITY={priority}")
         words += demands.mail_words(envelope, offer, now)
         if "DSN" in offer:

@@ -12,8 +12,9 @@ Standards: RFC 5321 section 4.1.2 (syntax), RFC 1870 (SIZE), RFC 6152 and RFC 30
 from __future__ import annotations
 
 import datetime
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -133,7 +134,7 @@ def read_rcpt(rest: str, extensions: Extensions, *, smtputf8: bool, postmaster_d
 def read_bdat(rest: str) -> tuple[int, bool]:
     """Return how many octets follow, and whether they are the last."""
     count, _, last = rest.strip().partition(" ")
-    if not _DIGITS.fullmatch(count) or last.upper() not in ("", "LAST"):
+    if not _DIGITS.fullmatch(count) or not last.isascii() or last.upper() not in ("", "LAST"):
         raise CommandRefused(reply(501, "5.5.4", "Send BDAT count, or BDAT count LAST"))
     return int(count), bool(last)
 
@@ -154,13 +155,14 @@ def encode_xtext(text: str) -> str:
     return "".join(c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in text)
 
 
-def _split(rest: str, detail: str, form: str) -> tuple[str, dict[str, str]]:
+@functools.lru_cache(maxsize=4096)  # the same paths come all day; whoever gets the parameters only reads them
+def _split(rest: str, detail: str, form: str) -> tuple[str, Mapping[str, str]]:
     match = _PATH.fullmatch(rest.rstrip(" "))
     if match is None:
         raise CommandRefused(reply(501, f"5.{detail}", f"The path is not understood: send {form}"))
     if match[3] is None:
         return match[2], {}
-    words = match[3].split()
+    words = [word for word in match[3].split(" ") if word]
     if len(words) > _MOST_PARAMETERS:
         raise CommandRefused(reply(501, "5.5.4", f"More than {_MOST_PARAMETERS} parameters"))
     parameters: dict[str, str] = {}
@@ -171,7 +173,10 @@ def _split(rest: str, detail: str, form: str) -> tuple[str, dict[str, str]]:
         name = parameter[1].upper()
         if name in parameters:
             raise CommandRefused(reply(501, "5.5.4", f"Parameter {name} stands twice"))
-        parameters[name] = parameter[2] or ""
+        value = parameter[2] or ""
+        if not value.isascii() and name != "ORCPT":  # RFC 6533 section 3 has UTF-8 there, and nothing else has
+            raise CommandRefused(reply(501, "5.5.4", f"The value of {name} is not ASCII"))
+        parameters[name] = value
     return match[2], parameters
 
 

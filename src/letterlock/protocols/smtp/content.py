@@ -11,8 +11,11 @@ Standards: RFC 5321 section 4.5.2 (transparency), section 2.3.8 (lines), RFC 303
 from __future__ import annotations
 
 import io
+import re
 
 END_OF_DATA = b"\r\n.\r\n"
+_PROBLEM = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
+_PROBLEM_NAMES = {b"\r": "a bare CR", b"\n": "a bare LF", b"\0": "a NUL"}
 
 
 class DotReader:
@@ -86,16 +89,15 @@ class ChunkReader:
 
 
 def line_problem(octets: bytes) -> str:
-    """Return "a bare CR", "a bare LF" or "a NUL" if such is in `octets`, which must not begin or end within a CRLF."""
-    if b"\0" in octets:
-        return "a NUL"
-    # One pass in C, five times faster than counting the kinds apart. translate=False: it only looks.
-    decoder = io.IncrementalNewlineDecoder(None, translate=False)
-    decoder.decode(octets.decode("latin-1"), final=True)
-    seen = decoder.newlines
-    if seen is None or seen == "\r\n":
-        return ""
-    return "a bare CR" if "\r" in ((seen,) if isinstance(seen, str) else seen) else "a bare LF"
+    """Return the first of "a bare CR", "a bare LF" and "a NUL" in `octets`, which must not begin or end within a CRLF."""
+    if b"\0" not in octets:
+        # One pass in C, five times faster than looking for each kind. translate=False: it only looks.
+        decoder = io.IncrementalNewlineDecoder(None, translate=False)
+        decoder.decode(octets.decode("latin-1"), final=True)
+        if decoder.newlines in (None, "\r\n"):
+            return ""
+    found = _PROBLEM.search(octets)
+    return _PROBLEM_NAMES[found[0]] if found else ""
 
 
 def stuffed(content: bytes) -> bytes:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from letterlock.errors import OurFault, PeerFault
 
 _LONGEST_LINE = 2048
+_LONGEST_TEXT = _LONGEST_LINE // 4  # characters of one line we say
 _MOST_LINES = 128
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
@@ -28,6 +29,7 @@ class Reply:
     code: int
     status: str
     lines: tuple[str, ...]
+    _octets: bytes = field(default=b"", init=False, repr=False, compare=False)  # made when they are first said
 
     def __post_init__(self) -> None:
         if not 200 <= self.code <= 599 or not self.lines:
@@ -36,7 +38,9 @@ class Reply:
     @property
     def octets(self) -> bytes:
         """The reply as it goes over the wire, each line repeating code and status (RFC 2034 section 4)."""
-        return _octets(self)
+        if not self._octets:
+            object.__setattr__(self, "_octets", _octets(self))
+        return self._octets
 
     @property
     def is_positive(self) -> bool:
@@ -54,10 +58,11 @@ class Reply:
         return f"{self.code} {self.status} {text}" if self.status else f"{self.code} {text}"
 
 
-@functools.lru_cache(maxsize=256)
 def _octets(said: Reply) -> bytes:
     prefix = f"{said.status} " if said.status else ""
-    texts = [prefix + line.translate(_UNSAID)[: _LONGEST_LINE // 4] for line in said.lines]
+    if len(said.lines) == 1 and (line := said.lines[0]).isascii() and line.isprintable() and len(line) < _LONGEST_TEXT:
+        return f"{said.code} {prefix}{line}\r\n".encode()
+    texts = [prefix + line.translate(_UNSAID)[:_LONGEST_TEXT] for line in said.lines]
     marked = [f"{said.code}-{text}\r\n" for text in texts[:-1]] + [f"{said.code} {texts[-1]}\r\n"]
     return "".join(marked).encode("utf-8", "replace")
 

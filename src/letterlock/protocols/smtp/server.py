@@ -280,7 +280,8 @@ class ServerConversation:
             verb, _, rest = line.decode("utf-8").partition(" ")
         except UnicodeDecodeError:
             raise CommandRefused(reply(500, "5.5.2", "That line is neither ASCII nor UTF-8")) from None
-        verb = verb.upper()
+        # Some letters beyond ASCII have ASCII capitals: what is no command for a proxy must be none for us.
+        verb = verb.upper() if verb.isascii() else ""
         rule = _RULES.get(verb)
         if rule is None:
             if verb in _OTHER_PROTOCOLS:
@@ -316,7 +317,7 @@ class ServerConversation:
     def _hello(self, rest: str, *, extended: bool) -> Event | None:
         # QUIRK helo-name: names that are no domain are taken as they are; policy may look at them.
         name = rest.strip()
-        if not name or " " in name or len(name) > 255:
+        if not name or " " in name or len(name) > 255 or not name.isprintable():
             raise CommandRefused(reply(501, "5.5.4", "Send your domain name or address literal behind the command"))
         if self.state in (State.SENDER, State.RECIPIENTS, State.CHUNKS):
             self._next = TransactionDropped("")
@@ -446,7 +447,7 @@ class ServerConversation:
             answer = reply(503, "5.5.1", "AUTH must be the last command of a group. Closing")
             return self._break_off(answer, "octets pipelined behind AUTH")
         mechanism, _, text = rest.strip().partition(" ")
-        if mechanism.upper() not in mechanisms:
+        if not mechanism.isascii() or mechanism.upper() not in mechanisms:
             raise CommandRefused(reply(504, "5.5.4", "That mechanism is not offered: EHLO shows those that are"))
         initial = None if not text else b"" if text == "=" else _decode_base64(text.encode())
         return AuthenticationBegun(mechanism.upper(), initial)

@@ -24,6 +24,8 @@ class State(enum.Enum):
     AUTHENTICATING = "within AUTH"
     ENDED = "over"
 
+    __hash__ = object.__hash__  # an Enum's own is a Python call, and states are looked up with each command
+
 
 GREETINGS = {Dialect.SMTP: "ESMTP", Dialect.LMTP: "LMTP"}
 OK = reply(250, "2.0.0", "OK")

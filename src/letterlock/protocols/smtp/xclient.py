@@ -46,7 +46,7 @@ class Introduction(msgspec.Struct, frozen=True):
 def read_introduction(rest: str, offered: Sequence[str]) -> Introduction:
     """Return what stands behind XCLIENT. Raises CommandRefused."""
     values: dict[str, str] = {}
-    for word in rest.split():
+    for word in filter(None, rest.split(" ")):
         name, equals, text = word.partition("=")
         name = name.upper()
         if not equals or name not in offered or name in values:

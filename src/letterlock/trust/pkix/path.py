@@ -1,7 +1,7 @@
 """Certification paths: found among the certificates at hand, and validated certificate by certificate.
 
 Standards: RFC 5280 section 6.1, RFC 4158 (building), RFC 9618 (policies).
-Limits: 12 certificates a path, 64 paths tried, RSA keys of 1,024 bits or more.
+Limits: 12 certificates a path, 64 paths tried, 256 steps to find them, RSA keys of 1,024 bits or more.
 See also: revocation, smime_profile.
 """
 
@@ -27,6 +27,7 @@ from letterlock.trust.primitives import public_keys, signatures
 
 MAX_LENGTH = 12
 MAX_PATHS = 64
+MAX_STEPS = 256
 # processed here, in smime_profile or in revocation; any other critical extension refuses the path
 _ANY = frozenset({oids.ANY_POLICY})
 
@@ -126,7 +127,7 @@ def _chains(
     while pending:
         chain = pending.pop()
         steps += 1
-        if steps > 16 * MAX_PATHS:
+        if steps > MAX_STEPS:
             return
         top = chain[0]
         for anchor in anchors.get(top.issuer, ()):

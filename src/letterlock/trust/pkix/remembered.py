@@ -29,3 +29,8 @@ def verify(key: PublicKeyInfo, scheme: Scheme, signature: bytes, octets: bytes) 
     else:
         _held.pop(what, None)
     _held[what] = None
+
+
+def forget() -> None:
+    """Begin with an empty memory again."""
+    _held.clear()

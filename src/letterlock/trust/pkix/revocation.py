@@ -173,14 +173,13 @@ class _Lists:
         if crl.next_update is None or self._when > crl.next_update:
             raise NotAuthentic(f"the list of {crl.issuer} is stale")
         scheme = signatures.scheme_of(crl.signature_algorithm)
-        fault = NotAuthentic(f"nobody entitled to signed the list of {crl.issuer}")
         for key in self._signers(crl, certificate, issuer_key):
             try:
                 remembered.verify(key, scheme, crl.signature, crl.tbs)
             except NotAuthentic:
                 continue
             return
-        raise fault
+        raise NotAuthentic(f"nobody entitled to signed the list of {crl.issuer}")
 
     def _signers(self, crl: RevocationList, certificate: Certificate, issuer_key: PublicKeyInfo) -> list[PublicKeyInfo]:
         """Return the keys that may sign `crl`: those of its issuer that are valid and for that use."""

@@ -24,6 +24,7 @@ from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Fields
 from letterlock.formats.x509.algorithm import AlgorithmIdentifier
+from letterlock.trust.primitives import ghash
 from letterlock.trust.primitives.rc2 import Rc2
 
 FAILED = "the content does not decrypt: it was changed, or the key is not the right one"
@@ -267,6 +268,8 @@ class Opening:
     def __init__(self, cipher: ContentCipher, key: bytes, associated: bytes = b"") -> None:
         _check_key(cipher, key)
         self._cipher = cipher
+        self._key = key
+        self._size = 0
         self._held = b""
         if cipher.oid in _GCM_KEYS:
             self._gcm = Cipher(algorithms.AES(key), modes.GCM(cipher.initial)).decryptor()
@@ -279,6 +282,7 @@ class Opening:
 
     def update(self, sealed: bytes | memoryview) -> bytes:
         """Decrypt more octets; the last block of CBC is held back until its padding is checked."""
+        self._size += len(sealed)
         if self._cipher.is_authenticated:
             return self._run.update(sealed)
         # what is held back is cipher text, so that large pieces are not copied
@@ -293,12 +297,18 @@ class Opening:
         plain = self._run.update(view[:-block])
         return before + plain if before else plain
 
-    def finish(self, tag: bytes = b"") -> bytes:
-        """Return the rest of the plain text; NotAuthentic if tag or padding are wrong."""
+    def finish(self, tag: bytes = b"", late: bytes = b"") -> bytes:
+        """Return the rest of the plain text; NotAuthentic if tag or padding are wrong.
+
+        `late` is associated data that was not known in the beginning, in place of `associated` there (GCM only).
+        """
         try:
             if self._cipher.is_authenticated:
                 if len(tag) != self._cipher.tag_octets:
                     raise NotAuthentic(FAILED)
+                if late:
+                    change = ghash.difference(self._key, late, self._size)
+                    tag = bytes(octet ^ other for octet, other in zip(tag, change, strict=False))
                 return self._gcm.finalize_with_tag(tag)
             self._held = self._run.update(self._held) + self._run.finalize()
         except (InvalidTag, ValueError):

@@ -22,9 +22,10 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from letterlock.errors import Malformed, NotAuthentic, OurFault
 from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Fields
+from letterlock.formats.x509 import pem
 from letterlock.formats.x509.algorithm import AlgorithmIdentifier, PublicKeyInfo
 from letterlock.formats.x509.certificate import Certificate
-from letterlock.trust.primitives import public_keys
+from letterlock.trust.primitives import pkcs8, public_keys
 
 _CLAUSE = "RFC 5958 section 2"
 
@@ -131,9 +132,11 @@ def load(octets: bytes, password: bytes | None = None) -> PrivateKey:
     Raises Malformed for what is no key, NotAuthentic where the password does not open it.
     """
     try:
-        if octets.lstrip()[:10] == b"-----BEGIN":
-            return _accept(serialization.load_pem_private_key(octets, password))
-        return _load_der(octets, password)
+        if octets.lstrip()[:10] != b"-----BEGIN":
+            return _load_der(octets, password)
+        if b"-----BEGIN PRIVATE KEY-----" in octets or b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in octets:
+            return _load_der(pem.decode(octets, b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY")[0], password)
+        return _accept(serialization.load_pem_private_key(octets, password))
     except UnsupportedAlgorithm as error:
         raise Malformed(f"a private key of a kind not used here: {error}", clause=_CLAUSE) from None
     except TypeError:
@@ -146,12 +149,16 @@ def load(octets: bytes, password: bytes | None = None) -> PrivateKey:
 
 
 def _load_der(octets: bytes, password: bytes | None) -> PrivateKey:
+    if password is not None and (opened := pkcs8.unseal(octets, password)) is not None:
+        octets, password = opened, None
     root = Fields(reader.parse(octets))
     first = root.any()
     if first.tag == tags.INTEGER and root.following is not None and root.following.tag == tags.SEQUENCE:
         algorithm = AlgorithmIdentifier.parse(root.any())
         inner = root.take(tags.OCTET_STRING).octet_string()
         if algorithm.oid in (oids.DSA, oids.DH_PUBLIC_NUMBER) and algorithm.parameters:
+            if password is not None:
+                raise NotAuthentic("this key has no password")
             return _from_numbers(algorithm.oid, algorithm.parameters, reader.parse(inner).integer())
         # attributes behind the key (RFC 5958 section 2) do not concern the crypto library
         octets = writer.sequence(writer.integer(0), algorithm.encode(), writer.octet_string(inner))
@@ -180,11 +187,19 @@ def _accept(key: object) -> PrivateKey:
 def dump(key: PrivateKey, password: bytes | None) -> bytes:
     """Write a key as PKCS#8 in PEM, encrypted with AES-256 under `password`; None leaves it open."""
     if isinstance(key.key, DhKey):
-        raise OurFault("a Diffie-Hellman key is kept as numbers and cannot be written")
+        return _dump_dh(key.key, key.public.algorithm, password)
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if password is not None:
         encryption = serialization.BestAvailableEncryption(password)
     return key.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def _dump_dh(key: DhKey, algorithm: AlgorithmIdentifier, password: bytes | None) -> bytes:
+    inner = writer.octet_string(writer.integer(key.x))
+    octets = writer.sequence(writer.integer(0), algorithm.encode(), inner)
+    if password is None:
+        return pem.encode("PRIVATE KEY", octets)
+    return pem.encode("ENCRYPTED PRIVATE KEY", pkcs8.seal(octets, password))
 
 
 def load_pkcs12(octets: bytes, password: bytes | None) -> tuple[PrivateKey | None, tuple[Certificate, ...]]:

@@ -33,12 +33,29 @@ def derive(algorithm: AlgorithmIdentifier, password: bytes, size: int) -> bytes:
     """Return the key of `size` octets; Malformed for a derivation not known here, or one made to cost."""
     if algorithm.oid != oids.PBKDF2 or algorithm.parameters is None:
         raise Malformed(f"a key derivation not known here: {algorithm.label}", clause="RFC 5652 section 6.2.4")
-    fields = Fields(reader.parse(algorithm.parameters))
+    salt, rounds, digest = _parse(algorithm.parameters)
+    if digest not in _DIGESTS or not 1 <= rounds <= MAX_ROUNDS:
+        raise Malformed(f"PBKDF2 with {oids.label(digest)} and {rounds} rounds", clause="RFC 8018 section 5.2")
+    return hashlib.pbkdf2_hmac(_DIGESTS[digest], password, salt, rounds, size)
+
+
+def rounds_of(algorithm: AlgorithmIdentifier | None) -> int:
+    """Return how many rounds a derivation asks for; 0 for one that `derive` refuses at once."""
+    if algorithm is None or algorithm.oid != oids.PBKDF2 or algorithm.parameters is None:
+        return 0
+    try:
+        _salt, rounds, _digest = _parse(algorithm.parameters)
+    except Malformed:
+        return 0
+    return rounds if 1 <= rounds <= MAX_ROUNDS else 0
+
+
+def _parse(parameters: bytes) -> tuple[bytes, int, str]:
+    """Read PBKDF2-params: the salt, the rounds and the digest."""
+    fields = Fields(reader.parse(parameters))
     salt = fields.take(tags.OCTET_STRING).octet_string()
     rounds = fields.take(tags.INTEGER).integer()
     fields.optional(tags.INTEGER)
     digest = oids.HMAC_SHA1 if fields.following is None else AlgorithmIdentifier.parse(fields.any()).oid
     fields.finish()
-    if digest not in _DIGESTS or not 1 <= rounds <= MAX_ROUNDS:
-        raise Malformed(f"PBKDF2 with {oids.label(digest)} and {rounds} rounds", clause="RFC 8018 section 5.2")
-    return hashlib.pbkdf2_hmac(_DIGESTS[digest], password, salt, rounds, size)
+    return salt, rounds, digest

@@ -1,7 +1,7 @@
 """Public keys from their SubjectPublicKeyInfo, with the bounds that keep hostile ones cheap.
 
 Standards: RFC 3279 section 2.3, RFC 5480, RFC 8410, RFC 8017 section 3.1.
-Limits: RSA from 1,024 to 16,384 bits with an exponent of at most 64 bits.
+Limits: RSA from 1,024 to 4,096 bits with an exponent of at most 64 bits, to 16,384 bits with one of 32.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ AgreementKey = ec.EllipticCurvePublicKey | x25519.X25519PublicKey | x448.X448Pub
 PublicKey = SigningKey | x25519.X25519PublicKey | x448.X448PublicKey
 
 MAX_RSA_BITS = 16384
+MAX_COMMON_RSA_BITS = 4096
+MAX_EXPONENT_BITS = 64
 MIN_RSA_BITS = 1024  # below it nothing is proved
 _RSA_OIDS = (oids.RSA, oids.RSA_PSS, oids.RSA_OAEP)
 _CURVES = {oids.P256: "P-256", oids.P384: "P-384", oids.P521: "P-521"}
@@ -39,7 +41,8 @@ def load(info: PublicKeyInfo) -> PublicKey:
         modulus, exponent = rsa_numbers(info)
         if modulus.bit_length() < MIN_RSA_BITS:
             raise NotAuthentic(f"an RSA key of {modulus.bit_length()} bits proves nothing")
-        if modulus.bit_length() > MAX_RSA_BITS or exponent.bit_length() > 64:
+        most = MAX_EXPONENT_BITS if modulus.bit_length() <= MAX_COMMON_RSA_BITS else 32
+        if modulus.bit_length() > MAX_RSA_BITS or exponent.bit_length() > most:
             raise Malformed("an RSA key of an unreasonable size", clause="RFC 8017 section 3.1")
     try:
         if oid in _RSA_OIDS:

@@ -26,6 +26,7 @@ OURS: tuple[Capability, ...] = (
     Capability(oids.RSA_OAEP),
     Capability(oids.RSA, NULL),
     Capability(oids.ZLIB),
+    Capability(oids.CEK_HKDF_SHA256),  # RFC 9709 section 4
 )
 OURS_ENCODED = capabilities.encode(OURS)
 

@@ -35,6 +35,9 @@ class Rule(enum.Enum):
     WEAK = 4
 
 
+_BINDS = Capability(oids.CEK_HKDF_SHA256)
+
+
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """Whom the message is for: the certificate, what is known of capabilities, and which cipher was last received."""
@@ -47,12 +50,16 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Recipients who get the same message, and the cipher with its reason."""
+    """Recipients who get the same message, and the cipher with its reason.
+
+    `bind_key` tells whether all announced that they can read a content key bound to its cipher (RFC 9709 section 4).
+    """
 
     cipher: str
     addresses: tuple[str, ...]
     rule: Rule
     reason: str
+    bind_key: bool = False
 
     @property
     def is_weak(self) -> bool:
@@ -102,7 +109,8 @@ def choose(recipients: Sequence[Recipient], *, legacy: bool = False) -> Choice:
         while members:
             cipher, rule, reason = _common(members)
             served = [offer for offer in members if cipher in offer[1]]
-            groups.append(Group(cipher, tuple(offer[0].address for offer in served), rule, reason))
+            bind_key = all(_BINDS in (offer[0].capabilities or ()) for offer in served)
+            groups.append(Group(cipher, tuple(offer[0].address for offer in served), rule, reason, bind_key))
             members = [offer for offer in members if cipher not in offer[1]]
     return Choice(tuple(groups), refused)
 

@@ -144,8 +144,13 @@ def recipient_keys(
 ) -> list[tuple[RecipientInfo, Own | None, bytes]]:
     """Return the keys, of about `key_octets` octets, that the ring can open; at most MAX_TRIED are tried."""
     found: list[tuple[RecipientInfo, Own | None, bytes]] = []
-    tried = 0
+    tried = rounds = 0
     for info in recipients:
+        if isinstance(info, Password) and ring.passwords:
+            # each of them alone may ask for as much work as a password is worth: all together may not ask for more
+            rounds += len(ring.passwords) * passwords.rounds_of(info.derivation)
+            if rounds > passwords.MAX_ROUNDS:
+                continue
         for own, key in _keys_of(info, ring, key_octets):
             tried += 1
             if key is not None:
@@ -207,9 +212,9 @@ def _unwrapped(oid: str, key: bytes, wrapped: bytes) -> bytes | None:
 def _from_password(info: Password, password: bytes) -> bytes | None:
     if info.derivation is None or info.algorithm.oid != oids.PWRI_KEK or info.algorithm.parameters is None:
         return None
-    cipher = ContentCipher.parse(AlgorithmIdentifier.parse(reader.parse(info.algorithm.parameters)))
-    key = passwords.derive(info.derivation, password, cipher.key_octets)
     try:
+        cipher = ContentCipher.parse(AlgorithmIdentifier.parse(reader.parse(info.algorithm.parameters)))
+        key = passwords.derive(info.derivation, password, cipher.key_octets)
         return ciphers.unwrap_for_password(cipher, key, info.encrypted_key)
-    except NotAuthentic:
-        return None
+    except (NotAuthentic, Malformed):
+        return None  # another recipient may be one we understand

@@ -3,7 +3,7 @@
 An authenticated cipher gives AuthEnvelopedData, any other EnvelopedData. Each recipient gets the content key in the
 way its key calls for: RSA transport, or agreement with a key made for this message alone.
 
-Standards: RFC 5652 section 6, RFC 5083, RFC 5084, RFC 5753, RFC 8418, RFC 3560, RFC 8551 section 2.7, RFC 3211.
+Standards: RFC 5652 section 6, RFC 5083, RFC 5084, RFC 5753, RFC 8418, RFC 3560, RFC 8551 section 2.7, RFC 3211, RFC 9709.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.primitives import ciphers, key_agreement, key_transport, key_wrap, passwords
 from letterlock.trust.primitives.ciphers import ContentCipher
 from letterlock.trust.primitives.key_transport import Oaep
+from letterlock.trust.smime.decrypt import bind
 
 LEGACY_CIPHERS = frozenset({oids.DES3_CBC, oids.RC2_CBC})
 _WRAP_BY_KEY = {16: oids.WRAP_AES128, 24: oids.WRAP_AES192, 32: oids.WRAP_AES256}
@@ -67,19 +68,21 @@ def encrypt(
     *,
     cipher: str = oids.AES256_GCM,
     content_type: str = oids.DATA,
+    bind_key: bool = False,
     legacy: bool = False,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> bytes:
     """Return a ContentInfo that only `recipients` can open. `entropy` gives octets for keys and initial vectors.
 
-    Raises OurFault for a cipher that is written only with `legacy`, and for a certificate nothing can be encrypted to.
+    With `bind_key` the content key serves this cipher alone, which few can read yet (RFC 9709). Raises OurFault for a
+    cipher that is written only with `legacy`, and for a certificate nothing can be encrypted to.
     """
     sealed_content, key = prepare(cipher, legacy=legacy, entropy=entropy)
     infos = recipient_infos(recipients, key)
     associated = associated_attributes(content_type) if sealed_content.is_authenticated else b""
-    sealed, tag = _seal(sealed_content, key, content, associated)
+    algorithm, content_key = described(sealed_content, key, bind_key=bind_key)
+    sealed, tag = _seal(sealed_content, content_key, content, associated)
     kind = content_info_type(sealed_content)
-    algorithm = sealed_content.encode()
     return enveloped.encode(kind, infos, content_type, algorithm, sealed, authenticated=associated, tag=tag)
 
 
@@ -108,6 +111,16 @@ def prepare(cipher: str, *, legacy: bool, entropy: Callable[[int], bytes]) -> tu
         raise OurFault(f"{oids.label(cipher)} is written only with the legacy setting")
     fresh = ciphers.fresh(cipher, entropy(16))
     return fresh, entropy(fresh.key_octets)
+
+
+def described(cipher: ContentCipher, key: bytes, *, bind_key: bool) -> tuple[AlgorithmIdentifier, bytes]:
+    """Return how the content names its cipher, and the key it is encrypted with when recipients get `key`."""
+    algorithm = cipher.encode()
+    if not bind_key:
+        return algorithm, key
+    # RFC 9709 section 2: the cipher goes into the derivation of its key
+    parameters = algorithm.encode()
+    return AlgorithmIdentifier(oids.CEK_HKDF_SHA256, parameters), bind(key, parameters)
 
 
 def content_info_type(cipher: ContentCipher) -> str:

@@ -131,7 +131,8 @@ def prove(header: Header, unwrapped: Unwrapped, trust: Trust) -> Proof:
     faults += filter(None, (missing_signatures(layer.checks) for layer in signed))
     # the innermost signature is the author's; outer ones are of those who passed the message on (RFC 2634 section 1.1)
     for layer in reversed(signed):
-        proofs += [_prove_signer(check, layer, claimed, trust) for check in layer.checks]
+        evidence = _evidence(layer, trust)
+        proofs += [_prove_signer(check, evidence, claimed, trust) for check in layer.checks]
     coverage = _coverage(unwrapped, bool(signed))
     authors = proofs[: len(signed[-1].checks)] if signed else []
     best = next((each for each in authors if each.good), None)
@@ -190,7 +191,7 @@ class _Claimed:
         return tuple(mailbox.address for mailbox in mailboxes), faults
 
 
-def _prove_signer(check: Check, layer: SignedLayer, claimed: _Claimed, trust: Trust) -> SignerProof:
+def _prove_signer(check: Check, evidence: Evidence, claimed: _Claimed, trust: Trust) -> SignerProof:
     certificate = check.certificate
     faults = [check.fault] if check.fault else []
     faults += [f"a counter-signature does not hold: {each.fault}" for each in check.counter_signatures if each.fault]
@@ -209,12 +210,12 @@ def _prove_signer(check: Check, layer: SignedLayer, claimed: _Claimed, trust: Tr
     standing, age = _standing(check, certificate, trust)
     if standing is Standing.REFUSED or (standing is Standing.LEGACY and not trust.accept_legacy):
         faults.append(age)
-    chain, more, expired = _chain(check, layer, trust)
+    chain, more, expired = _chain(check, evidence.pool, trust)
     faults += more
     state = Revocation(Status.UNKNOWN, "without a valid chain nothing can be told")
     unsure: list[str] = [age] if age and age not in faults else []
     if chain is not None:
-        state = revocation.check_path(chain, _evidence(layer, trust), trust.when)
+        state = revocation.check_path(chain, evidence, trust.when)
         if state.status is Status.REVOKED or (state.status is Status.UNKNOWN and trust.require_revocation):
             faults.append(state.reason)
         elif state.status is Status.UNKNOWN:
@@ -272,11 +273,11 @@ def _evidence(layer: SignedLayer, trust: Trust) -> Evidence:
     return Evidence(crls, answers, _pool(layer, trust))
 
 
-def _chain(check: Check, layer: SignedLayer, trust: Trust) -> tuple[Path | None, list[str], bool]:
+def _chain(check: Check, pool: Pool, trust: Trust) -> tuple[Path | None, list[str], bool]:
     """Return the path, what is wrong with it, and whether it only expired since the signer says it signed."""
     certificate = check.certificate
     assert certificate is not None  # the caller has looked
-    pool, faults = _pool(layer, trust), []
+    faults = []
     try:
         smime_profile.check_signing(certificate)
     except NotAuthentic as error:

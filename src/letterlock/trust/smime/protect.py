@@ -104,15 +104,16 @@ def encrypt_message(
     *,
     cipher: str = oids.AES256_GCM,
     protect_header: bool = False,
+    bind_key: bool = False,
     legacy: bool = False,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> bytes:
-    """Return `message` encrypted; with `protect_header` its subject is readable only inside."""
+    """Return `message` encrypted; with `protect_header` its subject is readable only inside, `bind_key` as in `encrypt`."""
     parts = split(with_crlf(message))
     outer, inner = parts.outer, parts.inner
     if protect_header:
         outer, inner = header_protection.protect(outer, inner, encrypted=True)
-    cms = encrypt(inner, recipients, cipher=cipher, legacy=legacy, entropy=entropy)
+    cms = encrypt(inner, recipients, cipher=cipher, bind_key=bind_key, legacy=legacy, entropy=entropy)
     kind = "authEnveloped-data" if cipher in oids.AUTHENTICATED_CIPHERS else "enveloped-data"
     return wrap(outer, cms, kind)
 

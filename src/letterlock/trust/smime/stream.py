@@ -24,7 +24,7 @@ from letterlock.formats.imf.header import Header, read_header
 from letterlock.formats.mime.content_type import parse_content_type, parse_encoding
 from letterlock.formats.mime.transfer import decode_stream, encode_base64_stream
 from letterlock.formats.x509.certificate import Certificate
-from letterlock.trust.primitives.ciphers import FAILED, Opening, Sealing
+from letterlock.trust.primitives.ciphers import Opening, Sealing
 from letterlock.trust.smime import decrypt as opening
 from letterlock.trust.smime import encrypt as sealing
 from letterlock.trust.smime.decrypt import KeyRing
@@ -110,13 +110,17 @@ def encrypt(
     recipients: tuple[Recipient, ...],
     *,
     cipher: str = oids.AES256_GCM,
+    content_type: str = oids.DATA,
+    bind_key: bool = False,
     legacy: bool = False,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> Iterator[bytes]:
-    """Yield a ContentInfo (BER) with the content encrypted, in CBC or GCM mode."""
+    """Yield a ContentInfo (BER) with the content encrypted, in CBC or GCM mode; for `bind_key` see `encrypt`."""
     chosen, key = sealing.prepare(cipher, legacy=legacy, entropy=entropy)
     infos = sealing.recipient_infos(recipients, key)
-    engine = Sealing(chosen, key)
+    algorithm, content_key = sealing.described(chosen, key, bind_key=bind_key)
+    associated = sealing.associated_attributes(content_type) if chosen.is_authenticated else b""
+    engine = Sealing(chosen, content_key, associated)
     tag = b""
 
     def sealed() -> Iterator[bytes]:
@@ -127,12 +131,20 @@ def encrypt(
         yield last
 
     kind = sealing.content_info_type(chosen)
-    yield from cms.write_enveloped(kind, infos, oids.DATA, chosen.encode(), filter(None, sealed()))
-    yield cms.close_enveloped(b"", tag)
+    yield from cms.write_enveloped(kind, infos, content_type, algorithm, filter(None, sealed()))
+    yield cms.close_enveloped(associated, tag)
 
 
-def decrypt(pieces: Iterable[bytes], ring: KeyRing, sink: Sink) -> str:
-    """Decrypt, handing plain text to `sink` as it comes; return the cipher's name.
+@dataclass(frozen=True, slots=True)
+class Decrypted:
+    """What content that came in pieces is, and under which cipher it was."""
+
+    content_type: str
+    cipher: str
+
+
+def decrypt(pieces: Iterable[bytes], ring: KeyRing, sink: Sink) -> Decrypted:
+    """Decrypt, handing plain text to `sink` as it comes.
 
     Raises NotAuthentic if anything was changed or no key fits: what the sink got must then be thrown away.
     """
@@ -148,7 +160,6 @@ def decrypt(pieces: Iterable[bytes], ring: KeyRing, sink: Sink) -> str:
     if not keys:
         raise NotAuthentic("none of the keys at hand is that of a recipient")
     key = opening.bind(keys[0][2], bound) if bound else keys[0][2]
-    # attributes stand behind the cipher text but are authenticated before it: what has them is opened whole
     engine = Opening(cipher, key)
     for piece in reader.content():
         plain = engine.update(piece)
@@ -156,12 +167,10 @@ def decrypt(pieces: Iterable[bytes], ring: KeyRing, sink: Sink) -> str:
             sink(plain)
     attributes, tag = reader.finish()
     cms.close_content_info(source)
-    if attributes:
-        raise NotAuthentic(f"{FAILED} (authenticated attributes need the whole message in memory)")
-    last = engine.finish(tag)
+    last = engine.finish(tag, attributes)  # RFC 5083 section 2.2: they stand behind the content
     if last:
         sink(last)
-    return cipher.label
+    return Decrypted(reader.head.content_type, cipher.label)
 
 
 def sign_message(
@@ -177,11 +186,20 @@ def sign_message(
 
 
 def encrypt_message(
-    pieces: Iterable[bytes], recipients: tuple[Recipient, ...], *, cipher: str = oids.AES256_GCM
+    pieces: Iterable[bytes],
+    recipients: tuple[Recipient, ...],
+    *,
+    cipher: str = oids.AES256_GCM,
+    bind_key: bool = False,
+    legacy: bool = False,
 ) -> Iterator[bytes]:
-    """Yield a message encrypted."""
+    """Yield a message encrypted; its line ends must be CRLF already."""
     kind = "authEnveloped-data" if cipher in oids.AUTHENTICATED_CIPHERS else "enveloped-data"
-    yield from _wrapped(pieces, lambda inner: encrypt(inner, recipients, cipher=cipher), kind)
+
+    def sealed(inner: Iterator[bytes]) -> Iterator[bytes]:
+        return encrypt(inner, recipients, cipher=cipher, bind_key=bind_key, legacy=legacy)
+
+    yield from _wrapped(pieces, sealed, kind)
 
 
 def _wrapped(

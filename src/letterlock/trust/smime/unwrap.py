@@ -26,7 +26,7 @@ from letterlock.formats.mime.entity import Entity, parse
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.primitives import digests
 from letterlock.trust.smime.authenticated import open_authenticated
-from letterlock.trust.smime.compress import expand
+from letterlock.trust.smime.compress import MAX_EXPANDED_OCTETS, expand
 from letterlock.trust.smime.decrypt import KeyRing, Opened, decrypt
 from letterlock.trust.smime.entities import is_clear_signed, is_enveloping
 from letterlock.trust.smime.verify import Check, verify
@@ -131,6 +131,7 @@ class _Unwrapping:
         self._type = oids.DATA
         self._ambiguities: dict[str, None] = {}
         self._is_mail = False
+        self._room = MAX_EXPANDED_OCTETS  # for all layers of compression together
 
     def message(self, message: bytes, detached: bytes | None = None) -> Unwrapped:
         self._is_mail = True
@@ -184,7 +185,8 @@ class _Unwrapping:
                 return self._decrypt(enveloped)
             case oids.COMPRESSED_DATA:
                 compressed = CompressedData.parse(element)
-                body = expand(compressed)
+                body = expand(compressed, limit=self._room)
+                self._room -= len(body)
                 self._layers.append(CompressedLayer(len(cms), len(body)))
                 return compressed.content_type, body
             case oids.DIGESTED_DATA:

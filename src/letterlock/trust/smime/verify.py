@@ -4,7 +4,7 @@ Every signature gives one `Check`, good or with the reason why not; whose certif
 for trust/pkix and proof to say.
 
 Standards: RFC 5652 sections 5.4 to 5.6 and 11, RFC 5035 section 5.4, RFC 6211 section 3, RFC 8551 section 2.5.
-Limits: those of formats/cms; 8 counter-signatures a signature.
+Limits: those of formats/cms; 8 counter-signatures a signature, 64 a message.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from letterlock.trust.primitives import digests, public_keys, signatures
 from letterlock.trust.primitives.digests import Digester
 
 MAX_COUNTER_SIGNATURES = 8
+MAX_COUNTER_SIGNATURES_TOGETHER = 64
 MAX_ATTRIBUTE_OCTETS = 1 << 16
 
 
@@ -122,11 +123,18 @@ def check_all(
     signers: tuple[SignerInfo, ...], content_type: str, content: Content, certificates: tuple[Certificate, ...]
 ) -> tuple[Check, ...]:
     """Check every signature over `content`."""
-    return tuple(_check(signer, content_type, content, certificates) for signer in signers)
+    counters = min(MAX_COUNTER_SIGNATURES, MAX_COUNTER_SIGNATURES_TOGETHER // max(1, len(signers)))
+    return tuple(_check(signer, content_type, content, certificates, counters) for signer in signers)
 
 
 def _check(
-    signer: SignerInfo, content_type: str, content: Content, certificates: tuple[Certificate, ...], depth: int = 0
+    signer: SignerInfo,
+    content_type: str,
+    content: Content,
+    certificates: tuple[Certificate, ...],
+    counter_signatures: int,
+    *,
+    is_counter: bool = False,
 ) -> Check:
     digest_oid = signer.digest_algorithm.oid
     found = [each for each in certificates if signer.identifier.names(each)]
@@ -140,10 +148,10 @@ def _check(
         scheme_label = scheme.label
         certificate, names = _named(found, signer.signed)
         key = _key_of(certificate, certificates)
-        _check_one(signer, key, scheme, content_type, content, counter=depth > 0)
+        _check_one(signer, key, scheme, content_type, content, counter=is_counter)
     except (NotAuthentic, Malformed) as error:
         fault = str(error)
-    counters = _counter_signatures(signer, certificates) if depth == 0 else ()
+    counters = _counter_signatures(signer, certificates, counter_signatures)
     return Check(signer, certificate, scheme_label, oids.label(digest_oid), fault, time, names, counters)
 
 
@@ -266,11 +274,11 @@ def _looks_like_attributes(octets: bytes) -> bool:
     return any(item.type == oids.MESSAGE_DIGEST for item in parsed.items)
 
 
-def _counter_signatures(signer: SignerInfo, certificates: tuple[Certificate, ...]) -> tuple[Check, ...]:
+def _counter_signatures(signer: SignerInfo, certificates: tuple[Certificate, ...], most: int) -> tuple[Check, ...]:
     checks = []
-    for value in signer.unsigned.all(oids.COUNTER_SIGNATURE)[:MAX_COUNTER_SIGNATURES]:
+    for value in signer.unsigned.all(oids.COUNTER_SIGNATURE)[:most]:
         counter = SignerInfo.parse(reader.parse(value))
         taken = Content([counter.digest_algorithm.oid], keep=counter.signed_octets is None)
         taken.update(signer.signature)
-        checks.append(_check(counter, "", taken, certificates, depth=1))
+        checks.append(_check(counter, "", taken, certificates, 0, is_counter=True))
     return tuple(checks)

@@ -1,0 +1,116 @@
+"""The crash-point sweep over a whole served domain: each sync, write and rename fails, or is where the process dies.
+
+The journey (journey.py) goes through DATA, BDAT, submission, the queue to another domain, a bounce, APPEND, MOVE, EXPUNGE and
+DELE. The n-th call of a kind in each thread is made to fail (EIO, ENOSPC) or to kill. Nothing may be answered with a failure
+for good; afterwards the domain must start as usual, send on what it owes, and hold every acknowledged message once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.faults.journey import RELAYED, RETURNED, SERVICES, travel
+from tests.faults.served import GONE, Site, kill_group, name_server, tree
+from tests.faults.sink import Sink, sink
+
+CALLS = ("fdatasync", "fsync", "pwritev2", "pwrite64", "ftruncate", "rename", "unlink")
+FAULTS = ("error=EIO", "error=ENOSPC", "signal=SIGKILL")
+# 69: the store cannot go on (EX_UNAVAILABLE); it may be about to end by itself when it is told to.
+ENDS = (0, 69, -signal.SIGKILL, 128 + signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
+_SETTLED_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def next_host() -> Iterator[Sink]:
+    with sink() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, next_host: Sink) -> Iterator[Site]:
+    """A domain that nobody has served yet."""
+    with name_server() as names:
+        more = {"transfer": {"relay": next_host.address, "retry_first_seconds": 1, "retry_longest_seconds": 2}}
+        folder = tmp_path_factory.mktemp("template") / "site"
+        yield Site(folder, names, services=SERVICES, more=more, aliases={"onward": "bob@harbor.test"})
+
+
+class Point:
+    """One run with one fault."""
+
+    def __init__(self, site: Site, call: str, fault: str, count: int) -> None:
+        self.site = site
+        self._trace = site.folder.with_suffix(".trace")
+        self._said = site.folder.with_suffix(".said")
+        self._strace = ("strace", "-f", "-qq", "-o", str(self._trace), "-e", f"trace={call}", "-e",
+                        f"inject={call}:{fault}:when={count}")  # fmt: skip
+
+    def run(self) -> bool:
+        """Serve under the fault and make the journey; tell whether the fault was met."""
+        with self._said.open("wb") as said:
+            process = self.site.start(*self._strace, stderr=said)
+        try:
+            self.site.up(process)
+            travel(self.site)
+            with suppress(ProcessLookupError, IndexError):
+                os.kill(tree(process.pid)[1], signal.SIGTERM)  # strace keeps it for itself
+            code = process.wait(60)
+        finally:
+            kill_group(process)
+        said_all = self._said.read_text()
+        assert code in ENDS, said_all
+        assert "Traceback" not in said_all, said_all
+        trace = self._trace.read_text()
+        return "(INJECTED)" in trace or "killed by SIGKILL" in trace
+
+    def recover(self, next_host: Sink) -> list[str]:
+        """Serve again without a fault until nothing is owed to the next host; return what is wrong then."""
+        with self.site.served():
+            owed = [ident for ident, places in self.site.expected.items() if RELAYED in places]
+            deadline = time.monotonic() + _SETTLED_SECONDS
+            while not all(next_host.taken[ident] for ident in owed) and time.monotonic() < deadline:
+                time.sleep(0.02)  # the queue works
+        missing = [f"{ident} was not sent on" for ident in owed if not next_host.taken[ident]]
+        settled = {frozenset({RELAYED}): frozenset({GONE}), frozenset({RETURNED}): frozenset({"anna/INBOX"})}
+        self.site.expected = {ident: settled.get(places, places) for ident, places in self.site.expected.items()}
+        return missing + asyncio.run(self.site.faults())
+
+
+def sweep(template: Site, folder: Path, next_host: Sink, call: str, fault: str, counts: range) -> int:
+    """Run a point for each count until one meets no fault; return how many met theirs."""
+    met = 0
+    for count in counts:
+        next_host.taken.clear()
+        site = template.copied(folder / f"{call}-{count}")
+        point = Point(site, call, fault, count)
+        through = not point.run()
+        assert point.recover(next_host) == [], (call, fault, count, sorted(site.expected))
+        shutil.rmtree(site.folder)
+        if through:
+            assert len(site.expected) == 9
+            break
+        met += 1
+    return met
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize(
+    ("call", "fault"), [("fdatasync", "error=EIO"), ("pwritev2", "error=ENOSPC"), ("pwritev2", "signal=SIGKILL")]
+)
+def test_a_sample_of_crash_points(template: Site, tmp_path: Path, next_host: Sink, call: str, fault: str) -> None:
+    assert sweep(template, tmp_path, next_host, call, fault, range(2, 12, 5)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("call", CALLS)
+def test_every_crash_point(template: Site, tmp_path: Path, next_host: Sink, call: str, fault: str) -> None:
+    sweep(template, tmp_path, next_host, call, fault, range(1, 1000))
