@@ -5,7 +5,8 @@ from pathlib import Path
 
 from tests.hostile import sequences
 
-from letterlock.admd.settings import Section, Settings
+from letterlock.admd.sections import Section
+from letterlock.admd.settings import Settings
 from letterlock.cli.root import COMMANDS, letterlock
 
 

@@ -1,6 +1,6 @@
 """Write the documentation that follows from the code, or with `--check` say what is out of date.
 
-    docs/settings.md    every setting of letterlock.toml, from admd/settings.py
+    docs/settings.md    every setting of letterlock.toml, from admd/settings.py and admd/sections.py
     docs/commands.md    every command and option, from the command line itself
     docs/quirks.md      every departure from a standard that the code bears, from its `QUIRK` comments
     docs/defects.md     every defect a reader of messages names, from formats/defect.py
@@ -22,7 +22,8 @@ from pathlib import Path
 import click
 import pydantic
 
-from letterlock.admd.settings import Section, Settings
+from letterlock.admd.sections import Section
+from letterlock.admd.settings import Settings
 from letterlock.cli.output import Exit
 from letterlock.cli.root import letterlock
 from letterlock.formats.defect import Kind

@@ -9,7 +9,8 @@ import pytest
 from letterlock.admd.create import Found, create
 from letterlock.admd.domain_facts import facts_of
 from letterlock.admd.own_zone import serve_own_zones
-from letterlock.admd.settings import Listen, Settings
+from letterlock.admd.sections import Listen
+from letterlock.admd.settings import Settings
 from letterlock.admd.sockets import bound_sockets
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats.dns.question import Question, Security

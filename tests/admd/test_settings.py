@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.admd import settings
+from letterlock.admd import settings, values
 from letterlock.errors import SettingsFault
 
 
@@ -66,5 +66,5 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
 
 def test_endpoints_are_split() -> None:
     """Brackets belong to the writing, not to the address."""
-    assert settings.split_endpoint("[::1]:25") == ("::1", 25)
-    assert settings.split_endpoint("127.0.0.1:0") == ("127.0.0.1", 0)
+    assert values.split_endpoint("[::1]:25") == ("::1", 25)
+    assert values.split_endpoint("127.0.0.1:0") == ("127.0.0.1", 0)

@@ -17,6 +17,7 @@ import tomlkit
 from letterlock.admd import settings as settings_file
 from letterlock.admd.settings import Settings
 from letterlock.admd.signing import make_keys
+from letterlock.admd.values import split_endpoint
 from letterlock.errors import SettingsFault
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
@@ -79,7 +80,7 @@ def create(
 
 
 def _addresses(settings: Settings) -> list[str]:
-    return sorted({settings_file.split_endpoint(endpoint)[0] for endpoint in settings.listen.imaps})
+    return sorted({split_endpoint(endpoint)[0] for endpoint in settings.listen.imaps})
 
 
 def _text(table: Mapping[str, Any], domain: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 
 from letterlock.admd.own_policy import policy_id
-from letterlock.admd.settings import Settings, key_pairs, split_endpoint
+from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import load_ring
+from letterlock.admd.values import split_endpoint
 from letterlock.errors import Malformed, SettingsFault, Unavailable
 from letterlock.formats.address import Address
 from letterlock.host.clock import SystemClock

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from letterlock.admd.settings import MailList, Settings
+from letterlock.admd.sections import MailList
+from letterlock.admd.settings import Settings
 from letterlock.admd.signing import Signer
 from letterlock.errors import Malformed, SettingsFault, Unavailable
 from letterlock.formats.address import Address

@@ -10,7 +10,9 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from letterlock.admd.settings import Route, Settings, split_endpoint
+from letterlock.admd.sections import Route
+from letterlock.admd.settings import Settings
+from letterlock.admd.values import split_endpoint
 from letterlock.errors import PeerFault, SettingsFault
 from letterlock.formats.mta_sts import LONGEST_POLICY
 from letterlock.host import https

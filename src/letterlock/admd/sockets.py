@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from letterlock.admd.settings import Listen, Settings, split_endpoint
+from letterlock.admd.sections import Listen
+from letterlock.admd.settings import Settings
+from letterlock.admd.values import split_endpoint
 from letterlock.errors import SettingsFault
 from letterlock.host.inherit import inherited_sockets
 from letterlock.host.listen import bind, bind_unix
