@@ -46,9 +46,9 @@ class GatewaySite(Site):
         (folder / "password").write_text("the domain's own\n")
         command("ca", "init", DOMAIN, "--folder", folder / "ca", "--password-file", folder / "password")
         for address in (TEAM, BEN):
-            command("account", "smime", address, "--enrol", "--config", self.file)
-        command("account", "smime", BEN, "--decrypt", "--config", self.file)
-        store = open_key_store(admd_settings.load(self.file))
+            command("account", "smime", address, "--enrol", "--config", self.folder)
+        command("account", "smime", BEN, "--decrypt", "--config", self.folder)
+        store = open_key_store(admd_settings.load(self.folder))
         certificates = [each.certificate for each in store.certificates(BEN)]
         store.close()
         self.to = next(To(each) for each in certificates if KeyUsage.KEY_AGREEMENT in (each.extensions.key_usage or ()))
@@ -100,7 +100,7 @@ class GatewaySite(Site):
         """Serve until the queue is empty, and stop as one should."""
         with self.served():
             deadline = time.monotonic() + 120
-            while json.loads(command("queue", "list", "--config", self.file, "--json"))["messages"]:
+            while json.loads(command("queue", "list", "--config", self.folder, "--json"))["messages"]:
                 assert time.monotonic() < deadline, "the queue does not become empty"
                 time.sleep(0.05)  # it works
 
