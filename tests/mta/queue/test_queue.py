@@ -292,6 +292,14 @@ async def test_mail_that_is_forwarded_has_a_reverse_path_that_leads_here(site: S
     assert paths == {"q2": Address.parse(ANNA), "q3": None}
 
 
+async def test_mail_that_we_stand_in_for_goes_on_with_its_own_reverse_path(site: Site) -> None:
+    """A backup exchanger passes mail on as it came (RFC 5321 section 3.6.2)."""
+    site.runner.adopt(replace(SETTINGS, backup_for=frozenset({"harbor.test"})))
+    await site.queue("q", to("x@harbor.test"), sender="cleo@example.test")
+    await site.turn()
+    assert site.errands[0].entry.envelope.reverse_path == Address.parse("cleo@example.test")
+
+
 # our own domain
 
 

@@ -65,7 +65,7 @@ class RunnerSettings:
     most_waiting: int = 1000
     first_concurrency: int = 4
     most_concurrency: int = 20
-    most_unrecorded: int = 100
+    most_unrecorded: int = 400
 
 
 Transfer = Callable[[Errand], Awaitable[Sequence[Outcome]]]
