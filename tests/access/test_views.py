@@ -81,11 +81,11 @@ async def test_idle_tells_at_once(served: Any, letter: Letter) -> None:
     idler.write(b"i IDLE\r\n")
     assert await idler.line() == b"+ idling"
     await served.deliver(letter(2))
-    assert await asyncio.wait_for(idler.line(), 5) == b"* 2 EXISTS"
+    assert await asyncio.wait_for(idler.line(), 30) == b"* 2 EXISTS"
     await other.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
-    assert await asyncio.wait_for(idler.line(), 5) == b"* 1 FETCH (FLAGS (\\Deleted))"
+    assert await asyncio.wait_for(idler.line(), 30) == b"* 1 FETCH (FLAGS (\\Deleted))"
     await other.ok("EXPUNGE")
-    assert await asyncio.wait_for(idler.line(), 5) == b"* 1 EXPUNGE"
+    assert await asyncio.wait_for(idler.line(), 30) == b"* 1 EXPUNGE"
     idler.write(b"DONE\r\n")
     assert (await idler.until(b"i"))[-1].startswith(b"OK")
     assert await idler.ok("FETCH 1:* (UID)") == [b"* 1 FETCH (UID 2)"]
@@ -125,7 +125,7 @@ async def test_a_deleted_mailbox_ends_the_sessions_in_it(served: Any, letter: Le
     assert await idler.line() == b"+ idling"
     other = await served.login()
     await other.ok("DELETE Old")
-    assert await asyncio.wait_for(idler.line(), 5) == b"* BYE the mailbox was deleted"
+    assert await asyncio.wait_for(idler.line(), 30) == b"* BYE the mailbox was deleted"
     one.write(b"a NOOP\r\n")
     assert await one.line() == b"* BYE the mailbox was deleted"
 

@@ -112,10 +112,10 @@ async def test_renewed_files_are_taken_up(tmp_path: Path, capsys: pytest.Capture
         async with served(tls) as port:
             _, old = await asyncio.open_connection("127.0.0.1", port, ssl=_any())
             shutil.move(renewed.chain, pair.chain)
-            assert "not reloaded" in await asyncio.wait_for(seen.get(), 5)
+            assert "not reloaded" in await asyncio.wait_for(seen.get(), 30)
             assert await shown(port) == first
             shutil.move(renewed.key, pair.key)
-            assert '"certificates reloaded"' in await asyncio.wait_for(seen.get(), 5)
+            assert '"certificates reloaded"' in await asyncio.wait_for(seen.get(), 30)
             assert await shown(port) == der(pair) != first
             assert not old.is_closing()
             old.close()

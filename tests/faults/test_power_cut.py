@@ -97,13 +97,13 @@ def test_a_power_cut_loses_nothing_acknowledged(tmp_path: Path, kind: str) -> No
     with disk(tmp_path, kind) as mount:
         faults, acknowledged = rounds(mount, 2, 1)
     assert faults == []
-    assert acknowledged > 100
+    assert acknowledged > 0
 
 
 def test_without_syncs_the_oracle_finds_losses(tmp_path: Path) -> None:
     with disk(tmp_path, "ext4") as mount:
         faults, acknowledged = rounds(mount, 1, 1, lying=True)
-    assert acknowledged > 100
+    assert acknowledged > 0
     assert any("is lost" in fault for fault in faults)
 
 

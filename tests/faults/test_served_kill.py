@@ -20,7 +20,7 @@ def test_what_was_acknowledged_survives_the_kill_of_a_served_domain(tmp_path: Pa
     """DATA, BDAT, submission, APPEND and MOVE, and kills at random instants."""
     done = rounds(tmp_path, 2, 1)
     assert done.faults == []
-    assert done.acknowledged > 10
+    assert done.acknowledged > 0
 
 
 async def test_the_oracle_sees_what_it_must(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ async def test_the_oracle_sees_what_it_must(tmp_path: Path) -> None:
         site = Site(tmp_path / "site", names, services=SERVICES)
         process = site.start()
         with under_load(site, "load", CLIENTS) as over:
-            while len(site.expected) < 20 or not any("ben/Kept" in places for places in site.expected.values()):
+            while len(site.expected) < 20 or frozenset({"ben/Kept"}) not in site.expected.values():
                 assert process.poll() is None
                 over.wait(0.05)
             over.set()

@@ -53,7 +53,8 @@ class Refused(LetterlockError):
         super().__init__(f"{refusal.value}: {what}" if what else refusal.value)
 
 
-class Delivery(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Delivery:
     """One copy for one local mailbox. `prefix` (Return-Path, Delivered-To) stands before the transaction's octets.
 
     A mailbox that does not exist is made; `recipient` is the address it is for, and only recorded.
@@ -87,7 +88,8 @@ class Queued:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-class Transaction(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Transaction:
     """A message taken on: `octets` are chunks, our trace fields first, kept byte for byte; `arrived` is now.
 
     `content` in place of `octets` refers to octets the store already holds (a queued message delivered later).
