@@ -302,3 +302,19 @@ def test_a_maze_below_an_anchor(people) -> None:
     with _counted() as calls:
         assert not prove(read_header(made), found, trust).good
     assert calls["_verify_eddsa"] <= 64
+
+
+def test_what_is_remembered_is_small(people) -> None:
+    """Certificates of an ordinary size are read once; large ones are not kept, nor are keys with large parameters."""
+    small = people.named("ada").certificate.octets
+    assert Certificate.parse(small) is Certificate.parse(bytes(bytearray(small)))
+    key, (certificate,) = _same_names(1, people.now)
+    scheme = signatures.scheme_for(key.public)
+    filling = writer.sequence(writer.oid("1.2.3.4"), writer.octet_string(writer.octet_string(bytes(10_000))))
+    unsigned = Unsigned(1, certificate.issuer, people.now, people.now, certificate.issuer, key.public, (filling,))
+    large = unsigned.sign(signatures.algorithm_of(scheme), lambda octets: signatures.sign(key, scheme, octets)).octets
+    assert Certificate.parse(large) is not Certificate.parse(large)
+    assert Certificate.parse(large) == Certificate.parse(large)
+    parameters = AlgorithmIdentifier(oids.RSA, writer.octet_string(bytes(9000)))
+    with pytest.raises(Malformed, match="unreasonable size"):
+        public_keys.load(PublicKeyInfo.make(parameters, people.named("ada", "rsa2048").key.public.key))

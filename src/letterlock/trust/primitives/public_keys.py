@@ -1,7 +1,8 @@
 """Public keys from their SubjectPublicKeyInfo, with the bounds that keep hostile ones cheap.
 
 Standards: RFC 3279 section 2.3, RFC 5480, RFC 8410, RFC 8017 section 3.1.
-Limits: RSA from 1,024 to 4,096 bits with an exponent of at most 64 bits, to 16,384 bits with one of 32.
+Limits: RSA from 1,024 to 4,096 bits with an exponent of at most 64 bits, to 16,384 bits with one of 32; keys
+of 8 KiB, 1,024 of which are remembered.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ PublicKey = SigningKey | x25519.X25519PublicKey | x448.X448PublicKey
 MAX_RSA_BITS = 16384
 MAX_COMMON_RSA_BITS = 4096
 MAX_EXPONENT_BITS = 64
+MAX_KEY_OCTETS = 1 << 13
 MIN_RSA_BITS = 1024  # below it nothing is proved
 _RSA_OIDS = (oids.RSA, oids.RSA_PSS, oids.RSA_OAEP)
 _CURVES = {oids.P256: "P-256", oids.P384: "P-384", oids.P521: "P-521"}
@@ -36,6 +38,8 @@ _CURVE_OIDS = {"secp256r1": oids.P256, "secp384r1": oids.P384, "secp521r1": oids
 @functools.lru_cache(maxsize=1024)
 def load(info: PublicKeyInfo) -> PublicKey:
     """Return the key; Malformed if it is none, NotAuthentic if it is of a size that proves nothing."""
+    if len(info.encoded) > MAX_KEY_OCTETS:
+        raise Malformed("a public key of an unreasonable size", clause="RFC 5280 section 4.1.2.7")
     oid = info.algorithm.oid
     if oid in _RSA_OIDS:
         modulus, exponent = rsa_numbers(info)
@@ -60,6 +64,8 @@ def load(info: PublicKeyInfo) -> PublicKey:
 @functools.lru_cache(maxsize=1024)
 def rsa_numbers(info: PublicKeyInfo) -> tuple[int, int]:
     """Return modulus and exponent of an RSA key."""
+    if len(info.encoded) > MAX_KEY_OCTETS:
+        raise Malformed("a public key of an unreasonable size", clause="RFC 5280 section 4.1.2.7")
     fields = Fields(reader.parse(info.key))
     modulus, exponent = fields.take(tags.INTEGER).integer(), fields.take(tags.INTEGER).integer()
     fields.finish()

@@ -31,6 +31,7 @@ from letterlock.trust.primitives.digests import Digester
 MAX_COUNTER_SIGNATURES = 8
 MAX_COUNTER_SIGNATURES_TOGETHER = 64
 MAX_ATTRIBUTE_OCTETS = 1 << 16
+MAX_REMEMBERED_OCTETS = 1024
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -208,27 +209,32 @@ def _check_protection(attributes: Attributes, signer: SignerInfo) -> None:
     protection = attributes.single(oids.ALGORITHM_PROTECTION)
     if protection is None:
         return
-    digest, algorithm = _protected_algorithms(protection)
+    quickly = len(protection) <= MAX_REMEMBERED_OCTETS
+    digest, algorithm = (_remembered_algorithms if quickly else _protected_algorithms)(protection)
     if digest.oid != signer.digest_algorithm.oid:
         raise NotAuthentic("the digest algorithm is not the one that was signed")
     if algorithm != signer.signature_algorithm:
         raise NotAuthentic("the signature algorithm is not the one that was signed")
 
 
-@functools.lru_cache(maxsize=128)
 def _protected_algorithms(value: bytes) -> tuple[AlgorithmIdentifier, AlgorithmIdentifier | None]:
-    """Read an algorithm protection attribute; there are few different ones, so each is read once."""
+    """Read an algorithm protection attribute."""
     fields = Fields(reader.parse(value))
     digest = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
     algorithm = fields.optional(tags.context(1))
     return digest, None if algorithm is None else AlgorithmIdentifier.parse(algorithm.retagged(tags.SEQUENCE))
 
 
-@functools.lru_cache(maxsize=256)
+_remembered_algorithms = functools.lru_cache(maxsize=128)(_protected_algorithms)
+
+
 def _names(value: bytes, version: int, certificate: Certificate) -> bool:
-    """Tell whether a signing-certificate attribute names `certificate`: the same in all messages of a signer."""
+    """Tell whether a signing-certificate attribute names `certificate`."""
     first = signing_certificate.parse(reader.parse(value), version=version)[0]
     return first.may_name(certificate) and digests.digest(first.digest_algorithm, certificate.octets) == first.digest
+
+
+_remembered_names = functools.lru_cache(maxsize=256)(_names)  # the same in all messages of a signer
 
 
 def _named(found: list[Certificate], attributes: Attributes) -> tuple[Certificate, bool]:
@@ -240,7 +246,8 @@ def _named(found: list[Certificate], attributes: Attributes) -> tuple[Certificat
             continue
         named = True
         # RFC 5035 section 5.4: the first names the certificate the signature is to be checked with
-        found = [each for each in found if _names(value, version, each)]
+        names = _remembered_names if len(value) <= MAX_REMEMBERED_OCTETS else _names
+        found = [each for each in found if names(value, version, each)]
         if not found:
             raise NotAuthentic("the certificate is not the one the signature names")
     return found[0], named
