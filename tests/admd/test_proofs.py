@@ -215,3 +215,22 @@ def test_settings_that_lead_nowhere(tmp_path: Path, keys: str) -> None:
     )
     with pytest.raises(SettingsFault, match=r"oauth\.keys"):
         other_proofs(settings, None, None, None)  # type: ignore[arg-type]
+
+
+def test_keys_that_are_not_at_hand(tmp_path: Path) -> None:
+    """Nobody is refused for it: each protocol says that it cannot tell now, and passwords still count."""
+    server = Server(tmp_path, oauth={"issuer": ISSUER, "keys": "nowhere.json"})
+    with server.running():
+        with smtplib.SMTP_SSL("127.0.0.1", server.port("submissions"), context=unverified(), timeout=20) as client:
+            client.ehlo("laptop.test")
+            assert client.docmd("AUTH", f"OAUTHBEARER {bearer(token())}")[0] == 454
+            assert client.login(ADA, "a long enough secret")[0] == 235
+        with imaplib.IMAP4_SSL("127.0.0.1", server.port("imaps"), ssl_context=unverified()) as reader:
+            with pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE"):
+                reader.authenticate("OAUTHBEARER", lambda _: base64.b64decode(bearer(token())))
+            assert reader.login(ADA, "a long enough secret")[0] == "OK"
+        pop = poplib.POP3_SSL("127.0.0.1", server.port("pop3s"), context=unverified())
+        with pytest.raises(poplib.error_proto, match=r"SYS/TEMP"):
+            pop._shortcmd(f"AUTH OAUTHBEARER {bearer(token())}")  # type: ignore[attr-defined]
+        pop.quit()
+    assert [event["event"] for event in server.log].count("token keys not renewed") == 1

@@ -41,6 +41,7 @@ class GatewaySite(Site):
             "lists": [{"address": TEAM, "owner": ANNA, "members": [ANNA, BEN], "posters": "anyone"}],
         }
         super().__init__(folder, names, more=more)
+        self.file = folder / admd_settings.FILE_NAME
         self.acknowledged: dict[str, str] = {}
         (folder / "password").write_text("the domain's own\n")
         command("ca", "init", DOMAIN, "--folder", folder / "ca", "--password-file", folder / "password")

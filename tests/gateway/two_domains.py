@@ -40,7 +40,8 @@ class _Founded(Internet):
     more: Mapping[str, Mapping[str, Any]] = {}
 
     def _overrides(self, organisation: Organisation) -> dict[str, Any]:
-        return super()._overrides(organisation) | dict(self.more.get(organisation.domain, {}))
+        usual, more = super()._overrides(organisation), self.more.get(organisation.domain, {})
+        return usual | dict(more) | {"listen": usual["listen"] | more.get("listen", {})}
 
 
 @dataclass

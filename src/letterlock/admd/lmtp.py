@@ -14,13 +14,16 @@ from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
 from letterlock.mda.deliver import DeliveryAgent
+from letterlock.mta.arrival import Gate
 from letterlock.mta.inbound import Inbound, InboundSettings
 from letterlock.protocols.smtp.offer import Dialect
 from letterlock.store.interface import Store
 
 
-def lmtp_session(settings: Settings, store: Store, agent: DeliveryAgent, clock: Clock, entropy: Entropy) -> Session:
-    """Return the session function of the service."""
+def lmtp_session(
+    settings: Settings, store: Store, agent: DeliveryAgent, clock: Clock, entropy: Entropy, gate: Gate | None = None
+) -> Session:
+    """Return the session function of the service; `gate` looks at what is going to be delivered (security labels)."""
     return Inbound(
         InboundSettings(
             settings.host_name,
@@ -34,4 +37,5 @@ def lmtp_session(settings: Settings, store: Store, agent: DeliveryAgent, clock: 
         clock=clock,
         entropy=entropy,
         log=Log("lmtp"),
+        gate=gate,
     ).session

@@ -6,6 +6,7 @@ Standards: RFC 8550 sections 2.3 and 4 (choosing a certificate), RFC 8551 sectio
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 
 from letterlock.errors import LetterlockError, NotAuthentic, OurFault
 from letterlock.formats.x509.certificate import Certificate
@@ -26,10 +27,9 @@ def to_sign_with(
     """
     reason = f"there is no key with a certificate for {address}"
     for each in store.certificates(address):
-        if not each.own:
+        if not each.own or not _serves(each.certificate, smime_profile.check_signing):
             continue
         try:
-            smime_profile.check_signing(each.certificate)
             check_current(each.certificate, when)
             check_not_listed(each.certificate, crls)
         except LetterlockError as error:
@@ -48,11 +48,10 @@ def to_decrypt_with(store: KeyStore, addresses: tuple[str, ...]) -> tuple[Certif
 def to_keep_readable(store: KeyStore, address: str, when: datetime.datetime) -> Certificate | None:
     """Return a certificate of our own to encrypt the author's copy to, or None where no key here serves that."""
     for each in store.certificates(address):
-        if each.own:
+        if each.own and _serves(each.certificate, smime_profile.check_encryption):
             try:
-                smime_profile.check_encryption(each.certificate)
                 check_current(each.certificate, when)
-            except LetterlockError:
+            except NotAuthentic:
                 continue
             return each.certificate
     return None
@@ -74,8 +73,9 @@ def to_encrypt_to(
     anchors = (*map(Anchor.of, own), *more_anchors)
     known = (*own, *(each.certificate for each in store.certificates(address)))
     for each in store.certificates(address):
+        if not _serves(each.certificate, smime_profile.check_encryption):
+            continue
         try:
-            smime_profile.check_encryption(each.certificate)
             find(each.certificate, Pool(known), anchors, when)
             check_not_listed(each.certificate, crls)
         except LetterlockError as error:
@@ -84,6 +84,15 @@ def to_encrypt_to(
         remembered = store.remembered(address)
         return Recipient(address, each.certificate, None if remembered is None else remembered.capabilities)
     raise OurFault(reason)
+
+
+def _serves(certificate: Certificate, check: Callable[[Certificate], None]) -> bool:
+    """Tell whether a certificate is for a use at all; one for the other use is no reason to be told."""
+    try:
+        check(certificate)
+    except NotAuthentic:
+        return False
+    return True
 
 
 def check_not_listed(certificate: Certificate, crls: tuple[RevocationList, ...]) -> None:
