@@ -83,7 +83,10 @@ class Point:
                 time.sleep(0.02)  # the queue works
         missing = [f"{ident} was not sent on" for ident in owed if not next_host.taken[ident]]
         # What the next host took when it could not be recorded waits to be sent again: twice rather than never.
-        settled = {frozenset({RELAYED}): frozenset({GONE, QUEUE}), frozenset({RETURNED}): frozenset({"anna/INBOX", QUEUE})}
+        settled = {
+            frozenset({RELAYED}): frozenset({GONE, QUEUE}),
+            frozenset({RETURNED}): frozenset({"anna/INBOX", QUEUE}),
+        }
         self.site.expected = {ident: settled.get(places, places) for ident, places in self.site.expected.items()}
         return missing + asyncio.run(self.site.faults())
 
