@@ -224,10 +224,10 @@ def _serve(folder: str, ready: Connection) -> None:
 
     from letterlock.access.service import AccessService
     from letterlock.access.settings import AccessSettings
-    from letterlock.host.backoff import Backoff
     from letterlock.host.clock import SystemClock
     from letterlock.host.entropy import SystemEntropy
     from letterlock.host.listen import Listener, bind
+    from letterlock.host.login_guard import LoginGuard
     from letterlock.host.logs import Log, send_to
     from letterlock.store.accounts import Accounts
     from letterlock.store.core import StoreSettings
@@ -242,7 +242,7 @@ def _serve(folder: str, ready: Connection) -> None:
         settings = AccessSettings("mx.rosewood.test", plain_text_login=True)
         log = Log("access")
         service = AccessService(
-            settings, store, accounts, tls=None, backoff=Backoff(SystemClock()), entropy=SystemEntropy(), log=log
+            settings, store, accounts, tls=None, guard=LoginGuard(SystemClock()), entropy=SystemEntropy(), log=log
         )
         listener = Listener(service.imap, log=log)
         await listener.start([bind("127.0.0.1", 0)])

@@ -14,10 +14,10 @@ import pytest
 
 from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
-from letterlock.host.backoff import Backoff
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SeededEntropy
 from letterlock.host.listen import Listener, bind
+from letterlock.host.login_guard import LoginGuard, LoginGuardSettings
 from letterlock.host.logs import Log, send_to
 from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.store.accounts import Accounts
@@ -89,6 +89,7 @@ class Served:
     imaps_port: int
     stack: AsyncExitStack
     listeners: list[Listener]
+    guard: LoginGuard
     delivered: int = 0
 
     async def connect(self) -> Client:
@@ -126,9 +127,8 @@ async def serve(
     await store.prepare_account(ACCOUNT, {"Sent": "\\Sent", "Drafts": "\\Drafts", "Trash": "\\Trash"})
     settings = dataclasses.replace(AccessSettings("mx.rosewood.test", plain_text_login=plain), **changed)
     log = Log("access")
-    service = AccessService(
-        settings, store, accounts, tls=tls, backoff=Backoff(SystemClock()), entropy=SeededEntropy(), log=log
-    )
+    guard = LoginGuard(SystemClock(), LoginGuardSettings(first_delay_seconds=0))
+    service = AccessService(settings, store, accounts, tls=tls, guard=guard, entropy=SeededEntropy(), log=log)
     listeners = [Listener(service.imap, log=log), Listener(service.pop3, log=log)]
     if tls is not None:
         listeners.append(Listener(service.imap, log=log, tls=tls))
@@ -136,7 +136,7 @@ async def serve(
         await listener.start([bind("127.0.0.1", 0)])
     ports = [listener.endpoints[0].port for listener in listeners]
     async with AsyncExitStack() as stack:
-        yield Served(store, ports[0], ports[1], ports[2] if tls else 0, stack, listeners)
+        yield Served(store, ports[0], ports[1], ports[2] if tls else 0, stack, listeners, guard)
     for listener in listeners:
         await listener.stop(grace_seconds=5)
     await store.close()

@@ -102,6 +102,22 @@ async def test_a_network_that_guesses_has_to_wait(served: Any) -> None:
     assert (await client('LOGIN anna "correct horse"'))[-1].startswith(b"NO [LIMIT] too many failures")
 
 
+async def test_a_name_that_is_guessed_at_is_shut_for_strangers(served: Any) -> None:
+    """From many networks; unknown names answer the same, and whoever used it from here before may still come in."""
+    for user in ("anna", "nobody"):
+        for number in range(21):
+            await served.guard.failed(f"203.0.{number}.1", user)
+    client = await served.connect()
+    for user in ("anna", "nobody"):
+        assert (await client(f'LOGIN {user} "correct horse"'))[-1].startswith(
+            b"NO [LIMIT] too many failures for that user"
+        )
+    assert (await client('LOGIN anna@rosewood.test "correct horse"'))[-1].startswith(b"OK")
+    served.guard.succeeded("127.0.0.1", "anna")
+    client = await served.connect()
+    assert (await client('LOGIN anna "correct horse"'))[-1].startswith(b"OK")
+
+
 async def test_mailboxes_are_made_listed_renamed_and_removed(served: Any) -> None:
     client = await served.login("CREATE Work/2026/&AOk-", "CREATE Spam (USE (\\Junk))", "SUBSCRIBE Gone")
     lines = await client.ok('LIST "" *')

@@ -70,11 +70,18 @@ class Rounds:
                     started = time.monotonic()
                     site.up()
                     self.slowest_start = max(self.slowest_start, time.monotonic() - started)
-                    time.sleep(self._chance.uniform(0.01, 1.5))
+                    self._await_acknowledged(site, self._chance.randrange(1, 80))
+                    time.sleep(self._chance.uniform(0, 0.05))
                 self._kill(site, process)
             finally:
                 over.set()
                 kill_group(process)
+
+    def _await_acknowledged(self, site: Site, count: int) -> None:
+        enough, deadline = len(site.expected) + count, time.monotonic() + _GOES_ON_SECONDS
+        while len(site.expected) < enough:
+            assert time.monotonic() < deadline, "nothing is acknowledged any more"
+            time.sleep(0.005)  # the clients work
 
     def _kill(self, site: Site, process: subprocess.Popen[bytes]) -> None:
         """Kill all, the first, or one other process of the tree, and see that the rest behaves."""

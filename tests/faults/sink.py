@@ -31,12 +31,12 @@ class Sink:
                 if verb == b"DATA":
                     stream.write(b"354 go on\r\n")
                     stream.flush()
-                    content = b""
+                    content = bytearray()
                     while (line := stream.readline()) != b".\r\n":
                         if not line:
                             return
                         content += line
-                    self.taken[ident_of(content)] += 1
+                    self.taken[ident_of(bytes(content))] += 1
                 stream.write(b"221 bye\r\n" if verb == b"QUIT" else _reply(line))
                 stream.flush()
 

@@ -36,11 +36,14 @@ def next_host() -> Iterator[Sink]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, next_host: Sink) -> Iterator[Site]:
-    """A domain that nobody has served yet."""
+    """A domain whose store is there: how one is made is swept in test_crash_points.py."""
     with name_server() as names:
         more = {"transfer": {"relay": next_host.address, "retry_first_seconds": 1, "retry_longest_seconds": 2}}
         folder = tmp_path_factory.mktemp("template") / "site"
-        yield Site(folder, names, services=SERVICES, more=more, aliases={"onward": "bob@harbor.test"})
+        site = Site(folder, names, services=SERVICES, more=more, aliases={"onward": "bob@harbor.test"})
+        with site.served():
+            pass
+        yield site
 
 
 class Point:

@@ -41,7 +41,7 @@ from letterlock.trust.smime.unwrap import EncryptedLayer, unwrap
 ADA, BRUNO = "ada@rosewood.test", "bruno@rosewood.test"
 CHIYO, DAFYDD = "chiyo@harbor.test", "dafydd@harbor.test"
 SMIME: dict[str, Any] = {
-    "smime": {"password_file": "smime.password"},
+    "smime": {"password_file": "smime.password", "signature_log": True},
     "registrar": {"password_file": "ca.password"},
     "assess": {"smime_anchors": "anchors.pem"},
 }
@@ -166,6 +166,9 @@ async def test_signed_on_the_way_out_and_verified_on_the_way_in(lab: Lab) -> Non
     (logged,) = json.loads(listed.output)["signatures"]
     assert (logged["sent"], logged["address"]) == (False, ADA)
     assert logged["verdict"] == found["smime"]["sentence"]
+    folder = str(lab.folder("rosewood.test"))
+    listed = await lab.run("keys", "signatures", "--config", folder, "--address", ADA, "--json")
+    assert json.loads(listed.output)["signatures"][0]["sent"] is True
     await account(lab, ADA, "--sign", "never")
     plain = message(ADA, DAFYDD)
     assert (await lab.submit(ADA, plain, DAFYDD))[0] == 250

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime
 from collections.abc import AsyncIterator
@@ -24,6 +25,7 @@ from gateway.people import (
 )
 from gateway.two_domains import Lab, identifier, message, two_domains
 from letterlock.formats.imf.header import read_header
+from letterlock.gateway import lists
 from letterlock.trust.smime import protect, receipts
 from letterlock.trust.smime.proof import verify_message
 from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, unwrap
@@ -106,6 +108,31 @@ async def test_an_encrypted_message_is_encrypted_anew_to_each_member(lab: Lab) -
     told = (await lab.arrived(BRUNO, b"without a usable certificate")).decode()
     assert f"{DAFYDD}: the key store holds no certificate for {DAFYDD}" in told.replace("=\r\n", "")
     assert not [each for each in await lab.inbox(DAFYDD) if identifier(sent) in each]
+
+
+@SHARED
+async def test_many_members_get_several_messages(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no reader has too many recipients to look through; each member gets one of them."""
+    monkeypatch.setattr(lists, "MOST_TOGETHER", 1)
+    sent = message(BRUNO, TEAM)
+    assert (await lab.submit(BRUNO, sealed_for(lab, sent, TEAM), TEAM))[0] == 250
+    for member in (BRUNO, CHIYO):
+        (copy,) = await expanded_for(lab, member, identifier(sent))
+        unwrapped = unwrap(copy, ring_of(lab, member))
+        assert b"Dig on Monday." in unwrapped.content
+        encrypted = next(layer for layer in unwrapped.layers if isinstance(layer, EncryptedLayer))
+        assert len(encrypted.enveloped.recipients) == 1
+    await lab.settled()
+
+
+async def expanded_for(lab: Lab, member: str, which: bytes) -> list[bytes]:
+    """What a member has of a message, once it is there (the owner gets a report beside it)."""
+    for _ in range(2000):
+        found = [each for each in await lab.inbox(member) if which in each and b"smime-type=signed-data" in each]
+        if found:
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"nothing for {member}")
 
 
 @SHARED

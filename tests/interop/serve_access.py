@@ -12,10 +12,10 @@ from pathlib import Path
 
 from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
-from letterlock.host.backoff import Backoff
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.listen import Listener, bind
+from letterlock.host.login_guard import LoginGuard
 from letterlock.host.logs import Log
 from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.store.accounts import Accounts
@@ -38,7 +38,7 @@ async def serve(folder: Path, pair: KeyPair) -> None:
         store,
         accounts,
         tls=tls,
-        backoff=Backoff(SystemClock()),
+        guard=LoginGuard(SystemClock()),
         entropy=SystemEntropy(),
         log=log,
     )

@@ -19,7 +19,7 @@ from letterlock.trust.pkix.path import Anchor
 from letterlock.trust.primitives import key_pairs
 from letterlock.trust.primitives.key_pairs import PrivateKey
 from letterlock.trust.smime.decrypt import KeyRing, Own
-from letterlock.trust.smime.proof import Trust, prove
+from letterlock.trust.smime.proof import Proof, Trust, prove
 from letterlock.trust.smime.sign import Signer
 from letterlock.trust.smime.unwrap import Unwrapped
 
@@ -90,15 +90,23 @@ class World:
         return Path(path)
 
     def openssl(self, *arguments: object) -> bytes:
-        done = subprocess.run(["openssl", "cms", *map(str, arguments)], capture_output=True, timeout=30, check=False)
+        """Run `openssl cms`, which must succeed; return its output."""
+        done = self.try_openssl(*arguments)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
 
-    def check(self, unwrapped: Unwrapped, person: Person) -> None:
-        """Hold one of theirs against the whole verdict."""
+    def try_openssl(self, *arguments: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["openssl", "cms", *map(str, arguments)], capture_output=True, timeout=60, check=False)
+
+    def proof(self, unwrapped: Unwrapped, person: Person) -> Proof:
+        """Return the whole verdict on a letter that says it is from `person`."""
         header = read_header(f"From: {person.address}\r\n\r\n".encode())
         trust = Trust(NOW, (Anchor.of(self.authority.certificate),), accept_legacy=person.address.startswith("dsa"))
-        proof = prove(header, unwrapped, trust)
+        return prove(header, unwrapped, trust)
+
+    def check(self, unwrapped: Unwrapped, person: Person) -> None:
+        """Hold one of theirs against the whole verdict."""
+        proof = self.proof(unwrapped, person)
         assert proof.good, proof.faults
 
 

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from letterlock.host.backoff import Backoff
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.listen import Listener, bind
+from letterlock.host.login_guard import LoginGuard
 from letterlock.host.logs import Log, send_to
 from letterlock.host.resolver.zone_file import ZoneTable
 from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.msa.inbound import Submission, SubmissionSettings
+from letterlock.mta.arrival import take_as_it_is
+from letterlock.mta.filters import FilterChain, Filtered
 from letterlock.mta.inbound import Inbound, InboundSettings
 from letterlock.mta.outbound import Outbound, OutboundSettings
 from letterlock.mta.queue.runner import Runner
@@ -92,9 +94,11 @@ class Site:
     store: Store
     log: list[dict[str, Any]]
 
-    async def inbox(self, count: int = 1, *, account: str = ADA, within_seconds: float = 20) -> list[bytes]:
-        """Wait for so many messages in the INBOX and return their octets."""
-        mailbox = await self.store.mailbox(account, "INBOX")
+    async def inbox(
+        self, count: int = 1, *, account: str = ADA, within_seconds: float = 20, name: str = "INBOX"
+    ) -> list[bytes]:
+        """Wait for so many messages in the INBOX, or another mailbox, and return their octets."""
+        mailbox = await self.store.mailbox(account, name)
         assert mailbox is not None
         opened = await self.store.open(mailbox.id)
         try:
@@ -108,7 +112,14 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def site(folder: Path, key_pair: KeyPair, *, exchangers: dict[str, int] | None = None) -> AsyncIterator[Site]:
+async def site(
+    folder: Path,
+    key_pair: KeyPair,
+    *,
+    exchangers: dict[str, int] | None = None,
+    filters: FilterChain | None = None,
+    submission_filters: FilterChain | None = None,
+) -> AsyncIterator[Site]:
     """Run a site; `exchangers` are other domains and the port of 127.0.0.1 where each takes mail."""
     log: list[dict[str, Any]] = []
     before = send_to(lambda line: log.append(json.loads(line)))
@@ -124,11 +135,13 @@ async def site(folder: Path, key_pair: KeyPair, *, exchangers: dict[str, int] | 
         agent = DeliveryAgent(Resolver(ResolveSettings(("rosewood.test",)), accounts), accounts, store)
         tls = ServerTls([key_pair])
         inbound = Inbound(InboundSettings(HOST), store=store, recipients=agent, clock=clock, entropy=entropy,
-                          log=Log("mta"), tls=tls)  # fmt: skip
+                          log=Log("mta"), tls=tls,
+                          assess=Filtered(take_as_it_is, filters) if filters else take_as_it_is)  # fmt: skip
         lmtp = Inbound(InboundSettings(HOST, dialect=Dialect.LMTP), store=store, recipients=agent, clock=clock,
                        entropy=entropy, log=Log("mta"))  # fmt: skip
         submission = Submission(SubmissionSettings(HOST), store=store, accounts=accounts, recipients=agent, tls=tls,
-                                backoff=Backoff(clock), clock=clock, entropy=entropy, log=Log("msa"))  # fmt: skip
+                                guard=LoginGuard(clock), clock=clock, entropy=entropy, log=Log("msa"),
+                                filters=submission_filters)  # fmt: skip
         ports = []
         for session, implicit in (
             (inbound.session, False),

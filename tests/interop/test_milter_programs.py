@@ -19,7 +19,7 @@ from letterlock.host.logs import Log
 from letterlock.host.milter_client import FilterSettings
 from letterlock.host.stream import Endpoint
 from letterlock.mta.arrival import Arrival, take_as_it_is
-from letterlock.mta.filters import Filtered
+from letterlock.mta.filters import FilterChain, Filtered, Milter
 
 pytestmark = pytest.mark.interop
 
@@ -66,8 +66,8 @@ async def test_opendkim_signs_and_we_verify(tmp_path: Path) -> None:
     envelope = Envelope(Address("ada", "rosewood.test"), (Recipient(Address("bob", "harbor.test")),))
     arrival = Arrival("1", 0.0, Endpoint("127.0.0.1", 4711), "client.test", "ESMTPA", None, "ada", envelope, (MESSAGE,))
     async with opendkim(tmp_path) as (port, public):
-        filters = (FilterSettings(f"inet:127.0.0.1:{port}"),)
-        assessment = await Filtered(take_as_it_is, filters, "mx.rosewood.test", Log("mta"))(arrival)
+        chain = FilterChain((Milter(FilterSettings(f"inet:127.0.0.1:{port}"), "mx.rosewood.test"),), Log("mta"))
+        assessment = await Filtered(take_as_it_is, chain)(arrival)
     assert assessment.refusal is None
     signed = b"".join(assessment.content or ())
     assert signed.endswith(MESSAGE)

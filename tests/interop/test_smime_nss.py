@@ -10,11 +10,12 @@ from tests.interop.nss import Nss
 from tests.interop.smime_world import CIPHERS, DIGESTS, NOW, OCTETS, SIGNING, World, signer
 
 from letterlock.formats.asn1 import oids
-from letterlock.formats.cms import content
+from letterlock.formats.cms import capabilities, content
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.mime.entity import parse
 from letterlock.trust.smime import protect, stream
+from letterlock.trust.smime.choose_cipher import Recipient, Rule, choose
 from letterlock.trust.smime.decrypt import KeyRing, open_with_key
 from letterlock.trust.smime.encrypt import To, encrypt
 from letterlock.trust.smime.entities import wrap
@@ -144,3 +145,16 @@ def test_encrypted_data(nss: Nss) -> None:
     unwrapped = unwrap_cms(sealed, KeyRing(content_keys=(key,)))
     assert (unwrapped.fault, unwrapped.content) == ("", b"More.\r\n")
     assert "none of the content keys" in unwrap_cms(sealed, person.ring).fault
+
+
+def test_what_it_announces_is_what_it_gets(nss: Nss) -> None:
+    """The capabilities in its signature choose the cipher of the answer, which it can read."""
+    person = nss.world.person("rsa2048")
+    layer = unwrap_cms(nss("-S", "-N", "rsa2048", "-G", "-P", "-i", nss.world.file(OCTETS))).layers[0]
+    assert isinstance(layer, SignedLayer)
+    element = layer.checks[0].signer.signed.first(oids.SMIME_CAPABILITIES)
+    assert element is not None
+    (group,) = choose([Recipient(person.address, person.certificate, capabilities.parse(element))]).groups
+    assert (group.rule, group.cipher in CIPHERS.values()) == (Rule.KNOWN_CAPABILITIES, True)
+    answer = encrypt(OCTETS, (To(person.certificate),), cipher=group.cipher)
+    assert nss("-D", "-i", nss.world.file(answer)) == OCTETS

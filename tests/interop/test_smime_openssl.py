@@ -5,9 +5,13 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from tests.interop.smime_world import CIPHERS, DIGESTS, ENCRYPTION, NOW, OCTETS, SIGNING, World, signer
+from tests.interop.smime_world import CIPHERS, DIGESTS, ENCRYPTION, NOW, OCTETS, SIGNING, Person, World, run, signer
 
 from letterlock.formats.asn1 import oids
+from letterlock.formats.x509 import pem
+from letterlock.formats.x509.name import Name
+from letterlock.trust.pkix import issue
+from letterlock.trust.primitives import key_pairs
 from letterlock.trust.primitives.key_transport import Oaep
 from letterlock.trust.smime import protect, receipts, stream
 from letterlock.trust.smime.decrypt import KeyRing
@@ -200,3 +204,55 @@ def test_receipts_with_openssl(world: World) -> None:
     assert isinstance(sent, SignedLayer)
     assert isinstance(got, SignedLayer)
     receipts.match(got.signed, got.checks[0], sent.checks[0].signer)
+
+
+@pytest.fixture(scope="module")
+def dh_person(world: World) -> Person:
+    """Somebody with a Diffie-Hellman key that openssl made (RFC 5114 section 2.2), certified by our authority."""
+    made = world.file(b"")
+    run("openssl", "genpkey", "-algorithm", "DHX", "-pkeyopt", "dh_rfc5114:2", "-out", made)
+    key = key_pairs.load(pem.decode(made.read_bytes(), b"PRIVATE KEY")[0])
+    address = "dh@rosewood.test"
+    certificate = issue.certify(
+        world.authority, key.public, Name.make(CN="dh"), (address,), issue.usages_of(key.public), when=NOW, days=30,
+        serial=issue.serial_number(b"a Diffie-Hellman"),
+    )  # fmt: skip
+    return Person(key, certificate, made, world.file(pem.encode("CERTIFICATE", certificate.octets)), address)
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+def test_diffie_hellman_both_ways(world: World, dh_person: Person, cipher: str) -> None:
+    """Ephemeral-static Diffie-Hellman over numbers (RFC 2631), which S/MIME 3 asked for."""
+    ours = world.file(encrypt(OCTETS, (To(dh_person.certificate),), cipher=CIPHERS[cipher], legacy=True))
+    keys = ("-inkey", dh_person.key_file, "-recip", dh_person.certificate_file)
+    assert world.openssl("-decrypt", "-inform", "DER", "-binary", "-in", ours, *keys) == OCTETS
+    source = world.file(OCTETS)
+    theirs = world.openssl(
+        "-encrypt", f"-{cipher}", "-binary", "-outform", "DER", "-in", source, dh_person.certificate_file
+    )
+    unwrapped = unwrap_cms(theirs, dh_person.ring)
+    assert (unwrapped.fault, unwrapped.content) == ("", OCTETS)
+
+
+def test_openssl_refuses_what_ours_refuses(world: World) -> None:
+    """A bit turned over at every octet of a signed letter: ours never takes what openssl does not, but for one list.
+
+    The list of digests at the start is for readers who read once; no signature covers it, and RFC 5652 section 5.1 lets
+    a reader pass it over.
+    """
+    person = world.person("p256")
+    whole = sign(b"Hello.\r\n", (signer(person, "sha256"),), NOW)
+    digests = whole.index(b"\x31", 20)
+    unused = range(digests, digests + 2 + whole[digests + 1])
+    only_ours = []
+    for at in range(len(whole)):
+        changed = whole[:at] + bytes((whole[at] ^ 1 << at % 8,)) + whole[at + 1 :]
+        proof = world.proof(unwrap_cms(changed), person)
+        if not proof.good or at in unused:
+            continue
+        done = world.try_openssl(
+            "-verify", "-binary", "-inform", "DER", "-in", world.file(changed), "-CAfile", world.anchor_file
+        )
+        if done.returncode:
+            only_ours.append((at, done.stderr))
+    assert only_ours == []

@@ -14,10 +14,12 @@ from letterlock.errors import PeerFault
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
-from letterlock.host.backoff import Backoff, BackoffSettings
+from letterlock.host.allowance import Allowance
+from letterlock.host.backoff import BackoffSettings
 from letterlock.host.clock import SetClock
 from letterlock.host.entropy import SeededEntropy
 from letterlock.host.listen import Listener, bind
+from letterlock.host.login_guard import LoginGuard, LoginGuardSettings
 from letterlock.host.logs import Log, send_to
 from letterlock.host.smtp_client import SmtpClient
 from letterlock.host.stream import Endpoint
@@ -76,7 +78,7 @@ async def submission(
     *,
     implicit: bool = True,
     settings: SubmissionSettings | None = None,
-    service_hook: list[Submission] | None = None,
+    guard: LoginGuard | None = None,
     **options: Any,
 ) -> AsyncIterator[tuple[Endpoint, Ledger]]:
     """A running server and the ledger of what it committed."""
@@ -89,14 +91,12 @@ async def submission(
         accounts=accounts,
         recipients=People(),
         tls=tls,
-        backoff=Backoff(clock, BackoffSettings(free_failures=3)),
+        guard=guard or LoginGuard(clock, LoginGuardSettings(BackoffSettings(free_failures=3), first_delay_seconds=0)),
         clock=clock,
         entropy=SeededEntropy(),
         log=Log("msa"),
         **options,
     )
-    if service_hook is not None:
-        service_hook.append(service)
     listener = Listener(service.session, log=Log("msa"), tls=tls if implicit else None)
     await listener.start([bind("127.0.0.1", 0)])
     try:
@@ -222,18 +222,18 @@ async def test_wrong_passwords_are_slowed_by_network(accounts: Accounts, key_pai
 async def test_guessing_at_one_account_from_many_networks_is_slowed(accounts: Accounts, key_pair: KeyPair) -> None:
     """An account guessed at too often is shut for strangers, unknown users alike, and open for where its owner is."""
     clock = SetClock()
-    async with submission(accounts, key_pair, clock, service_hook=(services := [])) as (endpoint, _):
-        service = services[0]
+    guard = LoginGuard(clock, LoginGuardSettings(first_delay_seconds=0))
+    async with submission(accounts, key_pair, clock, guard=guard) as (endpoint, _):
         for name in ("eve@rosewood.test", "nobody@rosewood.test"):
-            for _ in range(21):
-                service.account_backoff.failed(name)
+            for number in range(21):
+                await guard.failed(f"203.0.{number}.1", name)
             client = await client_for(endpoint, key_pair)
             with pytest.raises(Refused, match="454"):
                 await log_in(client, user=name, password="other")
             with pytest.raises(Refused, match="454"):
                 await log_in(client, user=name, password="other", mechanism="SCRAM-SHA-256-PLUS")
             client.stream.abort()
-        service.familiar["eve@rosewood.test", "127.0.0.0/24"] = None
+        guard.succeeded("127.0.0.9", "eve@rosewood.test")
         client = await client_for(endpoint, key_pair)
         await log_in(client, user="eve@rosewood.test", password="other")
         await client.quit()
@@ -242,8 +242,8 @@ async def test_guessing_at_one_account_from_many_networks_is_slowed(accounts: Ac
 async def test_recipients_an_hour_are_limited(accounts: Accounts, key_pair: KeyPair) -> None:
     """What is beyond the allowance waits with the client, and an hour later goes through."""
     clock = SetClock()
-    settings = SubmissionSettings("mx.rosewood.test", recipients_per_hour=3)
-    async with submission(accounts, key_pair, clock, settings=settings) as (endpoint, _):
+    rate = Allowance(clock, burst=3, per_hour=3)
+    async with submission(accounts, key_pair, clock, recipient_rate=rate) as (endpoint, _):
         for expected in ([250, 250, 250, 450], [450] * 4, [250, 250, 250, 450]):
             client = await client_for(endpoint, key_pair)
             await log_in(client)

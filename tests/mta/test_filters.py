@@ -19,7 +19,7 @@ from letterlock.host.resolver.zone_file import ZoneTable
 from letterlock.host.stream import Endpoint, Stream
 from letterlock.mta.arrival import Arrival, Assessment, take_as_it_is
 from letterlock.mta.assess import Assessor, AssessSettings
-from letterlock.mta.filters import Filtered
+from letterlock.mta.filters import FilterChain, Filtered, Milter
 from letterlock.protocols.milter.client import Packet, PacketReader
 from letterlock.protocols.smtp.reply import reply
 from letterlock.trust import dkim
@@ -80,7 +80,12 @@ async def running(*filters: Filter, folder: Path | None = None) -> AsyncIterator
 
 async def assess(where: tuple[FilterSettings, ...], *, is_optional: bool = False) -> Assessment:
     """What becomes of the message."""
-    return await Filtered(take_as_it_is, where, "mx.d.test", Log("mta"), is_optional=is_optional)(ARRIVAL)
+    return await Filtered(take_as_it_is, chain(where, is_optional=is_optional))(ARRIVAL)
+
+
+def chain(where: tuple[FilterSettings, ...], *, is_optional: bool = False) -> FilterChain:
+    """The filters there."""
+    return FilterChain([Milter(one, "mx.d.test") for one in where], Log("mta"), is_optional)
 
 
 async def test_each_filter_sees_what_the_one_before_it_left(tmp_path: Path) -> None:
@@ -102,6 +107,9 @@ async def test_wishes() -> None:
         ((Packet("r"),), Assessment(refusal=reply(550, "5.7.1", "Refused by a filter"))),
         ((Packet("t"),), Assessment(refusal=reply(451, "4.7.1", "A filter asks to try again later"))),
         ((Packet("d"),), Assessment(mailbox="Junk")),
+        ((Packet("m", struct.pack("!I", 1) + b"X-Spam\0Yes\0"), Packet("c")), Assessment(mailbox="Junk")),
+        ((Packet("h", b"X-Spam-Flag\0 YES\0"), Packet("c")), Assessment(mailbox="Junk")),
+        ((Packet("h", b"X-Spam\0No\0"), Packet("c")), Assessment()),
         ((Packet("q", b"odd\0"), Packet("c")), Assessment(mailbox="Junk")),
     ]:
         async with running(Filter(*end)) as where:
@@ -119,7 +127,7 @@ async def test_a_filter_changes_nothing_that_was_judged() -> None:
     await examination.take(signed)
     arrival = replace(ARRIVAL, content=(signed,), examination=examination)
     async with running(Filter(Packet("m", struct.pack("!I", 1) + b"From\0x@y.test\0"), Packet("c"))) as where:
-        assessment = await Filtered(assessor, where, "mx.d.test", Log("mta"))(arrival)
+        assessment = await Filtered(assessor, chain(where))(arrival)
     octets = b"".join(assessment.content or ())
     assert octets.endswith(b"From: x@y.test\r\n\r\nhi\r\n")
     assert b"dkim=pass" in octets

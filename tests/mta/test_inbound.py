@@ -317,6 +317,57 @@ async def test_a_client_that_vanishes_in_the_middle_leaves_nothing() -> None:
     assert [line["event"] for line in log] == ["client vanished"]
 
 
+@pytest.mark.parametrize(
+    ("before", "again"),
+    [
+        (b"EHLO x.test\r\n", b"NOOP\r\n"),
+        (b"EHLO x.test\r\n", b"EHLO x.test\r\n"),
+        (OPENING, b"RCPT TO:<ada@rosewood.test>\r\n"),
+        (OPENING + b"RCPT TO:<ada@rosewood.test>\r\n", b"BDAT 1\r\nx"),
+        (b"EHLO x.test\r\n", b"MAIL FROM:<x@harbor.test>\r\nRSET\r\n"),
+    ],
+)
+async def test_no_stream_of_commands_stretches_a_transaction(before: bytes, again: bytes) -> None:
+    """Each command comes in time and is answered; the transaction must come to its end all the same."""
+    settings = replace(SETTINGS, patience=Patience(command_seconds=60, transaction_seconds=0.5))
+    async with inbound(settings) as (endpoint, ledger, log):
+        stream = await connect(endpoint, within_seconds=5)
+        stream.expect_within(20)
+        stream.write(before)
+        answer = b""
+        while more := await stream.read():
+            answer += more
+            stream.write(again)
+            await asyncio.sleep(0.01)
+        await stream.close()
+    assert b"\r\n421 4.4.2 mx.rosewood.test waited too long" in answer
+    assert not ledger.transactions
+    assert log[-1]["event"] == "client too slow"
+
+
+async def test_a_client_that_sends_mail_may_stay() -> None:
+    """The time begins anew with each message, and content buys its own."""
+    settings = replace(SETTINGS, patience=Patience(command_seconds=60, transaction_seconds=3))
+    async with inbound(settings) as (endpoint, ledger, _):
+        stream = await connect(endpoint, within_seconds=5)
+        stream.expect_within(20)
+        message = b"MAIL FROM:<>\r\nRCPT TO:<ada@rosewood.test>\r\nDATA\r\n" + MESSAGE + b".\r\n"
+        stream.write(b"EHLO x.test\r\n")
+        answer = b""
+        for count in range(1, 12):
+            stream.write(message)
+            while answer.count(b"250 2.0.0 Accepted") < count:
+                more = await stream.read()
+                assert more, answer
+                answer += more
+            await asyncio.sleep(0.3)
+        stream.write(b"QUIT\r\n")
+        answer += await everything(stream)
+        await stream.close()
+    assert len(ledger.transactions) == 11
+    assert b"\r\n221 " in answer
+
+
 async def test_a_slow_client_is_sent_away_however_it_trickles() -> None:
     """A command that does not become whole in time ends with 421, though octets keep coming."""
     settings = replace(SETTINGS, patience=Patience(command_seconds=0.15))

@@ -19,10 +19,10 @@ from letterlock.formats.envelope import Recipient
 from letterlock.formats.mime.entity import parse
 from letterlock.formats.outcome import Outcome
 from letterlock.formats.outcome import Result as Fate
-from letterlock.host.backoff import Backoff
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.listen import Listener, bind
+from letterlock.host.login_guard import LoginGuard
 from letterlock.host.logs import Log, send_to
 from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.msa.inbound import Submission, SubmissionSettings
@@ -71,7 +71,7 @@ async def submission(accounts: Accounts, key_pair: KeyPair, scheme: str) -> Asyn
     ledger, tls, clock = Ledger(), ServerTls([key_pair]), SystemClock()
     service = Submission(
         SubmissionSettings("mx.rosewood.test"), store=cast(Store, ledger), accounts=accounts, recipients=Nobody(),
-        tls=tls, backoff=Backoff(clock), clock=clock, entropy=SystemEntropy(), log=Log("msa"),
+        tls=tls, guard=LoginGuard(clock), clock=clock, entropy=SystemEntropy(), log=Log("msa"),
     )  # fmt: skip
     listener = Listener(service.session, log=Log("msa"), tls=tls if scheme == "submissions" else None)
     await listener.start([bind("127.0.0.1", 0)])

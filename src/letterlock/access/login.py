@@ -1,7 +1,7 @@
 """The door that IMAP and POP3 share: passwords and SASL exchanges, offered only where they are safe.
 
 Nobody logs in before TLS, not even with a proof that gives no password away, unless the settings say so for tests. A client that
-fails too often is sent away, and its network has to wait before the next try (host/backoff.py); what failed is logged
+fails too often is sent away, and waits before the next try (host/login_guard.py); what failed is logged
 with its reason, while the client only learns that it did.
 
 Standards: RFC 9051 section 6.2.2, section 6.2.3 and section 11.7; RFC 1939 section 7 and RFC 5034 (POP3);
@@ -14,9 +14,8 @@ from collections.abc import Awaitable, Callable
 
 from letterlock.access.settings import AccessSettings
 from letterlock.errors import LetterlockError, Malformed
-from letterlock.host.backoff import Backoff
 from letterlock.host.entropy import Entropy
-from letterlock.host.listen import ConnectionLimits
+from letterlock.host.login_guard import LoginGuard
 from letterlock.host.logs import Log
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
@@ -37,7 +36,6 @@ from letterlock.store.proofs import Proofs
 
 Respond = Callable[[bytes], Awaitable[bytes | None]]
 _MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN")
-_NETWORKS = ConnectionLimits(ipv4_prefix=24, ipv6_prefix=64)  # who guesses rarely has one address only
 
 
 class LoginFailed(LetterlockError):
@@ -63,7 +61,7 @@ class Gate:
         settings: AccessSettings,
         *,
         tls: ServerTls | None,
-        backoff: Backoff,
+        guard: LoginGuard,
         entropy: Entropy,
         log: Log,
         proofs: Proofs | None = None,
@@ -71,7 +69,7 @@ class Gate:
         self.accounts = accounts
         self.settings = settings
         self.tls = tls
-        self.backoff = backoff
+        self.guard = guard
         self.entropy = entropy
         self.log = log
         self.proofs = proofs or Proofs(accounts, log)
@@ -87,8 +85,14 @@ class Attempts:
     def __init__(self, gate: Gate, stream: Stream) -> None:
         self._gate = gate
         self._stream = stream
-        self._network = _NETWORKS.network(stream.peer.host)
         self._failures = 0
+        self._entered = ""
+
+    def leave(self) -> None:
+        """Give the place back, if somebody came in: the session is over."""
+        if self._entered:
+            self._gate.guard.leave(self._entered)
+            self._entered = ""
 
     @property
     def offers_tls(self) -> bool:
@@ -153,8 +157,8 @@ class Attempts:
         return mailbox
 
     async def _conclude(self, exchange: ServerExchange, step: Step, respond: Respond | None) -> str:
-        accounts = self._gate.accounts
-        if wait := self._gate.backoff.wait_seconds(self._network):
+        accounts, guard, host = self._gate.accounts, self._gate.guard, self._stream.peer.host
+        if wait := guard.network_wait(host):
             raise LoginFailed(f"too many failures from your network: wait {int(wait) + 1} seconds", "LIMIT")
         while True:
             match step:
@@ -163,6 +167,8 @@ class Attempts:
                     if answer is None:
                         raise LoginFailed("the exchange was cancelled", understood=False)
                     step = exchange.respond(answer)
+                case PasswordGiven(user) | KeysWanted(user) if wait := guard.user_wait(user, host):
+                    raise LoginFailed(f"too many failures for that user: wait {int(wait) + 1} seconds", "LIMIT")
                 case PasswordGiven(user, password):
                     step = exchange.decide(await accounts.verify(user, password) is not None)
                 case KeysWanted(user, digest):
@@ -176,15 +182,18 @@ class Attempts:
                 case Authenticated(user, authorization):
                     account = accounts.authenticated(user)
                     if account is not None and (not authorization or accounts.authenticated(authorization) == account):
-                        self._gate.backoff.succeeded(self._network)
+                        guard.succeeded(host, user)
+                        if not guard.enter(account.name):
+                            raise LoginFailed("too many connections of this account: close one", "LIMIT", closes=True)
+                        self._entered = account.name
                         return account.name
                     step = Rejected("acting as another account is not allowed", user)
                 case Rejected(reason, user):
-                    self._fail(reason, user)
+                    await self._fail(reason, user)
 
-    def _fail(self, reason: str, user: str) -> None:
+    async def _fail(self, reason: str, user: str) -> None:
         self._failures += 1
-        self._gate.backoff.failed(self._network)
         self._gate.log.warning("login failed", peer=str(self._stream.peer), user=user, reason=reason)
+        await self._gate.guard.failed(self._stream.peer.host, user)
         closes = self._failures >= self._gate.settings.login_attempts
         raise LoginFailed("wrong user or password", "AUTHENTICATIONFAILED", closes=closes)

@@ -52,6 +52,8 @@ class Pop3Session:
             self._output += pop3.negative("the server is stopping; nothing was deleted", "SYS/TEMP")
         except DeadlinePassed:
             pass  # RFC 1939 section 3: closed without a word, and nothing is deleted
+        finally:
+            self._door.leave()
         await self._flush()
 
     async def _serve(self) -> None:

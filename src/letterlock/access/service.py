@@ -1,7 +1,7 @@
 """IMAP and POP3 as services: what a listener is given to run for each connection.
 
     service = AccessService(
-        settings, store, accounts, tls=tls, backoff=Backoff(SystemClock()), entropy=SystemEntropy(), log=Log("access")
+        settings, store, accounts, tls=tls, guard=LoginGuard(SystemClock()), entropy=SystemEntropy(), log=Log("access")
     )
     listener = Listener(service.imap, log=log)              # port 143, STARTTLS
     listener = Listener(service.imap, log=log, tls=tls)     # port 993, TLS from the start
@@ -16,8 +16,8 @@ from letterlock.access.imap.session import ImapSession
 from letterlock.access.login import Gate
 from letterlock.access.pop3 import Pop3Session
 from letterlock.access.settings import AccessSettings
-from letterlock.host.backoff import Backoff
 from letterlock.host.entropy import Entropy
+from letterlock.host.login_guard import LoginGuard
 from letterlock.host.logs import Log
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
@@ -36,7 +36,7 @@ class AccessService:
         accounts: Accounts,
         *,
         tls: ServerTls | None,
-        backoff: Backoff,
+        guard: LoginGuard,
         entropy: Entropy,
         log: Log,
         proofs: Proofs | None = None,
@@ -45,7 +45,7 @@ class AccessService:
         self._store = store
         self._entropy = entropy
         self._log = log
-        self._gate = Gate(accounts, settings, tls=tls, backoff=backoff, entropy=entropy, log=log, proofs=proofs)
+        self._gate = Gate(accounts, settings, tls=tls, guard=guard, entropy=entropy, log=log, proofs=proofs)
 
     async def imap(self, stream: Stream) -> None:
         """Serve one IMAP connection."""

@@ -20,7 +20,9 @@ from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
 from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
+from letterlock.admd.border import Defence, border_operations, border_settings, open_defence
 from letterlock.admd.control import SOCKET_NAME, Control
+from letterlock.admd.filters import Filters, filters_of
 from letterlock.admd.lmtp import lmtp_session
 from letterlock.admd.own_policy import serve_policy
 from letterlock.admd.own_zone import serve_own_zones
@@ -33,14 +35,12 @@ from letterlock.admd.signing import Signer, load_keys
 from letterlock.admd.smime import Foundation, Gateway, open_gateway, service_addresses, smime_anchors
 from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
-from letterlock.host.backoff import Backoff
 from letterlock.host.clock import Clock
 from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import ConnectionLimits, Listener
 from letterlock.host.logs import Log
-from letterlock.host.milter_client import FilterSettings
 from letterlock.host.resolver.system import SystemResolver, open_resolver
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import ServerTls
@@ -77,6 +77,8 @@ class _Parts:
     resolver: SystemResolver
     assessor: Assessor
     ledger: Ledger
+    defence: Defence
+    filters: Filters
     gateway: Gateway
 
 
@@ -137,10 +139,12 @@ async def running(
                 limits=_limits(settings),
                 refusal=_REFUSALS[service],
                 proxies=() if service in _NEARBY else tuple(map(ipaddress.ip_network, settings.limits.proxies)),
+                admission=None if service in _NEARBY else parts.defence.admission,
             )
             listeners[service] = listener
             await listener.start(sockets.services.get(service, ()))
         operations = queue_operations(parts.store, clock, sending) | account_operations(parts.store)
+        operations |= border_operations(parts.defence)
         control = Control(settings.path(settings.data) / SOCKET_NAME, operations, Log("control"))
         await control.start()
         stack.push_async_callback(control.stop)
@@ -165,8 +169,11 @@ async def running(
 def _prepare(parts: _Parts, listeners: Mapping[str, Listener], settings: Settings) -> Callable[[], None]:
     """Return what takes up the settings of assessing, delivering and letting in. Raises SettingsFault."""
     assess, resolve = _assess_settings(settings), _resolve_settings(settings)
+    border, filters = border_settings(settings), filters_of(settings)
 
     def take_up() -> None:
+        parts.defence.border.adopt(border)
+        parts.filters.adopt(filters)
         parts.assessor.settings = assess
         parts.agent.resolver.settings = resolve
         for listener in listeners.values():
@@ -232,6 +239,7 @@ async def _open(
     gateway = open_gateway(
         Foundation(settings, store, accounts, ledger, resolver.resolver, clock, entropy, zones), stack
     )
+    defence = await open_defence(settings, resolver.resolver, ledger, clock, stack)
     return _Parts(
         store,
         accounts,
@@ -239,8 +247,10 @@ async def _open(
         tls,
         login_tls(settings, tls),
         resolver,
-        Assessor(_assess_settings(settings), resolver.resolver, ledger, smime=gateway.judge),
+        Assessor(_assess_settings(settings), resolver.resolver, ledger, border=defence.border, smime=gateway.judge),
         ledger,
+        defence,
+        filters_of(settings),
         gateway,
     )
 
@@ -319,7 +329,7 @@ def _services(
 ) -> dict[str, Session]:
     """Return the session function of each service."""
     limits = settings.limits
-    backoff = Backoff(clock)  # one for all doors: who guesses at one has to wait at the others
+    defence = parts.defence
     proofs = other_proofs(settings, parts.accounts, parts.resolver.resolver, clock)
     signer = Signer(settings, clock)
     trusted_proxies = tuple(ipaddress.ip_network(network) for network in limits.xclient)
@@ -338,17 +348,11 @@ def _services(
         entropy=entropy,
         log=Log("mta"),
         tls=parts.tls,
-        assess=Filtered(
-            parts.assessor,
-            tuple(FilterSettings(address) for address in settings.filters.addresses),
-            settings.host_name,
-            Log("mta"),
-            junk_mailbox=settings.assess.junk_mailbox,
-            is_optional=settings.filters.optional,
-        ),
+        assess=Filtered(parts.assessor, parts.filters.inbound, settings.assess.junk_mailbox),
         judge_sender=parts.assessor.sender,
         examine=parts.assessor.examine,
         seal=signer.seal if settings.assess.seal_forwarded else None,
+        border=defence.border,
         gate=parts.gateway.gate,
     )
     submission = Submission(
@@ -363,11 +367,14 @@ def _services(
         accounts=parts.accounts,
         recipients=parts.agent,
         tls=parts.login_tls,
-        backoff=backoff,
+        guard=defence.guard,
         clock=clock,
         entropy=entropy,
         log=Log("msa"),
         sign=signer,
+        messages=defence.messages,
+        recipient_rate=defence.recipients,
+        filters=parts.filters.submission,
         suppressed=sending.suppressions.refusal,
         protect=parts.gateway.protect,
         gate=parts.gateway.gate,
@@ -378,7 +385,7 @@ def _services(
         parts.store,
         parts.accounts,
         tls=parts.login_tls,
-        backoff=backoff,
+        guard=defence.guard,
         entropy=entropy,
         log=Log("access"),
         proofs=proofs,

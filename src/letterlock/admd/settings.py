@@ -58,6 +58,13 @@ def _network(text: str) -> str:
         raise ValueError("write a network such as 192.0.2.0/24 or 2001:db8::/32") from None
 
 
+def _ipv4_network(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(text))
+    except ValueError:
+        raise ValueError("write an address such as 127.0.0.2 or a network such as 127.0.0.10/31") from None
+
+
 def _filter_address(text: str) -> str:
     kind, _, place = text.partition(":")
     if kind == "unix" and place:
@@ -127,6 +134,7 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Endpoints = list[Endpoint]
 Near = Annotated[str, AfterValidator(_near)]
 Network = Annotated[str, AfterValidator(_network)]
+Ipv4Network = Annotated[str, AfterValidator(_ipv4_network)]
 FilterAddress = Annotated[str, AfterValidator(_filter_address)]
 SolicitationClass = Annotated[str, AfterValidator(_solicitation_class)]
 
@@ -228,6 +236,26 @@ class Limits(Section):
         [], description="Networks of proxies that may say with XCLIENT who their clients are, and who has logged in."
     )
     proxies: list[Network] = Field([], description="Load balancers' networks; a PROXY header then names the client.")
+    connections_per_minute: int = Field(
+        600, ge=0, description="New connections of one /24 or /64 network a minute, all services together; 0: no limit."
+    )
+    messages_per_hour: int = Field(5000, ge=0, description="Messages of one network an hour on port 25; 0: no limit.")
+    recipients_per_hour: int = Field(20_000, ge=0, description="Recipients of one network an hour; 0: no limit.")
+    unknown_recipients_per_hour: int = Field(
+        200, ge=0, description="Recipients that are not here, of one network an hour; 0: no limit."
+    )
+    account_connections: int = Field(100, ge=1, description="Sessions of one account at a time, of all services.")
+    account_messages_per_hour: int = Field(1000, ge=0, description="Messages an account submits an hour; 0: no limit.")
+    account_recipients_per_hour: int = Field(2000, ge=0, description="Recipients of these an hour; 0: no limit.")
+    wrong_password_seconds: float = Field(
+        0.5,
+        ge=0,
+        description="How late a network's first wrong password is answered; doubled with each, up to ten seconds.",
+    )
+    exempt: list[Network] = Field(
+        ["127.0.0.0/8", "::1/128"],
+        description="Networks without limits by network, and whose clients [border] does not look at: your own hosts.",
+    )
 
 
 class Route(Section):
@@ -342,13 +370,65 @@ class Assess(Section):
     )
 
 
+class ListCode(Section):
+    """What some answers of a list mean."""
+
+    code: Ipv4Network = Field(description="The answer, or the network of answers, such as 127.0.0.2 or 127.0.0.10/31.")
+    meaning: str = Field("", description="What it says of a client, for the reply and the log.")
+    points: float = Field(description="What it is worth.")
+
+
+class DnsList(Section):
+    """A list of addresses in the DNS."""
+
+    zone: DomainName = Field(description="Its name, such as zen.spamhaus.org.")
+    points: float = Field(10, description="What a listing is worth; below 0, the list vouches for those it names.")
+    codes: list[ListCode] = Field([], description="The answers that count; without any, all do.")
+
+
+class Border(Section):
+    """What is looked at before a message is taken: the client's name, its EHLO name, lists. Each finding has points."""
+
+    lists: list[DnsList] = Field(
+        [],
+        description="Lists to ask (DNSBL, DNSWL), tables with `zone`, `points` (10; below 0 for a list that vouches) and "
+        "`codes`, tables with `code`, `meaning` and `points`.",
+    )
+    quarantine_at: float = Field(
+        5, ge=0, description="The points from which mail is junk, unless its author's domain vouches for it; 0: never."
+    )
+    defer_at: float = Field(0, ge=0, description="The points from which a client is asked to come later; 0: never.")
+    reject_at: float = Field(10, ge=0, description="The points from which a client's mail is refused; 0: never.")
+    no_name_points: float = Field(2, ge=0, description="For an address without a name in the DNS.")
+    name_not_confirmed_points: float = Field(
+        1.5, ge=0, description="For a name that does not lead back to the address."
+    )
+    ehlo_no_domain_points: float = Field(2, ge=0, description="For an EHLO name that is no domain, or a wrong address.")
+    ehlo_unknown_points: float = Field(1.5, ge=0, description="For an EHLO name that is not in the DNS.")
+    ehlo_ours_points: float = Field(4, ge=0, description="For a client that gives our own name.")
+
+
+class Greylist(Section):
+    """Who was never seen is asked to come again, once; who is vouched for, by a list or by DMARC, is not asked."""
+
+    enabled: bool = Field(False, description="Greylist; mail of strangers then comes some minutes late, once.")
+    wait_seconds: int = Field(300, ge=1, description="How long who is new has to wait.")
+    window_seconds: int = Field(172_800, ge=60, description="How long the second try is waited for.")
+    known_seconds: int = Field(3_110_400, ge=60, description="How long a network that came again stays known.")
+
+
 class Filters(Section):
-    """Filters of others (rspamd, ClamAV, OpenDKIM) that mail from outside is shown to, over the milter protocol."""
+    """Filters of others (rspamd, ClamAV, OpenDKIM) over the milter protocol, and your own in Python."""
 
     addresses: list[FilterAddress] = Field(
-        [], description="Where they listen, inet:ADDRESS:PORT or unix:PATH, in their order."
+        [], description="Those for mail from outside, inet:ADDRESS:PORT or unix:PATH, in their order."
+    )
+    submission: list[FilterAddress] = Field([], description="Those for submitted mail, before it is signed.")
+    python: list[str] = Field(
+        [], description="Your own, MODULE:NAME, for mail from outside and submitted mail; see docs/filters.md."
     )
     optional: bool = Field(False, description="Take mail unfiltered while a filter does not answer; else it waits.")
+    answer_seconds: float = Field(60, gt=0, description="How long a filter may take for one answer.")
 
 
 class Reports(Section):
@@ -485,6 +565,8 @@ class Settings(Section):
     client_certificates: ClientCertificates = ClientCertificates()
     dkim: Dkim = Dkim()
     assess: Assess = Assess()
+    border: Border = Border()
+    greylist: Greylist = Greylist()
     filters: Filters = Filters()
     reports: Reports = Reports()
     mta_sts: MtaSts = MtaSts()

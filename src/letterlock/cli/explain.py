@@ -1,7 +1,8 @@
-"""`letterlock explain FILE`: the whole story of a message's authenticity, with its evidence."""
+"""`letterlock explain FILE`: the whole story of a message's authenticity, with its evidence, and of who handed it over."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import ipaddress
 import re
@@ -27,15 +28,19 @@ from letterlock.cli.verdicts import (
     exit_code,
     spf_json,
     spf_lines,
+    standing_json,
+    standing_lines,
 )
 from letterlock.errors import LetterlockError, SettingsFault
 from letterlock.formats import authentication_results
 from letterlock.formats.imf.header import Header, read_header
 from letterlock.formats.imf.trace import received
+from letterlock.mta.border.client import Standing, Weights, examine, judge
 from letterlock.postmaster import failures
 from letterlock.postmaster.aggregate import Reporter
 from letterlock.trust import authenticate, dmarc
-from letterlock.trust.authenticate import Client, Findings
+from letterlock.trust.ask import Decision, together
+from letterlock.trust.authenticate import Authentication, Client, Findings
 from letterlock.trust.pkix.path import Anchor
 from letterlock.trust.smime.decrypt import KeyRing
 from letterlock.trust.smime.proof import Proof, Trust, prove
@@ -87,18 +92,20 @@ def explain(
     client, source = _client(header, address, helo, mail_from, as_json)
     checks = authenticate.Authentication(header, client, receiver=authserv_id)
     checks.feed(octets[header.body_start :])
-    findings = run(checks.judge(moment(at)), zone, server, as_json=as_json)
+    findings, standing = run(_judge(checks, client, moment(at)), zone, server, as_json=as_json)
     if failure_report:
         _print_failure_report(header, findings, client, authserv_id, moment(at), as_json)
         return
     proof = _smime(octets, anchors, moment(at), keys_file, keys_password_file, as_json=as_json)
     entries = _written_down(config, header, as_json=as_json) if config is not None else None
     results = authenticate.authentication_results(findings, authserv_id, client)
+    results = dataclasses.replace(results, results=(*standing.results(), *results.results))
     field = authentication_results.write(results).decode()
     value = {
         "client": {"address": client.address, "helo": client.helo, "mail_from": client.mail_from, "source": source}
         if client
         else None,
+        "standing": standing_json(standing),
         "spf": spf_json(findings.spf) if findings.spf else None,
         "helo": spf_json(findings.helo) if findings.helo else None,
         "dkim": dkim_json(findings.dkim),
@@ -108,10 +115,27 @@ def explain(
         "ledger": entries,
         "authentication_results": field.partition(":")[2].strip().replace("\r\n", "\n"),
     }
-    lines = [*_lines(findings, field, client, source), *(["", *proof_lines(proof)] if proof else [])]
+    lines = [*_lines(findings, standing, field, client, source), *(["", *proof_lines(proof)] if proof else [])]
     lines += ["", *ledger_lines(entries)] if entries is not None else []
     answer(value, as_json=as_json, lines=lines)
     raise SystemExit(exit_code(findings.dmarc.result.value))
+
+
+def _judge(checks: Authentication, client: Client | None, now: int) -> Decision[tuple[Findings, Standing]]:
+    """Judge the message and the client that handed it over, at the same time."""
+    decisions: list[Decision[object]] = [checks.judge(now)]
+    if client is not None:
+        decisions.append(_judge_client(client))
+    findings, *rest = yield from together(decisions)
+    assert isinstance(findings, Findings)
+    standing = rest[0] if rest else Standing()
+    assert isinstance(standing, Standing)
+    return findings, standing
+
+
+def _judge_client(client: Client) -> Decision[object]:
+    facts = yield from examine(client.address, ())
+    return (yield from judge(facts, client.helo, frozenset(), Weights()))
 
 
 def _written_down(config: Path, header: Header, *, as_json: bool) -> list[dict[str, Any]]:
@@ -186,11 +210,13 @@ def _client(
     return Client(address, helo, reverse_path.strip().removeprefix("<").removesuffix(">")), source
 
 
-def _lines(findings: Findings, field: str, client: Client | None, source: str) -> Iterable[str]:
+def _lines(findings: Findings, standing: Standing, field: str, client: Client | None, source: str) -> Iterable[str]:
     yield _summary(findings)
     yield ""
     if client is not None and source == "Received":
         yield f"{client.address} ({safe(client.helo)}) handed it over, says the topmost Received field."
+    if standing.facts is not None:
+        yield from standing_lines(standing)
     if findings.spf is not None:
         yield from spf_lines(findings.spf)
     if findings.helo is not None:

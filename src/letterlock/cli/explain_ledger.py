@@ -55,6 +55,7 @@ def ledger_lines(entries: list[dict[str, Any]]) -> Iterator[str]:
             yield safe(
                 f"When it came, {entry['at']}, the server found DMARC {entry['dmarc']['result']}: {entry['disposition']}."
             )
+            yield from (safe(f"  of its client: {finding}") for finding in entry.get("client_findings", ()))
         else:
             reason = f" ({entry['reason']})" if entry["reason"] else ""
             yield safe(f"For {entry['account']} it was {_DONE.get(entry['done'], entry['done'])}{reason}.")

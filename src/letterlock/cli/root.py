@@ -12,6 +12,7 @@ import letterlock as package
 COMMANDS: dict[str, tuple[str, str]] = {
     "account": ("account", "Add, list and remove accounts; change passwords."),
     "arc": ("arc", "Check and extend the chain of handlers of a message."),
+    "border": ("border", "See what the server thinks of a client, and open doors that are shut."),
     "ca": ("ca", "Run a certification authority for a domain's own people."),
     "config": ("config", "Show and check the settings."),
     "dane": ("dane", "Check what servers show against their TLSA records."),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import click
 
 from letterlock.cli.output import Exit, safe
+from letterlock.mta.border.client import Standing
 from letterlock.trust import arc, dkim, dmarc, spf
 
 Json = dict[str, object]
@@ -23,6 +24,32 @@ _COLORS = {
 def styled(result: str) -> str:
     """Return a result name in its colour."""
     return click.style(result, fg=_COLORS.get(result, "red"), bold=True)
+
+
+def standing_json(standing: Standing) -> Json | None:
+    """The JSON of what is known of a client, or None for one that was not looked at."""
+    facts = standing.facts
+    if facts is None:
+        return None
+    return {
+        "address": facts.address,
+        "iprev": facts.iprev.value,
+        "name": facts.name,
+        "points": standing.points,
+        "findings": [{"points": one.points, "sentence": one.sentence} for one in standing.findings],
+        "unknown": list(facts.unknown),
+    }
+
+
+def standing_lines(standing: Standing) -> Iterable[str]:
+    """What is known of a client, for people."""
+    facts = standing.facts
+    if facts is None:
+        yield "the client is not looked at (limits.exempt)"
+        return
+    yield f"iprev {styled(facts.iprev.value)} for {safe(facts.address)}: {safe(facts.name or facts.reason)}"
+    for sentence in (*standing.sentences, *(f"?? {problem}" for problem in facts.unknown)):
+        yield f"  {safe(sentence)}"
 
 
 def exit_code(result: str) -> Exit:

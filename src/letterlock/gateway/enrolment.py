@@ -38,6 +38,7 @@ from letterlock.store.interface import Instant, QueuedRecipient, QueueEntry, Sto
 
 T = TypeVar("T")
 _LOOK_SECONDS = 2.0
+_LONG_AGO = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 TRY_LATER = ocsp.encode_failure(3)  # RFC 6960 section 4.2.1
 _MOST_OCTETS = 1 << 20
 
@@ -56,6 +57,7 @@ class Enrolment:
     expire_seconds: float = 432_000
     _seen: int = 0
     _list_now: RevocationList | None = None
+    _list_until: datetime.datetime = _LONG_AGO
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def _work(self, task: Callable[[], T]) -> T:
@@ -95,8 +97,10 @@ class Enrolment:
                 if made is not None:
                     await self.store.commit(made)
                 await self._work(partial(registry.note_letter, number))
-        self._list_now = await self._work(lambda: self.authority.current_list(when))
         version = await self._work(lambda: registry.version)
+        if version != self._seen or self._list_now is None or when >= self._list_until:
+            self._list_now = await self._work(lambda: self.authority.current_list(when))
+            self._list_until = self._list_now.this_update + self.authority.settings.list_life / 2
         if version != self._seen:
             records = await self._work(registry.certificates)
             await self.published(tuple(each.certificate for each in records if each.revoked is None))

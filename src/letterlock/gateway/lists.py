@@ -13,9 +13,11 @@ RFC 3834 section 2 (automatic answers), RFC 3463 section 3.8 (5.7.2), RFC 9989 s
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from letterlock.errors import Malformed, NotAuthentic, OurFault, Unavailable
 from letterlock.formats.address import Address
@@ -33,6 +35,7 @@ from letterlock.gateway.workshop import Workshop
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
 from letterlock.mla.expand import Expanded, MailList, Refused, expand
+from letterlock.mta.assess_smime import may_be_signed
 from letterlock.mta.inbound import queue_entries
 from letterlock.mta.queue.local import Served
 from letterlock.store.interface import Instant, QueuedRecipient, QueueEntry, Store, Transaction
@@ -46,6 +49,7 @@ from letterlock.trust.smime.unwrap import unwrap
 POSTERS = ("anyone", "members", "signed-members")
 _KINDS = {"none": PolicyKind.NONE, "owner": PolicyKind.INSTEAD_OF, "also-owner": PolicyKind.IN_ADDITION_TO}
 _MOST_NAMED = 100
+MOST_TOGETHER = 500  # members one encrypted message is for; readers bear 1,024, and each learns of the others
 # Fields of the way here, and of lists on it, that say nothing true of what goes on.
 _LEFT_OUT = frozenset(
     {"dkim-signature", "return-path", "delivered-to", "list-id", "list-post", "list-owner", "precedence"}
@@ -85,12 +89,19 @@ class ListSurroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """What goes out, and the members it cannot go to, each with the reason."""
+class _Copy:
+    """A message as it goes to some members."""
 
     message: bytes
     recipients: tuple[Address, ...]
-    left_out: tuple[tuple[Address, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What goes out, and the members it cannot go to, each with the reason."""
+
+    copies: tuple[_Copy, ...]
+    left_out: tuple[tuple[Address, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +122,18 @@ class ListProgram:
             self.around.log.event("not expanded", queue_id=entry.queue_id, list=str(address), reason=made.reply)
             return made, ()
         name = f"{entry.queue_id}-{recipient.number}"
-        signature = await self.around.sign(_domain_of(read_header(made.message)), (made.message,))
-        copies = self._transaction(f"{name}-x", entry, now, (signature, made.message), made.recipients)
+        copies = [
+            await self._transaction(f"{name}-x{number}", entry, now, copy) for number, copy in enumerate(made.copies, 1)
+        ]
         told = await self._told(f"{name}-o", entry, header, made, when)
         self.around.log.event(
             "expanded",
             queue_id=entry.queue_id,
             list=str(address),
-            members=len(made.recipients),
+            members=sum(len(copy.recipients) for copy in made.copies),
             left_out=len(made.left_out),
         )
-        return Outcome(address, Result.DELIVERED, "2.1.5", "Expanded for the list's members"), (copies, *told)
+        return Outcome(address, Result.DELIVERED, "2.1.5", "Expanded for the list's members"), (*copies, *told)
 
     async def _expanded(
         self, entry: QueueEntry, octets: bytes, header: Header, when: datetime.datetime
@@ -138,9 +150,27 @@ class ListProgram:
         refusal = await self._judged(octets, header, members, when)
         if refusal:
             return self._refused("5.7.2", refusal)
-        to, lacking = self._certified(members, when)
-        address, token = str(settings.address), self.around.entropy.octets(12).hex()
+        # Of what is not S/MIME nothing is encrypted to anybody: no certificates are asked for.
+        to, lacking = await self._certified(members, when) if may_be_signed(header) else ({}, {})
         prepared = await self._prepared(octets, header)
+        first = await self._expand(prepared, dict(islice(to.items(), MOST_TOGETHER)), when)
+        if isinstance(first, Refused):
+            if first.loop:
+                self.around.log.error("list loop", list=str(settings.address), queue_id=entry.queue_id)
+            return self._refused("5.4.6" if first.loop else "5.7.5", f"Not expanded: {first.reason}")
+        if not first.encrypted:
+            return _Made((_Copy(first.message, members),))
+        copies = [_addressed(first)]
+        for start in range(MOST_TOGETHER, len(to), MOST_TOGETHER):
+            more = await self._expand(prepared, dict(islice(to.items(), start, start + MOST_TOGETHER)), when)
+            if isinstance(more, Refused):
+                return self._refused("5.7.5", f"Not expanded: {more.reason}")
+            copies.append(_addressed(more))
+        return _Made(tuple(copies), tuple(lacking.items()))
+
+    async def _expand(self, prepared: bytes, to: dict[str, To], when: datetime.datetime) -> Expanded | Refused:
+        """Expand for some members, in a thread. Raises Unavailable where the list has no usable keys: its mail waits."""
+        address, token = str(self.settings.address), self.around.entropy.octets(12).hex()
         try:
             make_signer, make_ring = self.around.keys.signer(address, when), self.around.keys.ring((address,))
 
@@ -148,14 +178,9 @@ class ListProgram:
                 own = MailList(address, make_ring(), make_signer(), to, self._receipts(), self.around.label_policies)
                 return expand(prepared, own, when, token)
 
-            expanded = await self.around.workshop.run(made)
-        except (OurFault, NotAuthentic) as fault:  # the list's keys are ours to mend; mail for it waits
-            raise Unavailable(f"the list {settings.address} cannot sign: {fault}") from None
-        if isinstance(expanded, Refused):
-            if expanded.loop:
-                self.around.log.error("list loop", list=str(settings.address), queue_id=entry.queue_id)
-            return self._refused("5.4.6" if expanded.loop else "5.7.5", f"Not expanded: {expanded.reason}")
-        return self._addressed(expanded, members, lacking)
+            return await self.around.workshop.run(made)
+        except (OurFault, NotAuthentic) as fault:
+            raise Unavailable(f"the list {address} cannot sign: {fault}") from None
 
     def _refused(self, status: str, reply: str) -> Outcome:
         return Outcome(self.settings.address, Result.FAILED, status, reply)
@@ -177,13 +202,14 @@ class ListProgram:
             return f"Only what a member signed is taken for {self.settings.address}"
         return ""
 
-    def _certified(
+    async def _certified(
         self, members: tuple[Address, ...], when: datetime.datetime
     ) -> tuple[dict[str, To], dict[Address, str]]:
         """Return the members one can encrypt to, and of the others why not."""
         to: dict[str, To] = {}
         lacking: dict[Address, str] = {}
         for member in members:
+            await asyncio.sleep(0)  # validating a path takes a while, and other sessions have their turn between
             try:
                 to[str(member)] = To(self.around.keys.recipient(str(member), when).certificate)
             except OurFault as fault:
@@ -227,19 +253,13 @@ class ListProgram:
                 domain = _domain_of(header)
                 return bool(domain) and not self.around.is_ours(domain) and await self.around.demands(domain)
 
-    def _addressed(self, expanded: Expanded, members: tuple[Address, ...], lacking: dict[Address, str]) -> _Made:
-        if not expanded.encrypted:
-            return _Made(expanded.message, members, ())
-        reached = tuple(member for member in members if member not in lacking)
-        return _Made(expanded.message, reached, tuple(lacking.items()))
-
-    def _transaction(
-        self, name: str, entry: QueueEntry, now: Instant, octets: tuple[bytes, ...], recipients: tuple[Address, ...]
-    ) -> Transaction:
+    async def _transaction(self, name: str, entry: QueueEntry, now: Instant, copy: _Copy) -> Transaction:
+        signature = await self.around.sign(_domain_of(read_header(copy.message)), (copy.message,))
+        octets = (signature, copy.message)
         body = Body.SEVEN_BIT if all(map(bytes.isascii, octets)) else Body.EIGHT_BIT
-        given = tuple(map(Recipient, recipients))
+        given = tuple(map(Recipient, copy.recipients))
         before = entry.envelope
-        smtputf8 = before.smtputf8 or any(each.needs_smtputf8 for each in recipients)
+        smtputf8 = before.smtputf8 or any(each.needs_smtputf8 for each in copy.recipients)
         envelope = Envelope(self.settings.owner, given, body, smtputf8, before.require_tls)
         expires = now + self.around.expire_seconds
         source = f"list {self.settings.address}"
@@ -278,6 +298,10 @@ class ListProgram:
             name, envelope, [*envelope.recipients], now=now, expires=expires, source=f"list {settings.address}"
         )
         return (Transaction(name, now, (signature, octets), queued=queued),)
+
+
+def _addressed(expanded: Expanded) -> _Copy:
+    return _Copy(expanded.message, tuple(map(Address.parse, expanded.recipients)))
 
 
 def _proved_author(octets: bytes, header: Header, make_ring: Callable[[], KeyRing], trust: Trust) -> str | None:

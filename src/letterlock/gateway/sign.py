@@ -59,7 +59,7 @@ class SubmissionSigner:
                 # RFC 3463 section 3.8: X.7.5, the necessary key was not available
                 return reply(550, "5.7.5", f"Your mail is to be signed and this cannot be: {fault}")
             return message
-        await self.record.sent(signed, header, when)
+        await self.record.sent(signed, read_header(signed), when)
         return (signed,)
 
     async def _signed(self, octets: bytes, header: Header, when: datetime.datetime) -> bytes:

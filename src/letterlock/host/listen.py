@@ -11,7 +11,7 @@ session. Where connections begin with TLS, we accept them ourselves: event loops
 it, and a handshake read as plain text never ends. Stopping closes the sockets, lets idle sessions take leave at once and
 busy ones finish, and cancels what is still there after the grace.
 
-Limits: connections in all and per network (an IPv4 /24, an IPv6 /64 by default).
+Limits: connections in all and per network (an IPv4 /24, an IPv6 /64 by default), and with an `Admission` new ones a minute.
 See also: host/stream.py, host/drive_sessions.py.
 """
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import socket
 import stat
@@ -28,8 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from letterlock.errors import OurFault, PeerFault
+from letterlock.host.allowance import Allowance
 from letterlock.host.drive_sessions import Session, drive
 from letterlock.host.logs import Log
+from letterlock.host.networks import Network, is_within
 from letterlock.host.proxy_protocol import Proxied, peek
 from letterlock.host.stream import Bounds, Endpoint, Stream, handshake_problem
 from letterlock.host.tls import ServerTls
@@ -38,7 +41,6 @@ _BACKLOG = 1024
 _HEADER_SECONDS = 5.0
 _HEADER_PAUSE_SECONDS = 0.02
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _ACCEPTED_AT_ONCE = 100
 
 
@@ -53,16 +55,33 @@ class ConnectionLimits:
 
     def network(self, host: str) -> str:
         """Return the network that `host` counts for; Unix sockets are one network."""
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return ""
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if address.version == 4 and self.ipv4_prefix == 32:
-            return str(address)
-        prefix = self.ipv4_prefix if address.version == 4 else self.ipv6_prefix
-        return str(ipaddress.ip_network((address, prefix), strict=False))
+        return _network(host, self.ipv4_prefix, self.ipv6_prefix)
+
+
+@functools.lru_cache(maxsize=8192)  # the same few clients are asked for again and again, on the way of every message
+def _network(host: str, ipv4_prefix: int, ipv6_prefix: int) -> str:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.version == 4 and ipv4_prefix == 32:
+        return str(address)
+    prefix = ipv4_prefix if address.version == 4 else ipv6_prefix
+    return str(ipaddress.ip_network((address, prefix), strict=False))
+
+
+class Admission:
+    """How many connections a network may begin in a while; several listeners may share one. `exempt` networks may always."""
+
+    def __init__(self, rate: Allowance, *, exempt: frozenset[Network] = frozenset()) -> None:
+        self._rate = rate
+        self._exempt = exempt
+
+    def admits(self, host: str, network: str) -> bool:
+        """Count a connection, and tell whether it may be."""
+        return not network or is_within(host, self._exempt) or self._rate.take(network) <= 0
 
 
 def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
@@ -118,6 +137,7 @@ class Listener:
         bounds: Bounds | None = None,
         refusal: bytes = b"",
         proxies: Sequence[Network] = (),
+        admission: Admission | None = None,
     ) -> None:
         self._session = session
         self._log = log
@@ -128,6 +148,7 @@ class Listener:
         self._servers: list[asyncio.Server] = []
         self._accepting: list[socket.socket] = []
         self._proxies = tuple(proxies)
+        self._admission = admission
         self._sessions: dict[asyncio.Task[None], _Guest] = {}
         self._networks: Counter[str] = Counter()
         self._stopping = False
@@ -287,10 +308,12 @@ class Listener:
         return bool(self._proxies) and any(ipaddress.ip_address(peer.host) in network for network in self._proxies)
 
     def _may_enter(self, peer: Endpoint) -> bool:
+        network = self._limits.network(peer.host)
         within = (
             not self._stopping
             and len(self._sessions) < self._limits.total
-            and self._networks[self._limits.network(peer.host)] < self._limits.per_network
+            and self._networks[network] < self._limits.per_network
+            and (self._admission is None or self._admission.admits(peer.host, network))
         )
         if not within:
             self._log.warning("connection refused", peer=str(peer), connections=len(self._sessions))

@@ -1,20 +1,24 @@
-"""Whether a peer is in one of some networks.
+"""Networks of IP addresses, and whether a client is in one of some.
 
 See also: host/listen.py (limits by network).
 """
 
 from __future__ import annotations
 
+import functools
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection
 
-from letterlock.host.listen import Network
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def is_within(host: str, networks: Sequence[Network]) -> bool:
+def is_within(host: str, networks: Collection[Network]) -> bool:
     """Tell whether an IP address is in one of `networks`; the path of a Unix socket is in none."""
-    if not networks:
-        return False
+    return bool(networks) and _is_within(host, frozenset(networks))
+
+
+@functools.lru_cache(maxsize=8192)  # the same few clients are asked for again and again, on the way of every message
+def _is_within(host: str, networks: frozenset[Network]) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -90,6 +90,7 @@ class Stream(asyncio.Protocol):
         self._lost = False  # the connection is gone
         self._stopping = False
         self._deadline = math.inf
+        self._limit = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -100,14 +101,20 @@ class Stream(asyncio.Protocol):
 
         Set it anew for each thing expected. Time spent in the session's own work counts only if it is not set again.
         """
-        self._deadline = self._loop.time() + seconds
+        self._deadline = min(self._loop.time() + seconds, self._limit)
         if self._timer is not None and self._timer.when() > self._deadline:
             self._timer.cancel()
             self._timer = None
 
+    def limit_within(self, seconds: float) -> None:
+        """From now on no deadline lies later than this, however often one is set: for work that is to end as a whole."""
+        self._limit = self._loop.time() + seconds
+        self._deadline = min(self._deadline, self._limit)
+
     def extend(self, seconds: float) -> None:
-        """Move the deadline by so much: what was sent bought this much more time, at a pace the caller sets."""
+        """Move deadline and limit by so much: what was sent bought this much more time, at a pace the caller sets."""
         self._deadline += seconds
+        self._limit += seconds
 
     async def read(self, *, idle: bool = False) -> bytes:
         """Return what has come, as soon as anything has; b"" when the peer has ended its side.
@@ -198,6 +205,7 @@ class Stream(asyncio.Protocol):
         With `linger`, for parting words to a peer that may still be talking: it is read from, without keeping anything,
         until it ends too, so that the system does not discard our words with its.
         """
+        self._limit = math.inf
         self.expect_within(self._bounds.close_seconds)
         if self._transport is None:
             return

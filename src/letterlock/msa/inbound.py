@@ -8,13 +8,12 @@ from which an account was used with its password is never shut out of it by the 
 so many recipients an hour; what is beyond waits with the client (450 4.7.1).
 
 Standards: RFC 6409, RFC 4865 (future release), RFC 6710 (priority), RFC 4954 (AUTH), RFC 8314 (465 and 587), RFC 4422 section 6.
-See also: mta/session.py, protocols/sasl, store/accounts.py, host/backoff.py.
+See also: mta/session.py, protocols/sasl, store/accounts.py, host/login_guard.py.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -24,19 +23,20 @@ from letterlock.formats.address import Address
 from letterlock.formats.envelope import DeliverBy, Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.allowance import Allowance
-from letterlock.host.backoff import Backoff, BackoffSettings
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
-from letterlock.host.listen import ConnectionLimits, Network
+from letterlock.host.login_guard import LoginGuard
 from letterlock.host.logs import Log, follow
-from letterlock.host.networks import is_within
+from letterlock.host.networks import Network, is_within
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
+from letterlock.msa.filtered import ask_filters
 from letterlock.msa.prepare import Prepared, prepare
 from letterlock.mta import wishes
 from letterlock.mta.arrival import Destination, Gate, Recipients
+from letterlock.mta.filters import FilterChain
 from letterlock.mta.identifier import SessionName
-from letterlock.mta.inbound import once, queue_entries
+from letterlock.mta.inbound import Elsewhere, once, queue_entries, redirected
 from letterlock.mta.session import ContentBudget, Patience, Session
 from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
 from letterlock.protocols.sasl.mechanism import PASSWORD_MECHANISMS, ServerExchange, server_exchange
@@ -88,7 +88,6 @@ class Accounts(Protocol):
         ...
 
 
-_MOST_FAMILIAR = 100_000
 _LONGEST_HOLD_SECONDS = 30 * 24 * 3600
 
 Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
@@ -124,7 +123,6 @@ class SubmissionSettings:
     expire_seconds: float = 432_000
     mechanisms: tuple[str, ...] = PASSWORD_MECHANISMS
     attempts_per_session: int = 3
-    recipients_per_hour: int = 2000
     trusted_proxies: tuple[Network, ...] = ()
     patience: Patience = field(default_factory=Patience)
 
@@ -134,7 +132,8 @@ class Submission:
 
     `protect` is given the prepared message and returns it as it goes out (S/MIME); `sign` is given that and the author's
     domain and returns the fields to put before it (DKIM); `gate` looks at what is going to be delivered here. `proofs`
-    are those that count beside passwords; `suppressed` tells of addresses that nothing is sent to.
+    are those that count beside passwords; `suppressed` tells of addresses that nothing is sent to. `messages` and
+    `recipient_rate` are what an account may submit in a while; `filters` see a message before it is protected.
     """
 
     def __init__(
@@ -145,11 +144,14 @@ class Submission:
         accounts: Accounts,
         recipients: Recipients,
         tls: ServerTls,
-        backoff: Backoff,
+        guard: LoginGuard,
         clock: Clock,
         entropy: Entropy,
         log: Log,
         sign: Sign = sign_nothing,
+        messages: Allowance | None = None,
+        recipient_rate: Allowance | None = None,
+        filters: FilterChain | None = None,
         suppressed: Suppressed = suppress_nobody,
         protect: Protect | None = None,
         gate: Gate | None = None,
@@ -159,10 +161,13 @@ class Submission:
         self.store = store
         self.accounts = accounts
         self.recipients = recipients
-        self.backoff = backoff
+        self.guard = guard
         self.clock = clock
         self.entropy = entropy
         self.sign = sign
+        self.messages = messages
+        self.recipient_rate = recipient_rate
+        self.filters = filters
         self.suppressed = suppressed
         self.protect = protect
         self.gate = gate
@@ -170,10 +175,6 @@ class Submission:
         self.mechanisms = settings.mechanisms
         if proofs is not None:
             self.mechanisms = (*proofs.first_mechanisms, *settings.mechanisms, *proofs.last_mechanisms)
-        self.allowance = Allowance(clock, burst=settings.recipients_per_hour, per_hour=settings.recipients_per_hour)
-        self.account_backoff = Backoff(clock, BackoffSettings(free_failures=20, first_seconds=30))
-        self.familiar: OrderedDict[tuple[str, str], None] = OrderedDict()  # (account, network) that were together
-        self.networks = ConnectionLimits(ipv4_prefix=24, ipv6_prefix=64)
         self._log = log
         self._tls = tls
         self._budget = ContentBudget(settings.content_budget)
@@ -199,7 +200,10 @@ class Submission:
         follow(name.trace)
         log = self._log.bind(peer=str(stream.peer))
         policy = SubmissionPolicy(self, name, offer.tls_mechanisms, log)
-        await Session(stream, offer, policy, log, self._tls, self._budget, settings.patience).run()
+        try:
+            await Session(stream, offer, policy, log, self._tls, self._budget, settings.patience).run()
+        finally:
+            policy.leave()
 
 
 class SubmissionPolicy:
@@ -216,6 +220,12 @@ class SubmissionPolicy:
         self._priority = 0
         self._release = 0.0
         self._deliver_by: DeliverBy | None = None
+        self._entered = ""
+
+    def leave(self) -> None:
+        """Give the account's place back, if it was taken."""
+        if self._entered:
+            self._service.guard.leave(self._entered)
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
@@ -243,13 +253,15 @@ class SubmissionPolicy:
         by = wishes.deadline(sender.by, now)
         if by is not None and release > by.instant and release > now:  # RFC 4865 section 5.2.2
             return reply(501, "5.5.4", "The message would be released only after the time it is to be delivered by")
+        if wait := _taken(self._service.messages, session.conversation.user):
+            answer = reply(450, "4.7.1", f"Too many messages this hour: wait {int(wait) + 1} seconds")
+            return self._declined(str(path or ""), answer)
         self._priority, self._release, self._deliver_by = sender.priority, release, by
         return None
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
         """Anybody elsewhere; here, who is there."""
-        wait = self._service.allowance.take(session.conversation.user)
-        if wait > 0:
+        if wait := _taken(self._service.recipient_rate, session.conversation.user):
             answer = reply(450, "4.7.1", f"Too many recipients this hour: wait {int(wait) + 1} seconds")
             return self._declined(str(recipient.forward_path), answer)
         recipients = self._service.recipients
@@ -257,7 +269,7 @@ class SubmissionPolicy:
             refusal = self._service.suppressed(sender.reverse_path, recipient.forward_path)
             if refusal is not None:
                 return self._declined(str(recipient.forward_path), reply(550, refusal.status, refusal.reply))
-            self._destinations.append(_Elsewhere((recipient,)))
+            self._destinations.append(Elsewhere((recipient,)))
             return None
         destination = await recipients.accept(sender.reverse_path, recipient)
         if isinstance(destination, Outcome):
@@ -265,7 +277,7 @@ class SubmissionPolicy:
             answer = reply(code, destination.status, destination.reply)
             return self._declined(str(recipient.forward_path), answer)
         held = self._release > self._service.clock.now()
-        self._destinations.append(_Elsewhere((recipient,)) if held else destination)
+        self._destinations.append(Elsewhere((recipient,)) if held else destination)
         return None
 
     async def content_arrived(self, session: Session, octets: bytes) -> None:
@@ -292,10 +304,13 @@ class SubmissionPolicy:
         if isinstance(prepared, Reply):
             self._log.event("refused", id=identifier, user=user, reply=str(prepared))
             return prepared
-        message = await self._protected((prepared.fields, *content) if prepared.fields else content, user)
-        if isinstance(message, Reply):
-            self._log.event("refused", id=identifier, user=user, reply=str(message))
-            return message
+        message = (prepared.fields, *content) if prepared.fields else content
+        for step in (self._filtered, self._protected):
+            changed = await step(session, envelope, identifier, message)
+            if isinstance(changed, Reply):
+                self._log.event("refused", id=identifier, user=user, reply=str(changed))
+                return changed
+            message = changed
         signature = await service.sign(prepared.author_domain, message)
         transaction = self._transaction(session, envelope, identifier, now, signature, message)
         await service.store.commit(transaction)
@@ -312,11 +327,29 @@ class SubmissionPolicy:
         )
         return reply(250, "2.0.0", f"Accepted as {identifier}")
 
-    async def _protected(self, message: tuple[bytes, ...], user: str) -> tuple[bytes, ...] | Reply:
+    async def _filtered(
+        self, session: Session, envelope: Envelope, identifier: str, message: tuple[bytes, ...]
+    ) -> tuple[bytes, ...] | Reply:
+        """Return the message as the filters left it, or their refusal."""
+        service = self._service
+        if service.filters is None or not service.filters.filters:
+            return message
+        opinion = await ask_filters(service.filters, session, envelope, identifier, service.clock.now(), message)
+        if isinstance(opinion, Reply):
+            return opinion
+        if opinion.added or opinion.removed:
+            self._destinations = await redirected(
+                service.recipients, self._destinations, envelope, opinion.added, opinion.removed, self._log
+            )
+        return message if opinion.content is None else (opinion.content,)
+
+    async def _protected(
+        self, session: Session, _envelope: Envelope, _identifier: str, message: tuple[bytes, ...]
+    ) -> tuple[bytes, ...] | Reply:
         """Return the message as it goes out, its recipients here looked at, or the reply that refuses it."""
         service = self._service
         if service.protect is not None:
-            protected = await service.protect(user, message)
+            protected = await service.protect(session.conversation.user, message)
             if isinstance(protected, Reply):
                 return protected
             message = protected
@@ -335,9 +368,9 @@ class SubmissionPolicy:
 
     async def authentication(self, session: Session, mechanism: str, initial: bytes | None) -> None:
         """Begin an exchange, unless this network has guessed too often."""
-        wait = self._service.backoff.wait_seconds(self._network(session))
+        wait = self._service.guard.network_wait(session.peer_address)
         if wait > 0:
-            self._log.event("authentication shut", network=self._network(session), seconds=round(wait))
+            self._log.event("authentication shut", seconds=round(wait))
             session.conversation.refuse(
                 reply(454, "4.7.0", f"Too many failures from your network: wait {int(wait) + 1} seconds")
             )
@@ -380,9 +413,9 @@ class SubmissionPolicy:
                         return session.conversation.refuse(answer)
                     step = Authenticated(account.name) if account is not None else self._exchange.decide(False)
                 case Authenticated(user, authorization):
-                    return self._authenticated(session, user, authorization)
+                    return await self._authenticated(session, user, authorization)
                 case Rejected(reason, user):
-                    return self._rejected(session, user, reason)
+                    return await self._rejected(session, user, reason)
 
     async def _proved(self, session: Session, step: TokenGiven | IdentityClaimed) -> Account | None:
         proofs = self._service.proofs
@@ -392,28 +425,28 @@ class SubmissionPolicy:
             return await proofs.by_token(step.user, step.token)
         return proofs.by_certificate(step.user, session.stream.tls)
 
-    def _authenticated(self, session: Session, user: str, authorization: str) -> None:
+    async def _authenticated(self, session: Session, user: str, authorization: str) -> None:
         account = self._service.accounts.authenticated(user)
         if account is None:
-            return self._rejected(session, user, "no account of that name may log in")
+            return await self._rejected(session, user, "no account of that name may log in")
         if authorization:
             other = self._service.accounts.authenticated(authorization)
             if other is None or other.name != account.name:
-                return self._rejected(session, user, "acting as somebody else")
-        network = self._network(session)
-        self._service.backoff.succeeded(network)
-        self._service.familiar[account.name, network] = None
-        if len(self._service.familiar) > _MOST_FAMILIAR:
-            self._service.familiar.popitem(last=False)
+                return await self._rejected(session, user, "acting as somebody else")
+        guard = self._service.guard
+        guard.succeeded(session.peer_address, user)
+        if not guard.enter(account.name):
+            answer = reply(421, "4.7.0", "Too many connections of this account: close one")
+            self._log.event("too many sessions", user=account.name)
+            return session.finish(answer)
+        self._entered = account.name
         self._log.event("authenticated", user=account.name)
         return session.conversation.authenticated(account.name)
 
-    def _rejected(self, session: Session, user: str, reason: str) -> None:
-        self._service.backoff.failed(self._network(session))
-        if user:
-            self._service.account_backoff.failed(user.lower())
+    async def _rejected(self, session: Session, user: str, reason: str) -> None:
         self._failures += 1
         self._log.event("authentication failed", user=user, problem=reason)
+        await self._service.guard.failed(session.peer_address, user)
         answer = reply(535, "5.7.8", "The user name or the password is wrong")  # RFC 4954 section 6
         session.conversation.refuse(answer)
         if self._failures >= self._service.settings.attempts_per_session:
@@ -421,18 +454,13 @@ class SubmissionPolicy:
 
     def _is_shut(self, session: Session, user: str) -> bool:
         """Tell a client to wait where its user name was guessed at too often, from networks that user never used."""
-        service = self._service
-        wait = service.account_backoff.wait_seconds(user.lower())
-        account = service.accounts.authenticated(user) if wait > 0 else None
-        if wait <= 0 or (account is not None and (account.name, self._network(session)) in service.familiar):
+        wait = self._service.guard.user_wait(user, session.peer_address)
+        if wait <= 0:
             return False
         self._log.event("authentication shut", user=user, seconds=round(wait))
         answer = reply(454, "4.7.0", f"Too many failures for that user: wait {int(wait) + 1} seconds")
         session.conversation.refuse(answer)
         return True
-
-    def _network(self, session: Session) -> str:
-        return self._service.networks.network(session.peer_address)
 
     # Inside.
 
@@ -479,14 +507,10 @@ class SubmissionPolicy:
         )
 
 
+def _taken(rate: Allowance | None, user: str) -> float:
+    """Count one of an account's, and return the seconds it has to wait, 0 for none."""
+    return 0.0 if rate is None else rate.take(user)
+
+
 def _instant(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass(frozen=True, slots=True)
-class _Elsewhere:
-    """A recipient that is for the queue: of another domain, or of ours and not yet."""
-
-    relays: tuple[Recipient, ...]
-    deliveries: tuple[()] = ()
-    recipient: Recipient | None = None

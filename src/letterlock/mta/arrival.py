@@ -17,6 +17,7 @@ from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import TlsState
+from letterlock.mta.border.client import Standing
 from letterlock.mta.examination import Examination
 from letterlock.protocols.smtp.reply import Reply
 from letterlock.store.interface import Delivery
@@ -28,7 +29,8 @@ class Arrival:
     """A whole message before it is taken. `content` are its octets as they came, in pieces.
 
     `received_at` is in seconds since 1970; `client_name` is what it said with EHLO; `user` who it proved to be, or empty.
-    `examination` has been fed all of `content`, if anybody examined the message while it came.
+    `examination` has been fed all of `content`, if anybody examined the message while it came. `standing` is what is
+    known of the client (mta/border).
     """
 
     id: str
@@ -41,6 +43,7 @@ class Arrival:
     envelope: Envelope
     content: tuple[bytes, ...]
     examination: Examination | None = None
+    standing: Standing = Standing()  # noqa: RUF009  # frozen
 
     @property
     def size(self) -> int:
@@ -62,7 +65,7 @@ class Assessment:
 
     `mailbox`, if any, takes the place of INBOX for local recipients ("Junk"). `remarks` go into the log line. `content`
     stands in place of the octets that came where forged trace fields had to go (RFC 8601 section 5). `evidence` is there
-    where the message was authenticated.
+    where the message was authenticated. `added` and `removed` are recipients by the wish of a filter.
     """
 
     fields: bytes = b""
@@ -71,6 +74,8 @@ class Assessment:
     remarks: tuple[tuple[str, str], ...] = ()
     content: tuple[bytes, ...] | None = None
     evidence: Evidence | None = None
+    added: tuple[Address, ...] = ()
+    removed: tuple[Address, ...] = ()
 
 
 class Destination(Protocol):

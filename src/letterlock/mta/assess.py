@@ -32,6 +32,7 @@ from letterlock.host.resolver.interface import Resolver
 from letterlock.mta.arrival import Arrival, Assessment, Evidence
 from letterlock.mta.assess_smime import ByAnchors, Judge, SmimeFound, find_smime, may_be_signed
 from letterlock.mta.assessed import assessed_entry
+from letterlock.mta.border.border import Border
 from letterlock.mta.examination import Examination
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.trust import arc, dmarc, spf
@@ -80,7 +81,8 @@ class AssessSettings:
 @dataclass(slots=True)
 class Assessor:
     """Assesses arrivals; give it to the inbound service. `tests` are tried in order before anything else,
-    `observe` hears of every outcome; `smime` says by what signatures of people are judged, in place of the settings.
+    `observe` hears of every outcome, `border` has the last word on what nothing else refused; `smime` says by what
+    signatures of people are judged, in place of the settings.
     """
 
     settings: AssessSettings
@@ -88,6 +90,7 @@ class Assessor:
     ledger: Ledger | None = None
     tests: tuple[Test, ...] = ()
     observe: Observe | None = None
+    border: Border | None = None
     smime: Judge | None = None
     _senders: OrderedDict[tuple[str, str, str], SpfVerdicts] = field(default_factory=OrderedDict)
 
@@ -123,12 +126,16 @@ class Assessor:
         findings = await self._judge(checks, client, int(arrival.received_at))
         findings = dataclasses.replace(findings, dmarc=self._with_local_policy(findings, client))
         results = results_of(findings, self.settings.authserv_id, client)
+        results = dataclasses.replace(results, results=(*arrival.standing.results(), *results.results))
         judge = self._smime_judge
         smime = await self._judge_smime(arrival, header, judge)
         if smime is not None and smime.result is not None:
             results = dataclasses.replace(results, results=(*results.results, smime.result))
         forged = forged_fields(header, self.settings.authserv_id)
         assessment = self._dispose(findings)
+        if self.border is not None and assessment.refusal is None:
+            is_authentic = findings.dmarc.result is dmarc.Result.PASS
+            assessment = self.border.conclude(arrival, assessment, is_authentic=is_authentic)
         disposition = _disposition(assessment)
         if self.ledger is not None:
             self.ledger.append(assessed_entry(arrival, header, client, findings, disposition, forged, smime))

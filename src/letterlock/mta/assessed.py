@@ -32,6 +32,8 @@ def assessed_entry(
     facts: dict[str, Fact] = {
         "client": client.address if client else "",
         "helo": client.helo if client else "",
+        "client_name": arrival.standing.name,
+        "client_findings": [*arrival.standing.sentences],
         "mail_from": client.mail_from.rpartition("@")[2] if client else "",
         "recipient_domains": [*dict.fromkeys(one.forward_path.domain for one in arrival.envelope.recipients)],
         "message_id": header.text("Message-ID")[:200],

@@ -20,9 +20,8 @@ from letterlock.formats.envelope import DeliverBy, Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
-from letterlock.host.listen import Network
 from letterlock.host.logs import Log, follow
-from letterlock.host.networks import is_within
+from letterlock.host.networks import Network, is_within
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.mta import wishes
@@ -40,6 +39,8 @@ from letterlock.mta.arrival import (
     take_any_sender,
     take_as_it_is,
 )
+from letterlock.mta.border.border import Border
+from letterlock.mta.border.client import Standing
 from letterlock.mta.examination import Examination
 from letterlock.mta.identifier import SessionName
 from letterlock.mta.session import ContentBudget, Patience, Session
@@ -73,7 +74,7 @@ class Inbound:
     """The service: give `session` to a Listener.
 
     `examine`, if given, sees content while it comes, before `assess`; `gate`, what is going to be delivered here;
-    `seal`, what goes on to other domains.
+    `seal`, what goes on to other domains; `border` defends the door.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Inbound:
         judge_sender: JudgeSender = take_any_sender,
         examine: Examine | None = None,
         seal: Seal | None = None,
+        border: Border | None = None,
         gate: Gate | None = None,
     ) -> None:
         self.settings = settings
@@ -99,6 +101,7 @@ class Inbound:
         self.judge_sender = judge_sender
         self.examine = examine
         self.seal = seal
+        self.border = border
         self.gate = gate
         self.clock = clock
         self.entropy = entropy
@@ -138,10 +141,13 @@ class InboundPolicy:
         self._destinations: list[Destination] = []
         self._reverse_path: Address | None = None
         self._examination: Examination | None = None
+        self._standing: Standing | None = None
         self._deliver_by: DeliverBy | None = None
 
     async def connected(self, session: Session) -> Reply | None:
-        """Talk to everybody the listener let in."""
+        """Talk to everybody the listener let in, and begin to look the client up."""
+        if (border := self._service.border) is not None:
+            border.expect(session.peer_address)
         return None
 
     async def introduced(self, session: Session, introduction: Introduction) -> Reply | str:
@@ -153,22 +159,30 @@ class InboundPolicy:
         self._forget()
         self._reverse_path = sender.reverse_path
         service = self._service
+        if service.border is not None and (refusal := service.border.message_begun(session.peer_address)):
+            return refusal
         self._deliver_by = wishes.deadline(sender.by, service.clock.now())
         name = session.conversation.name
         return await service.judge_sender(session.peer_address, name, sender.reverse_path, service.clock.now())
 
     async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
         """Take what the delivery agent takes."""
-        recipients = self._service.recipients
+        recipients, border = self._service.recipients, self._service.border
         if (unwanted := wishes.unwanted(sender.solicitation, self._service.refused_classes)) is not None:
             return self._declined(recipient, unwanted)
         if not recipients.is_ours(recipient.forward_path.domain):
+            if border is not None:
+                border.recipient_unknown(session.peer_address)
             return self._declined(
                 recipient, reply(550, "5.7.1", f"Mail for {recipient.forward_path.domain} is not taken here")
             )
+        if border is not None and (refusal := await self._stopped(border, session, recipient)):
+            return self._declined(recipient, refusal)
         destination = await recipients.accept(sender.reverse_path, recipient)
         if isinstance(destination, Outcome):
             code = 450 if destination.result is Result.DEFERRED else 550
+            if border is not None and code == 550:
+                border.recipient_unknown(session.peer_address)
             return self._declined(recipient, reply(code, destination.status, destination.reply))
         self._destinations.append(destination)
         return None
@@ -198,6 +212,7 @@ class InboundPolicy:
             envelope=wished,
             content=content,
             examination=self._examination,
+            standing=self._standing or Standing(),
         )
         self._examination = None
         if content and count_hops(content[0]) > MOST_HOPS:
@@ -207,6 +222,10 @@ class InboundPolicy:
         assessment = await service.assess(arrival)
         if assessment.refusal is not None:
             return self._refused(arrival, assessment.refusal, assessment)
+        if assessment.added or assessment.removed:
+            self._destinations = await redirected(
+                service.recipients, self._destinations, envelope, assessment.added, assessment.removed, self._log
+            )
         if service.gate is not None:
             is_junk = bool(assessment.mailbox)
             gated = await service.gate(assessment.content or content, tuple(self._destinations), is_junk)
@@ -244,6 +263,13 @@ class InboundPolicy:
     def _forget(self) -> None:
         self._destinations.clear()
         self._examination = None
+        self._standing = None
+
+    async def _stopped(self, border: Border, session: Session, recipient: Recipient) -> Reply | None:
+        """Return the border's refusal of a recipient, if it has one."""
+        if self._standing is None:
+            self._standing = await border.standing(session.peer_address, session.conversation.name)
+        return border.judge(self._standing, recipient.forward_path) or border.recipient_given(session.peer_address)
 
     async def _sealed(self, transaction: Transaction, assessment: Assessment) -> Transaction:
         """Put our seal before what goes on to other domains, now or when the queue has resolved it."""
@@ -283,6 +309,7 @@ class InboundPolicy:
             transaction_id=arrival.id,
             envelope=arrival.envelope,
             now=arrival.received_at,
+            reverse_name=arrival.standing.name,
         )
         deliveries = [delivery for destination in self._destinations for delivery in destination.deliveries]
         relays = [relay for destination in self._destinations for relay in destination.relays]
@@ -300,6 +327,39 @@ class InboundPolicy:
                 source=f"{arrival.client_name} [{arrival.client.host}]",
             ),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A recipient that is for the queue."""
+
+    relays: tuple[Recipient, ...]
+    deliveries: tuple[()] = ()
+    recipient: Recipient | None = None
+
+
+async def redirected(
+    recipients: Recipients,
+    destinations: list[Destination],
+    envelope: Envelope,
+    added: Iterable[Address],
+    removed: Iterable[Address],
+    log: Log,
+) -> list[Destination]:
+    """Return where a message goes when a filter has added and taken out recipients; it never goes nowhere."""
+    gone = {str(address).lower() for address in removed}
+    pairs = zip(destinations, envelope.recipients, strict=True)
+    chosen = [destination for destination, one in pairs if str(one.forward_path).lower() not in gone]
+    for address in added:
+        if not recipients.is_ours(address.domain):
+            chosen.append(Elsewhere((Recipient(address),)))
+            continue
+        destination = await recipients.accept(envelope.reverse_path, Recipient(address))
+        if isinstance(destination, Outcome):
+            log.warning("recipient of a filter not taken", recipient=str(address), problem=destination.reply)
+        else:
+            chosen.append(destination)
+    return chosen or destinations
 
 
 def queue_entries(

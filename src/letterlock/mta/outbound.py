@@ -34,7 +34,7 @@ from letterlock.host.resolver.interface import Resolver
 from letterlock.host.smtp_client import ClientPatience, SmtpClient
 from letterlock.host.stream import TlsFailed
 from letterlock.host.tls import TlsState, authenticated_client
-from letterlock.mta.demand import Demand, Demands, HostNotAllowed, TlsDemand, wish_of
+from letterlock.mta.demand import Demand, Demands, HostNotAllowed, TlsDemand, Wish, wish_of
 from letterlock.mta.hosts import Hosts, KnownHost, Place
 from letterlock.mta.opening import Opener, Race
 from letterlock.mta.pool import Connection, Pool
@@ -45,6 +45,8 @@ from letterlock.mta.tls_results import FAILED as NOT_VALID
 from letterlock.protocols.smtp.client import Refused
 from letterlock.protocols.smtp.offer import Offer
 from letterlock.protocols.smtp.reply import Reply
+
+_MOST_DEMANDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Outbound:
         self._hosts = Hosts(
             self._clock.elapsed, connections=settings.connections_per_host, memory_seconds=settings.memory_seconds
         )
+        self._demanded: dict[tuple[str, str, Wish], tuple[Hop, TlsDemand]] = {}
         self._pool = Pool(messages=settings.messages_per_connection, idle_seconds=settings.idle_seconds)
 
     @property
@@ -176,7 +179,17 @@ class Outbound:
 
     async def _by_route(self, route: Route, envelope: Envelope, content: bytes, priority: int) -> Sequence[Outcome]:
         tries = self._settings.addresses_tried
-        way = _Way(self.demand, self._hosts, self._pool, self._opener(), self._clock, self._log, self.record, tries)
+        way = _Way(
+            self.demand,
+            self._demanded,
+            self._hosts,
+            self._pool,
+            self._opener(),
+            self._clock,
+            self._log,
+            self.record,
+            tries,
+        )
         return await way.take(route, envelope, content, priority)
 
     def _opener(self) -> Opener:
@@ -192,6 +205,7 @@ class _Way:
     waited for `waits` times; `last` is the last that decided nothing."""
 
     demand: Demand
+    demanded: dict[tuple[str, str, Wish], tuple[Hop, TlsDemand]]
     hosts: Hosts
     pool: Pool
     opener: Opener
@@ -222,7 +236,7 @@ class _Way:
     async def _by_hop(self, hop: Hop, message: _Message) -> Sequence[Outcome] | None:
         name = hop.host.name
         try:
-            demand = await self.demand(message.domain, hop, wish_of(message.envelope, message.content))
+            demand = await self._demanded(hop, message)
         except HostNotAllowed as fault:
             self.log.event("host failed", host=name, problem=str(fault))
             if fault.policy is not None:
@@ -243,6 +257,19 @@ class _Way:
             elif result is not None:
                 return result
         return None
+
+    async def _demanded(self, hop: Hop, message: _Message) -> TlsDemand:
+        """Return what is demanded of a hop; as long as the route is kept, so is this. Raises HostNotAllowed."""
+        wish = wish_of(message.envelope, message.content)
+        key = message.domain, hop.host.name, wish
+        kept = self.demanded.get(key)
+        if kept is not None and kept[0] is hop:
+            return kept[1]
+        demand = await self.demand(message.domain, hop, wish)
+        if len(self.demanded) >= _MOST_DEMANDS:
+            self.demanded.clear()
+        self.demanded[key] = hop, demand
+        return demand
 
     async def _by_place(
         self, place: Place, hop: Hop, left: list[KnownHost], demand: TlsDemand, message: _Message

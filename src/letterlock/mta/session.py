@@ -3,8 +3,9 @@
 The session reads, obeys time limits, begins TLS, keeps the content as it comes within one budget for all sessions, and
 asks its `Policy` for every decision. mta/inbound.py has the policy of port 25, msa/inbound.py that of submission.
 
-Promises: a command line must be whole in `command_seconds`, content must keep a least pace, whatever trickles in; content
-that is not wanted any more is not kept; what a policy raises as Unavailable is answered 451 or 452, never with a loss.
+Promises: a command line must be whole in `command_seconds`, content must keep a least pace, whatever trickles in, and a
+transaction must come to its end, however many commands a client finds to fill its time with; content that is not wanted
+any more is not kept; what a policy raises as Unavailable is answered 451 or 452, never with a loss.
 
 Standards: RFC 5321 section 4.5.3.2 (timeouts), section 3.8 (421), RFC 3463 section 3.4 (4.3.x).
 """
@@ -31,10 +32,15 @@ from letterlock.protocols.smtp.xclient import Introduction
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a client is waited for: for a command, or for content to begin, and the least pace content must keep."""
+    """How long a client is waited for: for a command, or for content to begin, and the least pace content must keep.
+
+    Every transaction, with all that precedes it, must be whole in `transaction_seconds` and the time its content may take,
+    however quick each of its commands is.
+    """
 
     command_seconds: float = 300  # RFC 5321 section 4.5.3.2.7
     octets_per_second: int = 1000
+    transaction_seconds: float = 1800
 
 
 class ContentBudget:
@@ -146,6 +152,7 @@ class Session:
 
     async def _converse(self) -> None:
         conversation, stream, patience = self.conversation, self.stream, self.patience
+        stream.limit_within(patience.transaction_seconds)
         stream.expect_within(patience.command_seconds)
         while not self._ended:
             if output := conversation.take_output():
@@ -164,6 +171,7 @@ class Session:
                 await _HANDLERS[type(event)](self, event)
 
     async def _take_leave(self) -> None:
+        self.stream.limit_within(self.patience.command_seconds)
         self.stream.expect_within(self.patience.command_seconds)
         await self.stream.send(self.conversation.take_output())
         await self.stream.close(linger=True)
@@ -204,6 +212,7 @@ class Session:
             answer = await self._ask(self.policy.content_given(self, event.envelope, content))
         finally:
             self._forget_content()
+        self.stream.limit_within(self.patience.transaction_seconds)
         self._answer(answer)
 
     async def _dropped(self, event: events.TransactionDropped) -> None:

@@ -29,6 +29,7 @@ from letterlock.trust.smime.entities import split
 from letterlock.trust.smime.header_protection import restore
 from letterlock.trust.smime.labels import LabelRules, may_read_layers
 from letterlock.trust.smime.proof import Proof, Trust, prove
+from letterlock.trust.smime.reveal import with_protected_fields
 from letterlock.trust.smime.sign import Signer
 from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, Unwrapped, unwrap
 
@@ -112,7 +113,7 @@ def judge(octets: bytes, unwrapped: Unwrapped, trust: Trust) -> Opened:
     closed = any(isinstance(layer, EncryptedLayer) and layer.opened is None for layer in unwrapped.layers)
     if unwrapped.fault or closed:
         return Opened(octets, proof, True, unwrapped.fault, signatures=signatures)
-    content = restore(split(octets).outer, unwrapped.content)
+    content = restore(with_protected_fields(split(octets).outer, unwrapped), unwrapped.content)
     found = learned(unwrapped, proof, trust.when)
     return Opened(content, proof, True, "", found.certificates, found.announced, signatures)
 

@@ -104,13 +104,13 @@ def recover(folder: Path, segment_octets: int, ballast_octets: int) -> Recovered
             (folder / SUSPECT_NAME).touch()
             recovered = _open(folder, segment_octets, lock, report)
         except apsw.Error:
-            if not ((folder / _BALLAST_NAME).exists() and _is_full(folder)):
+            if not _drop_ballast(folder, report):
                 raise
-            report.strange.append("the disk is full: the ballast was dropped to start all the same")
-            (folder / _BALLAST_NAME).unlink()
             recovered = _open(folder, segment_octets, lock, report)
         else:
-            _take_ballast(folder, ballast_octets)
+            # Accounts, ledger and what else is opened after us need a little room to begin, too.
+            if not _drop_ballast(folder, report):
+                _take_ballast(folder, ballast_octets)
     except Malformed as error:  # a newer program wrote it, or a fault of ours: nothing is lost by stopping here
         raise Unavailable(f"the log of {folder} holds what this program does not know: {error}") from None
     except OSError as error:
@@ -119,6 +119,15 @@ def recover(folder: Path, segment_octets: int, ballast_octets: int) -> Recovered
         raise Unavailable(f"opening the index of {folder} failed: {error}", full=_is_full(folder)) from None
     report.seconds = time.monotonic() - started
     return recovered
+
+
+def _drop_ballast(folder: Path, report: Report) -> bool:
+    """On a full disk, give back the room that was set aside; tell whether there was any."""
+    if not ((folder / _BALLAST_NAME).exists() and _is_full(folder)):
+        return False
+    report.strange.append("the disk is full: the ballast was dropped to start all the same")
+    (folder / _BALLAST_NAME).unlink()
+    return True
 
 
 def _is_full(folder: Path) -> bool:

@@ -137,11 +137,29 @@ def test_a_value_never_ends_the_header(value: str) -> None:
     assert b"\n" not in added.replace(b"\r\n", b"")
 
 
+def test_a_new_body_and_other_recipients() -> None:
+    """Pieces of a body are put together; recipients come and go without their angle brackets."""
+    end = [Packet("b", b"new "), Packet("+", b"<x@d.test>\0"), Packet("2", b"<y@d.test>\0NOTIFY=NEVER\0")]
+    end += [Packet("b", b"body\n.\rend"), Packet("-", b"<c@d.test>\0"), Packet("c")]
+    judgement, _ = run({"O": [agree(0x3F)], "E": end})
+    assert (judgement.added_recipients, judgement.removed_recipients) == (("x@d.test", "y@d.test"), ("c@d.test",))
+    changed = apply_changes(CONTENT, (Change("add", "X-Seen", "yes"),), judgement.body)
+    assert changed == CONTENT[: CONTENT.index(b"\r\n\r\n") + 2] + b"X-Seen: yes\r\n\r\nnew body\r\n.\r\nend\r\n"
+    assert apply_changes(CONTENT, (), b"") == CONTENT[: CONTENT.index(b"\r\n\r\n") + 4]
+
+
+def test_a_body_without_bound() -> None:
+    """More than twice the old one and a mebibyte is no new body."""
+    piece = Packet("b", b"x" * 1_000_000)
+    with pytest.raises(PeerFault, match="body without end"):
+        run({"O": [agree(0x3F)], "E": [piece] * 3 + [Packet("c")]})
+
+
 @pytest.mark.parametrize(
     "answers",
     [
         {"O": [Packet("c")]},
-        {"O": [agree(actions=0x02)]},
+        {"O": [agree(actions=0x40)]},
         {"O": [Packet("O", b"12")]},
         {"O": [agree()], "M": [Packet("h", b"a\0b\0")]},
         {"O": [agree()], "E": [Packet("i", b"1")]},

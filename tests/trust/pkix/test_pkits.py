@@ -11,11 +11,13 @@ import pytest
 
 from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats.asn1.oids import ANY_POLICY
+from letterlock.formats.imf.header import read_header
 from letterlock.formats.mime.entity import parse
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import RevocationList
 from letterlock.trust.pkix.path import Anchor, Pool, Rules, find
 from letterlock.trust.pkix.revocation import Evidence, Status, check_path
+from letterlock.trust.smime.proof import Trust, prove
 from letterlock.trust.smime.unwrap import SignedLayer, unwrap
 
 _FOLDER = FilePath(cryptography_vectors.__file__).parent / "x509" / "PKITS_data"
@@ -132,3 +134,15 @@ def test_signed_mail_of_the_suite_is_read(file: FilePath) -> None:
         assert "is not there" in check.fault  # its certificate is one of the unreadable
     else:
         assert check.fault == ""
+
+
+@pytest.mark.parametrize("file", sorted((_FOLDER / "smime").glob("*.eml")), ids=lambda file: file.stem)
+def test_signed_mail_of_the_suite_is_judged(file: FilePath) -> None:
+    """The whole verdict, with the anchor and what each message brings itself; their sender is in no certificate."""
+    message, anchor = file.read_bytes(), _suite()[3]
+    trust = Trust(_WHEN, (anchor,), accept_legacy=True, require_revocation=True)
+    (signer,) = prove(read_header(message), unwrap(message), trust).signers
+    name = f"{file.stem.removeprefix('Signed')}EE"
+    expected = not name.startswith(("Invalid", "MissingCRL")) and name not in _INVALID
+    faults = [fault for fault in signer.faults if not fault.startswith("the certificate is for")]
+    assert (not faults) is expected, faults

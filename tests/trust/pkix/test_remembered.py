@@ -31,7 +31,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         really(key, scheme, signature, octets)
 
     monkeypatch.setattr(signatures, "verify", count)
-    monkeypatch.setattr(remembered, "_held", {})
+    remembered.forget()
     return seen
 
 

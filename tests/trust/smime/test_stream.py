@@ -164,3 +164,23 @@ def test_attributes_are_no_content_in_pieces_either(people) -> None:
     made = signed_format.encode(oids.DATA, info.signed_octets, (twisted,), (ada.certificate.octets,))
     (check,) = stream.verify(_cut(made, 100), lambda _piece: None).checks
     assert "attributes of another signature" in check.fault
+
+
+@pytest.mark.parametrize(
+    ("more", "good"), [(b"", True), (b"\r\n", True), (b"\0\0\n", True), (b"more", False), (b"\n0", False)]
+)
+def test_nothing_follows_the_object(people, more: bytes, good: bool) -> None:
+    """As for whole objects: only line ends and padding may stand behind it, whatever piece they come in."""
+    bob = people.named("bob")
+    signed = b"".join(stream.sign([OCTETS], (people.named("ada").signer,), people.now))
+    sealed = b"".join(stream.encrypt([OCTETS], (To(bob.certificate),)))
+    for octets, read in (
+        (signed, lambda pieces: stream.verify(pieces, len)),
+        (sealed, lambda pieces: stream.decrypt(pieces, bob.ring, len)),
+    ):
+        for pieces in ([octets + more], [octets, more], [octets, b"", more[:1], more[1:]]):
+            if good:
+                read(pieces)
+            else:
+                with pytest.raises(Malformed, match="after the end"):
+                    read(pieces)

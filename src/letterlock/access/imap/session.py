@@ -99,6 +99,7 @@ class ImapSession:
         except DeadlinePassed:
             await self._farewell("nothing was heard for too long")
         finally:
+            self._door.leave()
             if context.view is not None:
                 context.view.opened.close()
             if context.account:

@@ -281,9 +281,10 @@ def _read(octets: bytes, start: int, limit: int, depth: int, ends: dict[int, int
         length = octets[start + 1]
     except IndexError:
         raise Malformed("the input ends within a header", offset=start, clause=_CLAUSE) from None
-    if identifier & 0x1F != 0x1F and length < 0x80:  # nearly all
-        tag, content = identifier & 0xDF, start + 2
-    else:
+    tag, content = identifier & 0xDF, start + 2
+    if length == 0x82 and identifier & 0x1F != 0x1F and start + 4 <= limit:  # nearly all that are not short
+        length, content = octets[start + 2] << 8 | octets[start + 3], start + 4
+    elif length >= 0x80 or identifier & 0x1F == 0x1F:
         tag, content, length = read_header(octets, start, limit)
     constructed = identifier & 0x20 != 0
     if length >= 0:

@@ -67,6 +67,13 @@ class Source:
         self._buffer = b"".join(parts)
         return have >= count
 
+    def rest(self) -> Iterator[bytes]:
+        """Return what stands behind the outermost element, in pieces."""
+        while self._fill(1):
+            piece = self._buffer[self._position :]
+            self._position = len(self._buffer)
+            yield piece
+
     def _fault(self, problem: str) -> Malformed:
         return Malformed(problem, offset=self.offset, clause=_CLAUSE)
 

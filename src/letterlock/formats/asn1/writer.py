@@ -66,10 +66,7 @@ def join(parts: Sequence[Part]) -> bytes:
     """Return the octets of all parts, each `Room` among them filled in its turn."""
     if Room not in map(type, parts):
         return b"".join(cast("Sequence[bytes | memoryview]", parts))  # as the line above has found
-    size = sum(map(len, parts))
-    memory = io.BytesIO()  # gives away the octets it was written into, where b"".join would copy them
-    memory.seek(max(0, size - 1))
-    memory.write(bytes(min(1, size)))
+    memory = io.BytesIO(bytes(sum(map(len, parts))))  # gives away the octets it was written into, uncopied
     at = 0
     with memory.getbuffer() as view:
         for part in parts:

@@ -37,9 +37,14 @@ def open_content_info(source: Source) -> str:
 
 
 def close_content_info(source: Source) -> None:
-    """Read the end of a ContentInfo."""
+    """Read the end of a ContentInfo; as where it is read whole, only line ends and padding may follow."""
     source.leave()
     source.leave()
+    for piece in source.rest():
+        if piece.strip(b"\r\n\x00"):
+            raise Malformed(
+                "octets after the end of the ContentInfo", offset=source.offset, clause="RFC 5652 section 3"
+            )
 
 
 @dataclass(frozen=True, slots=True)

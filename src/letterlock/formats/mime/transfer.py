@@ -153,10 +153,8 @@ def encode_base64(*pieces: bytes | memoryview, after: bytes = b"") -> bytes:
     octets = sum(map(len, pieces))
     if octets <= _LINE_OCTETS * _BLOCK_LINES:
         return after + b"".join(encode_base64_stream(pieces))
-    memory = io.BytesIO()  # has the room from the start, and gives away the octets it was written into
-    memory.seek(len(after) + (octets + 2) // 3 * 4 + 2 * -(-octets // _LINE_OCTETS) - 1)
-    memory.write(b"\n")
-    memory.seek(0)
+    size = len(after) + (octets + 2) // 3 * 4 + 2 * -(-octets // _LINE_OCTETS)
+    memory = io.BytesIO(bytes(size))  # gives away the octets it was written into, uncopied
     memory.write(after)
     for block in encode_base64_stream(pieces):
         memory.write(block)

@@ -290,7 +290,7 @@ class Runner:
             entry = await self._screened(entry)
             if not entry.recipients:
                 return
-            outcomes = await self._attempt(lane, replace(errand, entry=entry))
+            outcomes = await self._attempt(lane, errand.destination, entry)
             await self._unrecorded.acquire()  # while the lane is ours: a slow disk slows sending down
         except Unavailable as trouble:
             await self._defer_for_us(entry, trouble)
@@ -304,12 +304,12 @@ class Runner:
         if self._suppressions is not None:
             await self._suppressions.learn(outcomes)
 
-    async def _attempt(self, lane: Lane, errand: Errand) -> Sequence[Outcome]:
+    async def _attempt(self, lane: Lane, destination: str, entry: QueueEntry) -> Sequence[Outcome]:
         """Return the outcomes of an attempt, which a destination that does not answer makes short. Raises Unavailable."""
         now = self._clock.now()
         if (failure := lane.hindrance(now)) is not None:
-            return [replace(failure, recipient=one.recipient.forward_path) for one in errand.entry.recipients]
-        outcomes = await self._transfer(replace(errand, entry=self._forwarded(errand.entry, now)))
+            return [replace(failure, recipient=one.recipient.forward_path) for one in entry.recipients]
+        outcomes = await self._transfer(Errand(destination, self._forwarded(entry, now)))
         lane.learn(
             outcomes,
             self._clock.now(),

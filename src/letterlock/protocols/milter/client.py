@@ -8,7 +8,8 @@ a `Judgement`. The filter sees the session it would have seen live: connection, 
 The protocol has no standard but libmilter (version 6, include/libmilter/mfdef.h): a packet is a length of four octets, a
 letter, and data.
 
-Limits: a packet of a filter has at most 1 MiB; at most 1,000 changes are taken.
+Limits: a packet of a filter has at most 1 MiB; at most 1,000 changes are taken; a new body may be twice as long as the old,
+and 1 MiB more.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _BODY_PIECE = 65_535
 _MOST_CHANGES = 1000
 _VERSION = 6
 
-_ADD_FIELDS, _CHANGE_FIELDS, _QUARANTINE = 0x01, 0x10, 0x20
-_OUR_ACTIONS = _ADD_FIELDS | _CHANGE_FIELDS | _QUARANTINE
+# What a filter may do: add fields, replace the body, add and take out recipients, change fields, quarantine.
+_OUR_ACTIONS = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x20
 # What a filter may ask us to leave out, by bit, and the bits by which it says that it will not answer.
 _LEAVE_OUT = {"C": 0x01, "H": 0x02, "M": 0x04, "R": 0x08, "B": 0x10, "L": 0x20, "N": 0x40, "T": 0x200}
 _NO_ANSWER = {"L": 0x80, "C": 0x1000, "H": 0x2000, "M": 0x4000, "R": 0x8000, "T": 0x10000, "N": 0x40000, "B": 0x80000}
@@ -59,17 +60,25 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a filter wants. `reply` are its own words for a refusal ("550 5.7.1 Spam"), if it had any."""
+    """What a filter wants. `reply` are its own words for a refusal ("550 5.7.1 Spam"), if it had any.
+
+    `body`, if not None, takes the place of the message's; recipients are addresses without angle brackets.
+    """
 
     wish: Wish
     reply: str = ""
     quarantine: str = ""
     changes: tuple[Change, ...] = ()
+    body: bytes | None = None
+    added_recipients: tuple[str, ...] = ()
+    removed_recipients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is shown. `address` and `port` are the client's; `macros` go with the stage of their letter ("C", "M", ...)."""
+    """What is shown. `address` and `port` are the client's, `host_name` its confirmed name; `macros` go with the stage of
+    their letter ("C", "M", ...).
+    """
 
     client_name: str
     address: str
@@ -78,6 +87,7 @@ class Subject:
     recipients: tuple[str, ...]
     content: bytes
     macros: dict[str, dict[str, str]] = field(default_factory=dict)
+    host_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,24 +162,60 @@ def _end(subject: Subject) -> Consultation:
         listed = "".join(f"{name}\0{value}\0" for name, value in macros.items())
         yield Packet("D", b"E" + listed.encode()).octets, False
     answer = yield Packet("E").octets, True
-    changes: list[Change] = []
-    quarantine = ""
-    while len(changes) <= _MOST_CHANGES:
+    wanted = _Wanted(2 * len(subject.content) + LONGEST_PACKET)
+    while wanted.count <= _MOST_CHANGES:
         judgement = _judge(answer, "E")
         if judgement is not None or answer.letter == "c":
             wish, reply = (judgement.wish, judgement.reply) if judgement else (Wish.ACCEPT, "")
-            return Judgement(wish, reply, quarantine, tuple(changes))
-        if answer.letter == "q":
-            quarantine = _strings(answer.data, 1)[0]
-        else:
-            changes.append(_change(answer))
+            return wanted.judgement(wish, reply)
+        wanted.take(answer)
         answer = yield b"", True
     raise PeerFault("the filter makes changes without end")
 
 
+class _Wanted:
+    """What a filter asks for at the end of a message, gathered. `longest_body` bounds the new body, in octets."""
+
+    def __init__(self, longest_body: int) -> None:
+        self.count = 0
+        self._longest_body = longest_body
+        self._changes: list[Change] = []
+        self._quarantine = ""
+        self._body: bytearray | None = None
+        self._added: list[str] = []
+        self._removed: list[str] = []
+
+    def take(self, answer: Packet) -> None:
+        """Take one packet. Raises PeerFault."""
+        match answer.letter:
+            case "b":
+                self._body = bytearray() if self._body is None else self._body
+                self._body += answer.data
+                if len(self._body) > self._longest_body:
+                    raise PeerFault("the filter sends a body without end")
+                return  # in pieces: the octets are counted
+            case "q":
+                self._quarantine = _strings(answer.data, 1)[0]
+            case "+" | "2":
+                self._added.append(_strings(answer.data, 1)[0].removeprefix("<").removesuffix(">"))
+            case "-":
+                self._removed.append(_strings(answer.data, 1)[0].removeprefix("<").removesuffix(">"))
+            case _:
+                self._changes.append(_change(answer))
+        self.count += 1
+
+    def judgement(self, wish: Wish, reply: str) -> Judgement:
+        """Return it all."""
+        body = None if self._body is None else bytes(self._body)
+        return Judgement(
+            wish, reply, self._quarantine, tuple(self._changes), body, tuple(self._added), tuple(self._removed)
+        )
+
+
 def _stages(subject: Subject, protocol: int) -> Generator[tuple[str, bytes], None, None]:
     family = "6" if ":" in subject.address else "4" if subject.address else "U"
-    connection = b"[" + subject.address.encode() + b"]\0" + family.encode()
+    named = subject.host_name or f"[{subject.address}]"
+    connection = named.encode() + b"\0" + family.encode()
     if family != "U":
         connection += struct.pack("!H", subject.port) + subject.address.encode() + b"\0"
     yield "C", connection
@@ -208,7 +254,7 @@ def _judge(answer: Packet, letter: str) -> Judgement | None:
             return Judgement(Wish.TEMPORARY_FAILURE if reply.startswith("4") else Wish.REJECT, reply)
         case "c" | "s":
             return None
-        case "h" | "i" | "m" | "q" if letter == "E":
+        case "h" | "i" | "m" | "q" | "b" | "+" | "2" | "-" if letter == "E":
             return None
     raise PeerFault(f"the filter answered {answer.letter!r} to {letter!r}")
 
@@ -231,8 +277,8 @@ def _strings(data: bytes, count: int) -> list[str]:
     return parts[:count]
 
 
-def apply_changes(content: bytes, changes: tuple[Change, ...]) -> bytes:
-    """Return a message with a filter's changes to its header section; every other octet as it was.
+def apply_changes(content: bytes, changes: tuple[Change, ...], body: bytes | None = None) -> bytes:
+    """Return a message with a filter's changes to its header section and its `body`, if any; every other octet as it was.
 
     Raises PeerFault for a name that is none.
     """
@@ -248,7 +294,16 @@ def apply_changes(content: bytes, changes: tuple[Change, ...]) -> bytes:
             fields.insert(place, written)
             names.insert(place, change.name.lower())
     kept = b"".join(one for one in fields if one is not None)
-    return content[: header.start] + kept + content[_end_of_fields(header) :]
+    end = _end_of_fields(header)
+    if body is not None:
+        return content[: header.start] + kept + b"\r\n" + _with_line_ends(body)
+    return content[: header.start] + kept + content[end:]
+
+
+def _with_line_ends(body: bytes) -> bytes:
+    """Return a body in which every line ends in CRLF: nothing else may be stored or sent (RFC 5321 section 2.3.8)."""
+    lines = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\0", b"")
+    return (lines if not lines or lines.endswith(b"\n") else lines + b"\n").replace(b"\n", b"\r\n")
 
 
 def _end_of_fields(header: Header) -> int:

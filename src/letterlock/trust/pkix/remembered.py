@@ -10,25 +10,26 @@ Limits: 4,096 signatures, each with its key and the digest of what it covers; th
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 
 from letterlock.formats.x509.algorithm import PublicKeyInfo
 from letterlock.trust.primitives import signatures
 from letterlock.trust.primitives.signatures import Scheme
 
 MAX_REMEMBERED = 4096
-_held: dict[tuple[bytes, Scheme, bytes, bytes], None] = {}
+_held: OrderedDict[tuple[bytes, Scheme, bytes, bytes], None] = OrderedDict()
 
 
 def verify(key: PublicKeyInfo, scheme: Scheme, signature: bytes, octets: bytes) -> None:
     """Check an authority's `signature` over `octets`; NotAuthentic if it does not hold, Malformed for no usable key."""
     what = (key.encoded, scheme, signature, hashlib.sha256(octets).digest())
-    if what not in _held:
+    try:
+        _held.move_to_end(what)
+    except KeyError:
         signatures.verify(key, scheme, signature, octets)
-        if len(_held) >= MAX_REMEMBERED:
-            _held.pop(next(iter(_held), what), None)
-    else:
-        _held.pop(what, None)
-    _held[what] = None
+        _held[what] = None
+        if len(_held) > MAX_REMEMBERED:
+            _held.popitem(last=False)
 
 
 def forget() -> None:

@@ -177,10 +177,10 @@ def seal_whole(
     if cipher.is_authenticated:
         sealed = _aead(cipher, key).encrypt(cipher.initial, octets, associated or None)
         return (memoryview(sealed)[: -cipher.tag_octets],), sealed[-cipher.tag_octets :]
-    sealing = Sealing(cipher, key, associated)
-    first = sealing.update(octets)
-    last, tag = sealing.finish()
-    return (first, last), tag
+    block = block_octets(cipher)
+    count = block - len(octets) % block
+    engine = _transform(cipher, key, decrypt=False)
+    return (engine.update(octets + bytes((count,)) * count), engine.finalize()), b""
 
 
 def sealed_octets(cipher: ContentCipher, octets: int) -> int:

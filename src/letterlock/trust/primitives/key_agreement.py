@@ -33,9 +33,12 @@ _HKDF = {
 }
 
 
+_AGREES = frozenset({oids.EC_PUBLIC_KEY, oids.X25519, oids.X448, oids.DH_PUBLIC_NUMBER})
+
+
 def agrees(info: PublicKeyInfo) -> bool:
     """Tell whether content keys go to this key by agreement."""
-    return info.algorithm.oid in (oids.EC_PUBLIC_KEY, oids.X25519, oids.X448, oids.DH_PUBLIC_NUMBER)
+    return info.algorithm.oid in _AGREES
 
 
 def default_scheme(info: PublicKeyInfo) -> str:

@@ -29,6 +29,7 @@ from letterlock.trust.smime.decrypt import bind
 LEGACY_CIPHERS = frozenset({oids.DES3_CBC, oids.RC2_CBC})
 _WRAP_BY_KEY = {16: oids.WRAP_AES128, 24: oids.WRAP_AES192, 32: oids.WRAP_AES256}
 PASSWORD_ROUNDS = 600_000
+MAX_KEY_OCTETS = 32
 _IN_PLACE = frozenset(
     {oids.AES128_CBC, oids.AES192_CBC, oids.AES256_CBC, oids.AES128_GCM, oids.AES192_GCM, oids.AES256_GCM}
 )
@@ -109,8 +110,9 @@ def prepare(cipher: str, *, legacy: bool, entropy: Callable[[int], bytes]) -> tu
     """Return a cipher with a fresh initial vector, and a fresh key."""
     if cipher in LEGACY_CIPHERS and not legacy:
         raise OurFault(f"{oids.label(cipher)} is written only with the legacy setting")
-    fresh = ciphers.fresh(cipher, entropy(16))
-    return fresh, entropy(fresh.key_octets)
+    octets = entropy(16 + MAX_KEY_OCTETS)
+    fresh = ciphers.fresh(cipher, octets[:16])
+    return fresh, octets[16 : 16 + fresh.key_octets]
 
 
 def described(cipher: ContentCipher, key: bytes, *, bind_key: bool) -> tuple[AlgorithmIdentifier, bytes]:

@@ -12,7 +12,7 @@ from letterlock.errors import NotAuthentic
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import signed
 from letterlock.trust.smime.entities import split
-from letterlock.trust.smime.header_protection import restore, restored_fields
+from letterlock.trust.smime.header_protection import protected_header, restore, restored_fields
 from letterlock.trust.smime.protect import clear_signed
 from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, Unwrapped
 
@@ -42,7 +42,7 @@ def revealed(message: bytes, unwrapped: Unwrapped, token: str) -> bytes:
     closed = next((each.fault for each in unwrapped.layers if isinstance(each, EncryptedLayer) and not each.opened), "")
     if closed or unwrapped.fault or not encrypted:
         raise NotAuthentic(closed or unwrapped.fault or "the message is not encrypted")
-    outer = split(message).outer
+    outer = with_protected_fields(split(message).outer, unwrapped)
     inside = [
         each
         for each in unwrapped.layers[encrypted[-1] + 1 :]
@@ -54,4 +54,16 @@ def revealed(message: bytes, unwrapped: Unwrapped, token: str) -> bytes:
     found = layer.signed
     cms = signed.encode(found.content_type, None, found.signers, found.certificates, found.crls)
     digests = [signer.digest_algorithm.oid for signer in found.signers]
-    return clear_signed(restored_fields(outer, unwrapped.content), (layer.content,), cms, digests, token)
+    return clear_signed(outer, (layer.content,), cms, digests, token)
+
+
+def with_protected_fields(outer: bytes, unwrapped: Unwrapped) -> bytes:
+    """Return the fields of the transport with those that the innermost layer protects, if one does, in their place."""
+    entities = [unwrapped.content]
+    for layer in reversed(unwrapped.layers):
+        if isinstance(layer, SignedLayer):
+            entities.append(layer.content)
+        elif isinstance(layer, EncryptedLayer) and layer.opened is not None:
+            entities.append(layer.opened.content)
+    found = next((each for each in entities if protected_header(each) is not None), b"")
+    return restored_fields(outer, found)

@@ -123,6 +123,16 @@ def unwrap_cms(
     return unwrapping.run(cms, b"", detached)
 
 
+_NESTED = frozenset((
+    oids.SIGNED_DATA, oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA, oids.ENCRYPTED_DATA, oids.COMPRESSED_DATA,
+    oids.DIGESTED_DATA, oids.AUTHENTICATED_DATA,
+))  # fmt: skip
+
+
+def _unknown(content_type: str) -> Malformed:
+    return Malformed(f"a content type not opened here: {oids.label(content_type)}", clause="RFC 5652 section 4")
+
+
 class _Unwrapping:
     def __init__(self, ring: KeyRing, known: tuple[Certificate, ...]) -> None:
         self._ring = ring
@@ -154,10 +164,12 @@ class _Unwrapping:
                 detached = None
                 self._type = content_type
                 cms = None
-                if content_type not in (oids.DATA, oids.RECEIPT):
+                if content_type in _NESTED:
                     cms = content.encode(content_type, octets)  # CMS directly inside CMS, without MIME between
                 elif content_type == oids.RECEIPT:
                     break
+                elif content_type != oids.DATA:
+                    raise _unknown(content_type)
             else:
                 fault = f"more than {MAX_LAYERS} layers"
         except (Malformed, NotAuthentic) as error:
@@ -202,7 +214,7 @@ class _Unwrapping:
             case oids.DATA:
                 return oids.DATA, element.octet_string()
             case _:
-                raise Malformed(f"a content type not opened here: {oids.label(content_info_type)}", clause="RFC 5652")
+                raise _unknown(content_info_type)
 
     def _decrypt(self, enveloped: EnvelopedData) -> tuple[str, bytes]:
         try:
