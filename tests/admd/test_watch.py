@@ -39,7 +39,7 @@ def rsa_pair(folder: Path) -> KeyPair:
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     certificate = (
         builder.serial_number(1)
-        .not_valid_before(now)
+        .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=9))
         .sign(key, hashes.SHA256())
     )

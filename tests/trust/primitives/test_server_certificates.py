@@ -31,7 +31,7 @@ def _handshake(identity: Identity, trusted: bytes, name: str, folder: Path) -> N
 
 def test_a_certificate_of_the_authority_holds_for_its_names(tmp_path: Path) -> None:
     """The chain and each name verify; another name does not."""
-    validity = Validity(datetime.datetime.now(datetime.UTC), datetime.timedelta(days=2))
+    validity = Validity(datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1), datetime.timedelta(days=2))
     ca = server_certificates.authority("Lab CA", validity, 1)
     identity = server_certificates.server(("mail.rosewood.test", "127.0.0.1"), validity, 2, ca)
     _handshake(identity, ca.certificate, "mail.rosewood.test", tmp_path)
