@@ -68,3 +68,26 @@ def test_endpoints_are_split() -> None:
     """Brackets belong to the writing, not to the address."""
     assert values.split_endpoint("[::1]:25") == ("::1", 25)
     assert values.split_endpoint("127.0.0.1:0") == ("127.0.0.1", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("relay.example.org", ("relay.example.org", 0)),
+        ("relay.example.org:587", ("relay.example.org", 587)),
+        ("192.0.2.1:2525", ("192.0.2.1", 2525)),
+        ("[2001:db8::1]", ("2001:db8::1", 0)),
+        ("[2001:db8::1]:25", ("2001:db8::1", 25)),
+    ],
+)
+def test_hosts_are_split(text: str, meant: tuple[str, int]) -> None:
+    """With and without a port, names and addresses of both kinds."""
+    assert values.split_host(text) == meant
+    assert settings.parse({"domain": "rosewood.test", "transfer": {"relay": text}}, Path("x")).transfer.relay == text
+
+
+@pytest.mark.parametrize("text", ["2001:db8::1", "host:smtp", "host:0", "host:70000", ":25", "[]:25", "[host]:25"])
+def test_a_relay_that_is_none_is_named(text: str) -> None:
+    """The fault is found when the file is read, not when mail is to leave."""
+    with pytest.raises(SettingsFault, match="write HOST or HOST:PORT"):
+        settings.parse({"domain": "rosewood.test", "transfer": {"relay": text}}, Path("x"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from letterlock.admd.sections import Route
 from letterlock.admd.settings import Settings
-from letterlock.admd.values import split_endpoint
+from letterlock.admd.values import split_endpoint, split_host
 from letterlock.errors import PeerFault, SettingsFault
 from letterlock.formats.mta_sts import LONGEST_POLICY
 from letterlock.host import https
@@ -91,9 +91,9 @@ def _ways(settings: Settings) -> dict[str, Way]:
     transfer = settings.transfer
     ways: dict[str, Way] = {}
     if transfer.relay:
-        host, _, port = transfer.relay.partition(":")
+        host, port = split_host(transfer.relay)
         password = _password(settings, transfer.relay_password, "transfer.relay_password")
-        ways["*"] = Relay(host, int(port or 25), transfer.relay_user, password, implicit_tls=port == "465")
+        ways["*"] = Relay(host, port or 25, transfer.relay_user, password, implicit_tls=port == 465)
     for number, route in enumerate(transfer.routes):
         way = _way(route, _password(settings, route.password, f"transfer.routes.{number}.password"))
         ways |= dict.fromkeys(route.domains, way)

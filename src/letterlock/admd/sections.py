@@ -13,6 +13,7 @@ from letterlock.admd.values import (
     DomainName,
     Endpoints,
     FilterAddress,
+    HostAndPort,
     Ipv4Network,
     MailAddress,
     Named,
@@ -156,7 +157,9 @@ class Transfer(Section):
 
     port: int = Field(25, ge=1, le=65535, description="The port of other domains' mail exchangers.")
     ports: dict[str, int] = Field({}, description="Other ports, by the exchanger's host name.")
-    relay: str = Field("", description="A host, HOST or HOST:PORT, that takes all mail for elsewhere in place of MX.")
+    relay: HostAndPort = Field(
+        "", description="A host, HOST or HOST:PORT, that takes all mail for elsewhere in place of MX."
+    )
     relay_user: str = Field("", description="The user name for that host; then its certificate must carry its name.")
     relay_password: Path | None = Field(None, description="The file with the password for that host, on one line.")
     routes: list[Route] = Field(

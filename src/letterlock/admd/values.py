@@ -92,6 +92,22 @@ def _target(text: str) -> str:
     return text
 
 
+def split_host(text: str) -> tuple[str, int]:
+    """Return the host, an IPv6 address without its brackets, and the port of `HOST[:PORT]`; 0 where none is named."""
+    host, colon, port = (text, "", "0") if text.endswith("]") or ":" not in text else text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not bare or (":" in bare) != (host[:1] == "[") or not port.isdigit() or (colon and not 0 < int(port) <= 65535):
+        raise ValueError("write HOST or HOST:PORT, an IPv6 address in brackets")
+    return bare, int(port)
+
+
+def _host_and_port(text: str) -> str:
+    if text:
+        split_host(text)
+    return text
+
+
+HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
 Destination = Annotated[str, AfterValidator(_destination)]
 Named = Annotated[str, AfterValidator(_named)]
 RouteTarget = Annotated[str, AfterValidator(_target)]
