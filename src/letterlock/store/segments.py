@@ -42,6 +42,7 @@ _LONGEST_DESCRIPTION = 64 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MOST_AHEAD = 1 << 20
 _ZEROS = bytes(_MOST_AHEAD)
+_AND_SYNC = getattr(os, "RWF_DSYNC", 0)  # Linux
 
 FIRST_OFFSET = _FILE_HEADER.size
 
@@ -167,10 +168,11 @@ class Segment:
 
     def write(self, laid: Laid) -> None:
         """Write what was laid out behind what is there now, and sync once. Raises OSError."""
-        _write_all(self._descriptor, laid.buffers, laid.start)
-        if laid.end > self._filled:
-            self._fill_ahead(laid.end)
-        os.fdatasync(self._descriptor)
+        if laid.end > self._filled or not self._write_synced(laid):
+            _write_all(self._descriptor, laid.buffers, laid.start)
+            if laid.end > self._filled:
+                self._fill_ahead(laid.end)
+            os.fdatasync(self._descriptor)
         self.offset, self.checksum = laid.end, laid.checksum
 
     def append(self, records: Sequence[Record]) -> list[Written]:
@@ -191,6 +193,18 @@ class Segment:
             os.ftruncate(self._descriptor, self.offset)
         finally:
             os.close(self._descriptor)
+
+    def _write_synced(self, laid: Laid) -> bool:
+        """Write and sync in one call, where the system can and writes all of it; tell whether that was so."""
+        # Each call is a wait for the interpreter, which the sessions would rather keep.
+        if not _AND_SYNC or len(laid.buffers) > _MOST_BUFFERS:
+            return False
+        try:
+            return os.pwritev(self._descriptor, laid.buffers, laid.start, _AND_SYNC) == laid.end - laid.start
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return False
 
     def _fill_ahead(self, end: int) -> None:
         """Fill as much again as was written here, so that who gets little mail writes little."""
