@@ -145,9 +145,12 @@ Seal = Callable[[Evidence, tuple[bytes, ...]], Awaitable[bytes]]
 Gate = Callable[[tuple[bytes, ...], Sequence[Destination], bool], Awaitable[Sequence[Destination] | Reply]]
 
 
+_NOTHING_FOUND = Assessment()
+
+
 async def take_as_it_is(_arrival: Arrival) -> Assessment:
     """Assess nothing."""
-    return Assessment()
+    return _NOTHING_FOUND
 
 
 async def take_any_sender(_address: str, _client_name: str, _reverse_path: Address | None, _now: float) -> Reply | None:
