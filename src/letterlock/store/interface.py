@@ -442,6 +442,22 @@ class Queue(Protocol):
         ...
 
 
+class Intake(Protocol):
+    """As much of a Store as taking mail on needs; store/remote.py offers it to other processes."""
+
+    async def commit(self, transaction: Transaction) -> Receipt:
+        """Take responsibility for a message. When this returns, it is on disk and 250 may be said."""
+        ...
+
+    async def usage(self, account: str) -> Usage:
+        """Return what the account holds."""
+        ...
+
+    async def mailbox(self, account: str, name: str) -> Mailbox | None:
+        """Return one mailbox with its counts, or None."""
+        ...
+
+
 class Store(Mailboxes, Contents, Queue, Protocol):
     """Everything above behind one handle, with transactions."""
 
