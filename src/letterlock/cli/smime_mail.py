@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from letterlock.host.drive_decisions import drive
 from letterlock.host.resolver.interface import Resolver
 from letterlock.mua import protect
 from letterlock.mua.compose import Composed
-from letterlock.mua.protect import Opened
+from letterlock.mua.protect import Complete, Opened
 from letterlock.registrar import usable
 from letterlock.registrar.key_store import KeyStore
 from letterlock.registrar.signature_log import LoggedSignature
@@ -140,12 +141,22 @@ def ring_of(store: KeyStore) -> KeyRing:
     )
 
 
-def opened(store: KeyStore, octets: bytes, reader: str = "", rules: LabelRules | None = None) -> Opened:
+def opened(
+    store: KeyStore,
+    octets: bytes,
+    reader: str = "",
+    rules: LabelRules | None = None,
+    complete: Complete | None = None,
+    *,
+    require_revocation: bool = False,
+) -> Opened:
     """Open a message with the store's keys, and keep the author's certificates and capabilities if it proves good.
 
-    With `rules`, what labels do not let `reader` see is withheld.
+    With `rules`, what labels do not let `reader` see is withheld. `complete` looks for what else is to be known of its
+    signers; with `require_revocation` a signature proves nothing where its signer's certificate may have been revoked.
     """
-    found = protect.open_message(octets, ring_of(store), usable.trust_of(store, files.now()), reader, rules)
+    trust = dataclasses.replace(usable.trust_of(store, files.now()), require_revocation=require_revocation)
+    found = protect.open_message(octets, ring_of(store), trust, reader, rules, complete)
     for certificate in found.certificates:
         store.add_certificate(certificate, "signed mail", files.now())
     if found.announced is not None:

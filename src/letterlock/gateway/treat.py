@@ -119,19 +119,14 @@ class Treatment:
             make_ring, trust = self.keys.ring_of_account(delivery.account), self.keys.trust(header, when)
         token = self.entropy.octets(12).hex()
         account = delivery.account
-        return await self.workshop.run(lambda: self._opened(octets, header, account, make_ring, trust, token))
+        unwrapped = await self.workshop.run(lambda: unwrap(octets, make_ring(), trust.certificates))
+        known = trust if self.keys is None else await self.keys.inquiry.complete(unwrapped, trust)
+        return await self.workshop.run(lambda: self._opened(octets, header, account, unwrapped, known, token))
 
     def _opened(
-        self,
-        octets: bytes,
-        header: Header,
-        account: str,
-        make_ring: Callable[[], KeyRing],
-        trust: Trust,
-        token: str,
+        self, octets: bytes, header: Header, account: str, unwrapped: Unwrapped, trust: Trust, token: str
     ) -> _Copy:
-        """Open and judge a message; in a thread."""
-        unwrapped = unwrap(octets, make_ring(), trust.certificates)
+        """Judge and reveal a message that was taken apart; in a thread."""
         proof = prove(header, unwrapped, trust)
         reading = Reading(True, "")
         if self.rules is not None:

@@ -4,10 +4,15 @@
         trust = await retriever.search(gather(unwrapped, trust, Asking()))
 
 Whoever asks waits `patience_seconds` for all answers together; what did not come by then goes on being fetched, so that the
-next one finds it. What came is used again as long as it says it may be (at most a day); what could not be had is not asked
-for again for five minutes. An old answer is given when no new one comes: decisions look at dates themselves.
+next one finds it. What came is used again as long as it says it may be (at most a day). What could not be had is not asked
+for again for five minutes, and who did not answer at all is left in peace for one. An old answer is given when no new one
+comes: decisions look at dates themselves.
 
-Limits: 8 fetches at once, 30 seconds each; 64 MiB and 1,024 answers are kept in memory, and in the file, if there is one.
+Issuers' certificates lie where whoever wrote a certificate says; a server does not wait for them (`waits_for_issuers`), and
+they keep nothing else from being fetched.
+
+Limits: 8 fetches at once, 2 of issuers, 30 seconds each, and 64 with those that wait for a place; 64 MiB and 1,024 answers are
+kept in memory, and in the file, if there is one.
 See also: host/http.py (which addresses may be asked).
 """
 
@@ -21,31 +26,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, TypeVar
+from urllib.parse import urlsplit
 
 import apsw
 
 from letterlock.errors import Malformed, PeerFault, Unavailable
 from letterlock.host import http
 from letterlock.host.clock import Clock
+from letterlock.host.connect import ConnectionFailed
 from letterlock.host.http import Plain
 from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
-from letterlock.trust.pkix.retrieval import Retrieval, Retrieved, Search, useful_until
+from letterlock.host.stream import DeadlinePassed
+from letterlock.trust.pkix.retrieval import Kind, Retrieval, Retrieved, Search, useful_until
 
 T = TypeVar("T")
 MOST_KEPT = 1024
 MOST_KEPT_OCTETS = 64 << 20
 _AT_ONCE = 8
+_ISSUERS_AT_ONCE = 2
+_MOST_WAITING = 64
 _FETCH_SECONDS = 30.0
 _AGAIN_SECONDS = 300.0
+_SILENT_SECONDS = 60.0
 _OCSP_REQUEST = "application/ocsp-request"
 
 
 @dataclass(frozen=True, slots=True)
 class RetrieveSettings:
-    """How long somebody waits, whether networks of our own may be asked, and the file that remembers."""
+    """How long somebody waits (and whether for issuers), whether networks of our own may be asked, the file that remembers."""
 
     patience_seconds: float = 5
+    waits_for_issuers: bool = True
     allow_private: bool = False
     file: Path | None = None
 
@@ -65,15 +77,17 @@ class _Kept:
 class Retriever:
     """Fetches, remembers, and drives searches. An asynchronous context manager; opening may raise Unavailable."""
 
-    def __init__(self, settings: RetrieveSettings, resolver: Resolver, *, clock: Clock, log: Log) -> None:
+    def __init__(self, settings: RetrieveSettings, resolver: Resolver, *, clock: Clock, log: Log | None = None) -> None:
         self._settings = settings
         self._resolver = resolver
         self._clock = clock
         self._log = log
         self._memory = _Memory()
         self._file = _File(settings.file) if settings.file is not None else None
+        self._silent: dict[str, tuple[float, str]] = {}
         self._running: dict[Retrieval, asyncio.Task[Retrieved]] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._places_for_issuers = asyncio.Semaphore(_ISSUERS_AT_ONCE)
 
     async def __aenter__(self) -> Retriever:
         """Return itself."""
@@ -110,8 +124,12 @@ class Retriever:
             return kept.answer
         task = self._running.get(wanted)
         if task is None:
+            if len(self._running) >= _MOST_WAITING:
+                return Retrieved(None, "too much else is being fetched")
             task = self._running[wanted] = asyncio.create_task(self._renew(wanted, kept))
             task.add_done_callback(lambda _: self._running.pop(wanted, None))
+        if wanted.kind is Kind.ISSUERS and not self._settings.waits_for_issuers:
+            return kept.answer if kept is not None else Retrieved(None, "it is being fetched")
         try:
             async with asyncio.timeout_at(until):
                 return await asyncio.shield(task)
@@ -122,13 +140,21 @@ class Retriever:
 
     async def _renew(self, wanted: Retrieval, before: _Kept | None) -> Retrieved:
         """Fetch something, and keep it, or keep for a while that it cannot be had."""
+        places = self._places_for_issuers if wanted.kind is Kind.ISSUERS else self._places
+        authority = urlsplit(wanted.uri).netloc
+        until, problem = self._silent.get(authority, (0.0, ""))
+        if self._clock.now() < until:
+            return Retrieved(None, problem)
         try:
-            async with self._places, asyncio.timeout(_FETCH_SECONDS):
+            async with places, asyncio.timeout(_FETCH_SECONDS):
                 octets = await self._fetch(wanted)
                 now = datetime.datetime.fromtimestamp(self._clock.now(), datetime.UTC)
                 term = await asyncio.to_thread(useful_until, wanted, octets, now)
-        except TimeoutError:
-            problem = f"no answer within {_FETCH_SECONDS:g} s"
+        except (TimeoutError, ConnectionFailed, DeadlinePassed) as silence:
+            problem = str(silence) or f"no answer within {_FETCH_SECONDS:g} s"
+            if len(self._silent) >= MOST_KEPT:
+                self._silent.clear()
+            self._silent[authority] = (self._clock.now() + _SILENT_SECONDS, problem)
         except (PeerFault, Malformed) as fault:
             problem = fault.problem
         else:
@@ -137,7 +163,8 @@ class Retriever:
                 self._memory.put(wanted, kept)
                 await self._write(wanted, kept)
             return kept.answer
-        self._log.warning("not retrieved", kind=wanted.kind.name.lower(), uri=wanted.uri[:300], problem=problem)
+        if self._log is not None:
+            self._log.warning("not retrieved", kind=wanted.kind.name.lower(), uri=wanted.uri[:300], problem=problem)
         answer = Retrieved(None, problem)
         if before is not None and before.answer.octets is not None:
             answer = before.answer
@@ -151,7 +178,8 @@ class Retriever:
         try:
             await asyncio.to_thread(self._file.put, wanted, kept)
         except Unavailable as trouble:
-            self._log.error("not kept", problem=trouble.problem)
+            if self._log is not None:
+                self._log.error("not kept", problem=trouble.problem)
 
     async def _fetch(self, wanted: Retrieval) -> bytes:
         how = Plain(self._resolver, wanted.kind.value, _FETCH_SECONDS, self._settings.allow_private)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from letterlock.errors import Malformed, OurFault
@@ -32,6 +32,8 @@ from letterlock.trust.smime.proof import Proof, Trust, prove
 from letterlock.trust.smime.reveal import with_protected_fields
 from letterlock.trust.smime.sign import Signer
 from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, Unwrapped, unwrap
+
+Complete = Callable[[Unwrapped, Trust], Trust]
 
 
 def sign(composed: Composed, signer: Signer, when: datetime.datetime, token: str) -> Composed:
@@ -82,13 +84,21 @@ class Opened:
 
 
 def open_message(
-    octets: bytes, ring: KeyRing, trust: Trust, reader: str = "", rules: LabelRules | None = None
+    octets: bytes,
+    ring: KeyRing,
+    trust: Trust,
+    reader: str = "",
+    rules: LabelRules | None = None,
+    complete: Complete | None = None,
 ) -> Opened:
     """Open a message; one that is not S/MIME comes back as it is.
 
-    With `rules`, what its security label does not let `reader` see is not shown: the reason stands in its place.
+    With `rules`, what its security label does not let `reader` see is not shown: the reason stands in its place. `complete`
+    looks for what else is to be known of its signers.
     """
     unwrapped = unwrap(octets, ring, trust.certificates)
+    if complete is not None:
+        trust = complete(unwrapped, trust)
     if rules is not None:
         reading = may_read_layers(unwrapped.layers, reader, rules)
         if not reading.allowed:
