@@ -9,10 +9,11 @@ Standards: RFC 8601 section 5 (our own field only), RFC 7281 (method smime), RFC
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import msgspec
 
 from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats import authentication_results
@@ -108,7 +109,7 @@ class Treatment:
         assert self.keys is not None  # what was opened was opened with keys
         if not self.keys.of(delivery.account).keeps_original:
             return ()
-        return (dataclasses.replace(delivery, mailbox=self.settings.originals_mailbox, flags=("\\Seen",)),)
+        return (msgspec.structs.replace(delivery, mailbox=self.settings.originals_mailbox, flags=("\\Seen",)),)
 
     async def _copy(
         self, octets: bytes, header: Header, delivery: Delivery, when: datetime.datetime, *, is_opened: bool
