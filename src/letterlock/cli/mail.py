@@ -1,8 +1,8 @@
-"""`letterlock mail`: the group with all its commands, from mail_send and mail_show."""
+"""`letterlock mail`: the group with all its commands, from mail_send, mail_show and mail_receipt."""
 
 from __future__ import annotations
 
-from letterlock.cli import mail_show
+from letterlock.cli import mail_receipt, mail_show
 from letterlock.cli.mail_send import mail
 
-__all__ = ["mail", "mail_show"]
+__all__ = ["mail", "mail_receipt", "mail_show"]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from letterlock.cli.output import Exit, fail, safe
+from letterlock.cli.output import Exit, answer, fail, safe
 from letterlock.cli.resolver_options import opened_by
 from letterlock.errors import LetterlockError, PeerFault, SettingsFault
 from letterlock.host.clock import SystemClock
@@ -114,3 +114,31 @@ def run(work: Awaitable[R], *, as_json: bool) -> R:
         fail(safe(fault.problem), Exit.WRONG, as_json=as_json)
     except LetterlockError as fault:
         fail(str(fault), Exit.WRONG, as_json=as_json)
+
+
+def hand_over(composed: Composed, agent: Agent, *, copy: bool, as_json: bool) -> None:
+    """Submit a message, keep a copy where that is wished, and say what became of it; exits where anybody was refused."""
+    outcomes = run(agent.submit(composed), as_json=as_json)
+    accepted = all(outcome.accepted for outcome in outcomes)
+    kept = None
+    if copy and any(outcome.accepted for outcome in outcomes):
+        try:
+            kept = asyncio.run(_keep(composed.content, agent))
+        except PeerFault as fault:  # the message is on its way: that its copy is not kept does not undo it
+            click.echo(f"no copy was kept: {safe(fault.problem)}", err=True)
+    value = {
+        "message_id": composed.message_id,
+        "kept_in": kept,
+        "recipients": [
+            {"address": str(one.recipient), "accepted": one.accepted, "reply": one.reply} for one in outcomes
+        ],
+    }
+    lines = [f"{one.recipient}: {'sent' if one.accepted else 'refused'} ({safe(one.reply)})" for one in outcomes]
+    answer(value, as_json=as_json, lines=lines)
+    if not accepted:
+        raise SystemExit(Exit.WRONG)
+
+
+async def _keep(content: bytes, agent: Agent) -> str | None:
+    async with agent.reader() as reader:
+        return await reader.keep_sent(content)

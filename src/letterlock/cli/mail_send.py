@@ -7,7 +7,6 @@ LETTERLOCK_PROFILE). With a resolver among them (--resolver) the servers' TLSA r
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from typing import Any
 import click
 
 from letterlock.cli import smime_mail
-from letterlock.cli.mail_agent import Agent, agent_of, run, server_options
+from letterlock.cli.mail_agent import Agent, agent_of, hand_over, run, server_options
 from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
 from letterlock.cli.resolver_options import opened_by
 from letterlock.cli.smime_mail import keys_options
-from letterlock.errors import LetterlockError, Malformed, PeerFault
+from letterlock.errors import LetterlockError, Malformed
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.mua.compose import Attachment, Composed, Draft, compose, compose_raw
@@ -31,6 +30,9 @@ from letterlock.trust.smime.look_up import Found
 @click.group()
 def mail() -> None:
     """Send and read mail."""
+
+
+_TO_AUTHOR = "the author"  # no address
 
 
 @mail.command("send")
@@ -51,6 +53,20 @@ def mail() -> None:
     is_flag=True,
     help="Encrypt it with S/MIME: to certificates in the key store or (--resolver) the DNS.",
 )
+@click.option(
+    "--request-receipt",
+    is_flag=False,
+    flag_value=_TO_AUTHOR,
+    metavar="[ADDRESS]",
+    help="With --sign: ask those who get it for signed receipts, to the author or ADDRESS.",
+)
+@click.option("--label", default="", help="With --sign: a security label, POLICY[:CLASSIFICATION[:MARK]] (RFC 2634).")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="LETTERLOCK_LABELS",
+    help="A policy file: its policies' names, and who may read what; nothing goes to who may not.",
+)
 @keys_options
 @server_options
 @json_option
@@ -66,6 +82,9 @@ def send(
     raw: Any,
     sign: bool,
     encrypt: bool,
+    request_receipt: str | None,
+    label: str,
+    labels: Path | None,
     keys_file: Path | None,
     keys_password_file: Path | None,
     as_json: bool,
@@ -74,6 +93,8 @@ def send(
     """Send a message to RECIPIENTS: text with attachments, or a whole message with --raw."""
     if encrypt and bcc:
         fail("who gets a blind copy can be read off an encrypted message: send it apart", Exit.USAGE, as_json=as_json)
+    if (request_receipt is not None or label) and not sign:
+        fail("--request-receipt and --label are part of a signature: --sign it, too", Exit.USAGE, as_json=as_json)
     agent = agent_of(options, as_json=as_json)
     account = agent.settings.user
     try:
@@ -88,14 +109,18 @@ def send(
         if sign or encrypt:
             store = smime_mail.open_store(keys_file, keys_password_file)
             found = _looked_up(store, composed, agent) if encrypt else {}
+            wanted = smime_mail.labelled(label, labels, composed) if label else ()
+            if request_receipt is not None:
+                to = (author or account) if request_receipt == _TO_AUTHOR else request_receipt
+                wanted = (*wanted, smime_mail.receipt_request(composed, to))
             composed = smime_mail.protected(
-                store, composed, author or account, sign=sign, encrypt=encrypt, looked_up=found
+                store, composed, author or account, sign=sign, encrypt=encrypt, looked_up=found, attributes=wanted
             )
     except Malformed as fault:
         fail(fault.problem, Exit.USAGE, as_json=as_json)
     except LetterlockError as fault:
         fail(safe(str(fault)), Exit.WRONG, as_json=as_json)
-    _send(composed, agent, copy=copy and agent.settings.imap is not None, as_json=as_json)
+    hand_over(composed, agent, copy=copy and agent.settings.imap is not None, as_json=as_json)
 
 
 def _looked_up(store: KeyStore, composed: Composed, agent: Agent) -> dict[str, Found]:
@@ -114,33 +139,6 @@ def _looked_up(store: KeyStore, composed: Composed, agent: Agent) -> dict[str, F
         if one.certificates:
             agent.tell(f"{address}: its domain publishes {one.certificates[0].serial:x} (SMIMEA, DNSSEC secure)")
     return found
-
-
-def _send(composed: Composed, agent: Agent, *, copy: bool, as_json: bool) -> None:
-    outcomes = run(agent.submit(composed), as_json=as_json)
-    accepted = all(outcome.accepted for outcome in outcomes)
-    kept = None
-    if copy and any(outcome.accepted for outcome in outcomes):
-        try:
-            kept = asyncio.run(_keep(composed.content, agent))
-        except PeerFault as fault:  # the message is on its way: that its copy is not kept does not undo it
-            click.echo(f"no copy was kept: {safe(fault.problem)}", err=True)
-    value = {
-        "message_id": composed.message_id,
-        "kept_in": kept,
-        "recipients": [
-            {"address": str(one.recipient), "accepted": one.accepted, "reply": one.reply} for one in outcomes
-        ],
-    }
-    lines = [f"{one.recipient}: {'sent' if one.accepted else 'refused'} ({safe(one.reply)})" for one in outcomes]
-    answer(value, as_json=as_json, lines=lines)
-    if not accepted:
-        raise SystemExit(Exit.WRONG)
-
-
-async def _keep(content: bytes, agent: Agent) -> str | None:
-    async with agent.reader() as reader:
-        return await reader.keep_sent(content)
 
 
 @mail.command("list")

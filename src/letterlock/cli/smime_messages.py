@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from letterlock.cli.online import Online, online_options
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
 from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids
-from letterlock.formats.cms.ess.labels import SecurityLabel
 from letterlock.formats.imf.header import read_header
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
@@ -99,7 +97,7 @@ def sign(
         fail(f"{digest} proves too little today; --legacy signs with it all the same", Exit.USAGE)
     pairs = _pairs(keys, certs, password_file)
     oid = (DIGESTS | LEGACY_DIGESTS)[digest]
-    attributes = labels.attributes(_label(label)) if label else ()
+    attributes = labels.attributes(labels.label_of(label, {})) if label else ()
     signers = tuple(signing.Signer(key, found[0], oid, pss, attributes=attributes) for key, found in pairs)
     more = [each for _key, found in pairs for each in found[1:]]
     for path in chain:
@@ -123,14 +121,6 @@ def sign(
             token=files.token(),
         )
     files.write(made, out)
-
-
-def _label(text: str) -> SecurityLabel:
-    policy, _, rest = text.partition(":")
-    classification, _, mark = rest.partition(":")
-    if not re.fullmatch(r"[0-2](\.\d+)+", policy) or (classification and not classification.isdigit()):
-        fail("--label takes a policy's object identifier, a classification from 0 to 256 and a mark", Exit.USAGE)
-    return SecurityLabel(policy, int(classification) if classification else None, mark)
 
 
 def _pairs(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from letterlock.errors import Malformed, OurFault
 from letterlock.formats.asn1 import oids, reader
@@ -70,7 +70,7 @@ class Opened:
 
     `fault` tells why it could not be opened, or may not be shown. `certificates` and `announced` are those of an author whose
     signature proved good; `signatures` are all of them without the content, for the log. `withheld` where a
-    label forbids to show the rest.
+    label forbids to show the rest. `unwrapped` are the layers of what may be shown.
     """
 
     content: bytes
@@ -81,6 +81,7 @@ class Opened:
     announced: Remembered | None = None
     signatures: tuple[bytes, ...] = ()
     withheld: bool = False
+    unwrapped: Unwrapped | None = field(default=None, repr=False)
 
 
 def open_message(
@@ -122,10 +123,15 @@ def judge(octets: bytes, unwrapped: Unwrapped, trust: Trust) -> Opened:
     signatures = detached_signatures(unwrapped)
     closed = any(isinstance(layer, EncryptedLayer) and layer.opened is None for layer in unwrapped.layers)
     if unwrapped.fault or closed:
-        return Opened(octets, proof, True, unwrapped.fault, signatures=signatures)
-    content = restore(with_protected_fields(split(octets).outer, unwrapped), unwrapped.content)
+        return Opened(octets, proof, True, unwrapped.fault, signatures=signatures, unwrapped=unwrapped)
+    inner = _RECEIPT if unwrapped.content_type == oids.RECEIPT else unwrapped.content
+    content = restore(with_protected_fields(split(octets).outer, unwrapped), inner)
     found = learned(unwrapped, proof, trust.when)
-    return Opened(content, proof, True, "", found.certificates, found.announced, signatures)
+    return Opened(content, proof, True, "", found.certificates, found.announced, signatures, unwrapped=unwrapped)
+
+
+# a receipt is no text: this stands for it
+_RECEIPT = b"Content-Type: text/plain\r\n\r\nThis is a signed receipt.\r\n"
 
 
 @dataclass(frozen=True, slots=True)
