@@ -275,6 +275,17 @@ def choose(connection: apsw.Connection, chosen: QueueFilter) -> list[tuple[str, 
     return [(str(queue_id), int(number)) for queue_id, number in rows]
 
 
+def put_off(connection: apsw.Connection, now: Instant, longest_wait_seconds: float) -> list[tuple[str, int]]:
+    """Return (queue id, number) of the recipients that a clock which was ahead put off."""
+    rows = connection.execute(
+        "SELECT e.queue_id, r.number FROM queue_recipients r JOIN queue_entries e ON e.id = r.entry"
+        " WHERE r.next_attempt > ?1 AND ((r.attempts = 0 AND r.next_attempt <= e.arrived)"
+        " OR (r.attempts > 0 AND (e.arrived > ?1 OR r.next_attempt > ?1 + ?2)))",
+        (now, longest_wait_seconds),
+    )
+    return [(str(queue_id), int(number)) for queue_id, number in rows]
+
+
 def listing(connection: apsw.Connection, chosen: QueueFilter, limit: int, after: str) -> list[QueueEntry]:
     """Return entries by queue id."""
     condition, values = _conditions(chosen)
