@@ -14,10 +14,9 @@ import socket
 from collections.abc import Callable
 
 from tests.faults.load import CLIENT_ERRORS, Conversation, by_chunks, by_data, unverified
-from tests.faults.served import DOMAIN, GONE, PASSWORD, QUEUE, Site
+from tests.faults.served import DOMAIN, GONE, ONWARD, PASSWORD, QUEUE, RELAYED, Site
 
 ANNA, BEN = f"anna@{DOMAIN}", f"ben@{DOMAIN}"
-RELAYED = "relayed"  # the place of what is queued for the next host, or was taken by it
 RETURNED = "returned"  # the place of what is queued for a host that refuses it, or came back
 _SECONDS = 30.0
 
@@ -48,7 +47,7 @@ def arrive_by_data(site: Site) -> None:
     with site.connect() as connection:
         talk = Conversation(connection)
         _note(site, _transfer(talk, (ANNA,), "data"), "data", "anna/INBOX")
-        _note(site, _transfer(talk, (f"onward@{DOMAIN}",), "alias"), "alias", RELAYED)
+        _note(site, _transfer(talk, (f"{ONWARD}@{DOMAIN}",), "alias"), "alias", RELAYED)
 
 
 def arrive_by_chunks(site: Site) -> None:

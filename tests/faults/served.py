@@ -1,7 +1,7 @@
 """A whole served domain in processes of its own, to be hurt, and the oracle that says what it must hold afterwards.
 
 Every message carries an id. `expected` says where each acknowledged one may be; `faults` opens the store while nobody serves
-and demands each of them exactly once, in one of its places, and nothing twice.
+and demands each of them exactly once, in one of its places, nothing twice, and a store without a fault in itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +26,7 @@ from letterlock.admd.create import create
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.store.accounts import Accounts
+from letterlock.store.check import check_store
 from letterlock.store.engine import StoreSettings, open_store
 from letterlock.store.interface import QueueFilter
 
@@ -34,6 +35,8 @@ USERS = ("anna", "ben")
 PASSWORD = "x"
 QUEUE = "queue"  # the place of what waits for another domain
 GONE = "gone"  # the place of what was removed, or went to another domain
+RELAYED = "relayed"  # the place of what is queued for the next host, or was taken by it
+ONWARD = "onward"  # the local part of an alias that leads to the next host, where a site has it
 _SERVICES = ("smtp", "submissions", "submission", "imaps", "imap", "pop3s", "pop3")
 _UP_SECONDS = 60.0
 
@@ -99,7 +102,8 @@ class Site:
         accounts = Accounts(folder / "data" / "accounts.sqlite", digests=())
         for user in USERS:
             accounts.add(f"{user}@{DOMAIN}", PASSWORD)
-        for alias, target in (aliases or {"away": "somebody@unreachable.test"}).items():
+        self.aliases = dict(aliases or {"away": "somebody@unreachable.test"})
+        for alias, target in self.aliases.items():
             accounts.set_alias(f"{alias}@{DOMAIN}", [target])
         accounts.close()
         self.expected: dict[str, frozenset[str]] = {}
@@ -154,15 +158,17 @@ class Site:
                 assert time.monotonic() < deadline, f"{service} does not greet"
                 time.sleep(0.01)  # it starts
 
-    async def faults(self) -> list[str]:
-        """Compare the store, which nobody serves, with what was acknowledged."""
+    async def faults(self, taken: Container[str] = ()) -> list[str]:
+        """Compare the store, which nobody serves, with what was acknowledged; `taken` are ids the next host has."""
         found = await self.contents()
         wrong = [f"{ident} is in {places}" for ident, places in found.items() if len(places) > 1]
-        for ident, allowed in self.expected.items():
-            places = found.get(ident, [GONE])
-            if not (len(places) == 1 and places[0] in allowed):
-                wrong.append(f"{ident} is in {places}, not in one of {sorted(allowed)}")
-        return wrong
+        for ident, places in self.expected.items():
+            is_sent = {GONE} if ident in taken else set()
+            allowed = places | {QUEUE, *is_sent} if RELAYED in places else places
+            where = found.get(ident, [GONE])
+            if not (len(where) == 1 and where[0] in allowed):
+                wrong.append(f"{ident} is in {where}, not in one of {sorted(allowed)}")
+        return [*wrong, *check_store(self.store).faults]
 
     async def contents(self) -> dict[str, list[str]]:
         """Return where each id is: USER/MAILBOX, or the queue."""
@@ -189,8 +195,10 @@ def ident_of(octets: bytes) -> str:
 
 
 def place_of(user: str) -> str:
-    """Return where mail for a local part of the domain must be: in the INBOX, or queued for elsewhere."""
-    return f"{user}/INBOX" if user in USERS else QUEUE
+    """Return where mail for a local part of the domain must be: in the INBOX, at the next host, or queued for elsewhere."""
+    if user in USERS:
+        return f"{user}/INBOX"
+    return RELAYED if user == ONWARD else QUEUE
 
 
 def tree(root: int) -> list[int]:

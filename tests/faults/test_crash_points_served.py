@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.faults.journey import RELAYED, RETURNED, SERVICES, travel
-from tests.faults.served import GONE, QUEUE, Site, kill_group, name_server, tree
+from tests.faults.journey import RETURNED, SERVICES, travel
+from tests.faults.served import GONE, QUEUE, RELAYED, Site, kill_group, name_server, tree
 from tests.faults.sink import Sink, sink
 
 CALLS = ("fdatasync", "fsync", "pwritev2", "pwrite64", "ftruncate", "rename", "unlink")
