@@ -31,10 +31,10 @@ def unverified() -> ssl.SSLContext:
 class Conversation:
     """SMTP as a client: octets there and replies back; OSError when the other side is gone, or says 4xx as it goes."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, hello: bytes = b"EHLO") -> None:
         self._stream = connection.makefile("rwb")
         self.expect(b"220", b"")
-        self.expect(b"250", b"EHLO client.test\r\n")
+        self.expect(b"250", hello + b" client.test\r\n")
 
     def say(self, octets: bytes) -> bytes:
         """Send octets and return the last line of the reply."""

@@ -37,8 +37,9 @@ QUEUE = "queue"  # the place of what waits for another domain
 GONE = "gone"  # the place of what was removed, or went to another domain
 RELAYED = "relayed"  # the place of what is queued for the next host, or was taken by it
 ONWARD = "onward"  # the local part of an alias that leads to the next host, where a site has it
-_SERVICES = ("smtp", "submissions", "submission", "imaps", "imap", "pop3s", "pop3")
+_SERVICES = ("smtp", "submissions", "submission", "imaps", "imap", "pop3s", "pop3", "lmtp")
 _UP_SECONDS = 60.0
+REPORTED = ".reported.test"  # domains below it ask for reports
 
 
 NEXT_HOST = "sink.test"  # the one name that has an address, 127.0.0.1
@@ -46,9 +47,30 @@ _NO_ERROR, _SERVER_FAILED, _NO_SUCH_NAME = 0x81A0, 0x8182, 0x81A3  # flags of an
 _ADDRESS = b"\xc0\x0c\0\1\0\1\0\0\1\x2c\0\4\x7f\0\0\1"  # for the name that was asked about: A 127.0.0.1
 
 
+def _spelled(name: bytes) -> str:
+    """Return a name as it is written."""
+    labels, at = [], 0
+    while length := name[at]:
+        labels.append(name[at + 1 : at + 1 + length].decode())
+        at += 1 + length
+    return ".".join(labels)
+
+
+def _wish_for_reports(name: str) -> bytes:
+    """Return the TXT record by which a domain asks for reports (RFC 9989, RFC 8460), b"" for other names."""
+    for prefix, version in (("_dmarc.", "v=DMARC1;p=none;"), ("_smtp._tls.", "v=TLSRPTv1;")):
+        domain = name.removeprefix(prefix)
+        if domain != name and domain.endswith(REPORTED):
+            text = f"{version}rua=mailto:reports@{domain}".encode()
+            return b"\xc0\x0c\0\x10\0\1\0\0\1\x2c" + (len(text) + 1).to_bytes(2) + bytes([len(text)]) + text
+    return b""
+
+
 @contextlib.contextmanager
 def name_server() -> Iterator[str]:
-    """Answer where sink.test is, about unreachable.test that nobody can say, and else that the name is not there."""
+    """Answer where sink.test is, for names in reported.test where reports about them go, about unreachable.test that nobody
+    can say, and else that the name is not there.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
 
@@ -60,6 +82,8 @@ def name_server() -> Iterator[str]:
                 flags, records = _NO_SUCH_NAME, b""
                 if name == b"\x04sink\x04test\0":
                     flags, records = _NO_ERROR, _ADDRESS if kind == b"\0\1" else b""
+                elif wish := _wish_for_reports(_spelled(name)):
+                    flags, records = _NO_ERROR, wish if kind == b"\0\x10" else b""
                 elif name.endswith(b"\x0bunreachable\x04test\0"):
                     flags = _SERVER_FAILED
                 header = octets[:2] + flags.to_bytes(2) + b"\0\1\0" + bytes([bool(records)]) + bytes(4)
@@ -190,8 +214,12 @@ class Site:
 
 
 def ident_of(octets: bytes) -> str:
-    """Return the id that a message carries as its subject, or that the message returned in it does."""
-    return octets.rpartition(b"\nSubject: ")[2].partition(b"\r\n")[0].decode()
+    """Return the id that a message carries as its subject, or that the message returned in it does.
+
+    Of a report's subject that is the first half, "Report Domain: DOMAIN".
+    """
+    subject = octets.rpartition(b"\nSubject: ")[2].partition(b"\r\n")[0].decode()
+    return subject.partition(" Submitter: ")[0]
 
 
 def place_of(user: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from bench._shim import shim
-from tests.faults.journey import ANNA, RETURNED, SERVICES, octets_for, travel
+from tests.faults.journey import ANNA, MAIL, RETURNED, octets_for, travel
 from tests.faults.load import Conversation, by_data
 from tests.faults.served import GONE, QUEUE, RELAYED, Site, kill_group, name_server
 from tests.faults.sink import Sink, sink
@@ -30,7 +30,7 @@ _SETTLED_SECONDS = 90.0
 
 def relaying(folder: Path, names: str, next_host: Sink) -> Site:
     more = {"transfer": {"relay": next_host.address, "retry_first_seconds": 1, "retry_longest_seconds": 2}}
-    return Site(folder, names, services=SERVICES, more=more, aliases={"onward": "bob@harbor.test"})
+    return Site(folder, names, services=MAIL.services, more=more, aliases={"onward": "bob@harbor.test"})
 
 
 def arrive(site: Site, ident: str, recipient: str = ANNA) -> bytes:
@@ -78,7 +78,7 @@ async def test_a_clock_that_jumps_by_hours(tmp_path: Path) -> None:
     with name_server() as names, sink() as next_host:
         site = relaying(tmp_path / "site", names, next_host)
         with site.served(environment=environment):
-            travel(site)
+            travel(site, MAIL.steps)
             assert len(site.expected) == 9
             for number, jump in enumerate(("+7h", "-9h", "+0")):
                 offset.write_text(jump)
@@ -115,7 +115,7 @@ async def test_a_slow_disk(tmp_path: Path) -> None:
     with name_server() as names, sink() as next_host:
         site = relaying(tmp_path / "site", names, next_host)
         with site.served(environment=shim(tmp_path, 200)):
-            travel(site)
+            travel(site, MAIL.steps)
             assert len(site.expected) == 9
             settled(site, next_host)
     assert await site.faults() == []
@@ -129,7 +129,7 @@ async def test_a_disk_that_cannot_be_read(tmp_path: Path) -> None:
                   "inject=preadv2,preadv:error=EIO:when=1+")  # fmt: skip
         process = site.start(*inject)
         site.up(process)
-        travel(site)
+        travel(site, MAIL.steps)
         kill_group(process)
         assert {"data", "relay", "append"} <= site.expected.keys()
         with site.served():
