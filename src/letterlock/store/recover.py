@@ -138,14 +138,15 @@ def _is_full(folder: Path) -> bool:
 def _take_ballast(folder: Path, octets: int) -> None:
     """Set room aside that a start on a full disk can drop, if there is plenty."""
     disk = os.statvfs(folder)
-    if not octets or (folder / _BALLAST_NAME).exists() or disk.f_bavail * disk.f_frsize < 8 * octets:
+    if not octets or disk.f_bavail * disk.f_frsize < 8 * octets:
         return
-    descriptor = os.open(folder / _BALLAST_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        with suppress(OSError):  # it is only a precaution
-            os.posix_fallocate(descriptor, 0, octets)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # it is only a precaution
+        descriptor = os.open(folder / _BALLAST_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(descriptor).st_size < octets:  # a crash may have left it empty
+                os.posix_fallocate(descriptor, 0, octets)
+        finally:
+            os.close(descriptor)
 
 
 def _open(folder: Path, segment_octets: int, lock: int, report: Report) -> Recovered:
