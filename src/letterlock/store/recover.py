@@ -23,6 +23,7 @@ from pathlib import Path
 import apsw
 
 from letterlock.errors import Malformed, Unavailable
+from letterlock.host.files import make_directory, sync_directory
 from letterlock.store import queue_rows
 from letterlock.store.contents import Contents
 from letterlock.store.directory import Directory, Entry
@@ -39,7 +40,6 @@ from letterlock.store.segments import (
     read_header,
     scan,
     segments_in,
-    sync_directory,
 )
 from letterlock.store.state import REMEMBERED_TRANSACTIONS, State
 
@@ -95,7 +95,7 @@ def recover(folder: Path, segment_octets: int, ballast_octets: int) -> Recovered
     started = time.monotonic()
     report = Report()
     try:
-        (folder / "log").mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(folder / "log", mode=0o700)
         lock = lock_folder(folder)
         try:
             recovered = _open(folder, segment_octets, lock, report)
