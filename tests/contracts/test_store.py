@@ -547,6 +547,16 @@ async def test_what_a_clock_that_was_ahead_put_off_is_made_due(store: Store) -> 
     assert await store.bring_forward(NOW + 1, 4 * hour) == 0
 
 
+async def test_what_is_prolonged_expires_later(store: Store) -> None:
+    """Only what came until an instant."""
+    await store.commit(Transaction("t1", NOW - 100, (b"x",), (), (queued("q1", "a@b.test"),)))
+    await store.commit(Transaction("t2", NOW, (b"x",), (), (queued("q2", "c@d.test"),)))
+    before = {entry.queue_id: entry.expires for entry in await store.queue(QueueFilter())}
+    await store.prolong(3600.0, NOW - 100)
+    after = {entry.queue_id: entry.expires for entry in await store.queue(QueueFilter())}
+    assert after == {"q1": before["q1"] + 3600, "q2": before["q2"]}
+
+
 async def test_queue_entries_are_found_by_domain_of_sender_age_and_reason(store: Store) -> None:
     """The last answer counts, in whatever part: what was said before it and overcome does not."""
     await store.commit(Transaction("t1", NOW - 100, (b"x",), (), (queued("q1", "a@b.test"),)))

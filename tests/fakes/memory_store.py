@@ -595,6 +595,11 @@ class MemoryStore:
         await self._swept()
         return count
 
+    async def prolong(self, seconds: float, arrived_until: Instant) -> None:
+        for entry in self.entries.values():
+            if entry.arrived <= arrived_until:
+                entry.owed = replace(entry.owed, expires=entry.owed.expires + seconds)
+
     async def drop(self, chosen: QueueFilter) -> int:
         found = self._chosen(chosen)
         for entry, number in found:

@@ -28,6 +28,7 @@ from letterlock.store.entries import (
     MessagesCopied,
     QueueDropped,
     QueueHeld,
+    QueueProlonged,
     QueueRetried,
     Settled,
     Subscribed,
@@ -357,6 +358,10 @@ class LogStore(Core):
         """Make due what a clock that was ahead put off."""
         choose = partial(queue_rows.put_off, now=now, longest_wait_seconds=longest_wait_seconds)
         return await self._change_chosen(choose, lambda some: QueueRetried(some, now, None))
+
+    async def prolong(self, seconds: float, arrived_until: Instant) -> None:
+        """Let entries expire later."""
+        await self._change(QueueProlonged(seconds, arrived_until), frees=True)
 
     async def drop(self, chosen: QueueFilter) -> int:
         """Forget entries."""

@@ -445,6 +445,10 @@ class Queue(Protocol):
         """
         ...
 
+    async def prolong(self, seconds: float, arrived_until: Instant) -> None:
+        """Let entries that arrived until an instant expire so many seconds later."""
+        ...
+
     async def drop(self, chosen: QueueFilter) -> int:
         """Forget entries without a report; return how many recipients."""
         ...

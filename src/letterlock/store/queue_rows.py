@@ -156,6 +156,11 @@ def drop(batch: Batch, chosen: Sequence[tuple[str, int]]) -> None:
     again(batch, {queue_id for queue_id, _ in chosen})
 
 
+def prolong(batch: Batch, seconds: float, arrived_until: Instant) -> None:
+    """Let entries that arrived until an instant expire later."""
+    batch.add("UPDATE queue_entries SET expires = expires + ? WHERE arrived <= ?", seconds, arrived_until)
+
+
 def owed_numbers(connection: apsw.Connection, queue_id: str) -> set[int]:
     """Return the numbers of the recipients an entry is owed to."""
     rows = connection.execute(f"SELECT number FROM queue_recipients WHERE entry IN {_THIS}", (queue_id,))

@@ -601,3 +601,40 @@ async def test_a_destination_in_peace_is_tried_again_though_the_clock_was_set_ba
     site.clock.jump(-9 * 3600)
     site.clock.move(SETTINGS.peace_seconds + 1)
     assert site.runner.destinations()[1] == 0
+
+
+async def test_a_clock_that_is_set_ahead_returns_nothing(site: Site) -> None:
+    """However often it was tried: time that has not passed is not counted; what has passed is."""
+    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.2.0", "450 4.2.0 not now")
+    await site.queue("q", to("a@harbor.test", Notify.FAILURE))
+    for _ in range(4):
+        await site.turn()
+        site.clock.move(SETTINGS.retry_longest_seconds * 2)
+    site.clock.jump(2 * SETTINGS.expire_after_seconds)
+    await site.turn()
+    await site.queue("after", to("b@harbor.test", Notify.FAILURE))
+    for _ in range(3):
+        await site.turn()
+        site.clock.move(SETTINGS.retry_longest_seconds * 2)
+    assert (await site.store.queue_size())[0] == 2
+    assert await site.reports() == []
+    site.clock.move(SETTINGS.expire_after_seconds)
+    await site.turn()
+    assert await site.store.queue_size() == (0, 0)
+    assert len(await site.reports()) == 2
+
+
+async def test_a_clock_set_ahead_during_an_attempt_returns_nothing(site: Site) -> None:
+    def answer(errand: Errand) -> Sequence[Outcome]:
+        if len(site.errands) == 4:
+            site.clock.jump(2 * SETTINGS.expire_after_seconds)
+        return outcomes(errand, Result.DEFERRED, "4.2.0", "450 4.2.0 not now")
+
+    site.answer = answer
+    await site.queue("q", to("a@harbor.test", Notify.FAILURE))
+    for _ in range(4):
+        await site.turn()
+        site.clock.move(SETTINGS.retry_longest_seconds * 2)
+    await site.turn()
+    assert (await site.store.queue_size())[0] == 1
+    assert await site.reports() == []

@@ -51,7 +51,7 @@ from letterlock.store.interface import (
 )
 
 _LONGEST_SLEEP_SECONDS = 60.0
-_SET_BACK_SECONDS = 1.0  # what a clock loses at once to be taken for one that was set back
+_SET_SECONDS = 1.0  # by which a clock that was set differs from one that goes
 _DELAYS_SECONDS = (1, 10, 60, 300, 1800, 3600, 14_400, 86_400, 432_000)
 _RECORD_AGAIN_SECONDS = 5.0
 
@@ -109,7 +109,8 @@ class Runner:
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
         self._resting = False
-        self._ahead = float("inf")  # of the seconds that only grow, when the clock was last read
+        self._ahead: float | None = None  # of the seconds that only grow, when the clock was last looked at
+        self._looking = asyncio.Lock()
         self.adopt(settings)
 
     def adopt(self, settings: QueueSettings) -> None:
@@ -156,13 +157,21 @@ class Runner:
                 await self._pause(_RECORD_AGAIN_SECONDS)
 
     async def _mind_the_clock(self) -> None:
-        """At first, and when the clock was set back, do not leave waiting what it put off while it was ahead."""
-        ahead = self._clock.now() - self._clock.elapsed()
-        if ahead < self._ahead - _SET_BACK_SECONDS:
-            count = await self._store.bring_forward(self._clock.now(), self._settings.most_wait_seconds)
-            if count:
-                self._log.warning("clock was ahead", recipients_made_due=count)
-        self._ahead = ahead
+        """See whether the clock was set: nothing waits longer for it, and nothing expires by time that has not passed.
+
+        What came while a clock was ahead expires later than it should: kept too long rather than returned too early.
+        """
+        async with self._looking:
+            now, elapsed = self._clock.now(), self._clock.elapsed()
+            before = self._ahead
+            if before is None or now - elapsed < before - _SET_SECONDS:
+                count = await self._store.bring_forward(now, self._settings.most_wait_seconds)
+                if count:
+                    self._log.warning("clock was ahead", recipients_made_due=count)
+            elif now - elapsed > before + _SET_SECONDS:
+                await self._store.prolong(now - elapsed - before, before + elapsed)
+                self._log.warning("clock was set ahead", seconds=round(now - elapsed - before))
+            self._ahead = now - elapsed
 
     async def stop(self, grace_seconds: float = 10.0) -> None:
         """Take nothing more, let attempts under way end within the grace, and give up the rest."""
@@ -375,6 +384,12 @@ class Runner:
         transactions: Sequence[Transaction] = (),
     ) -> None:
         now = self._clock.now()
+        try:
+            if now >= entry.expires:
+                entry = await self._as_it_expires(entry)
+        except Unavailable as trouble:
+            await self._defer_for_us(entry, trouble)
+            return
         conclusion = conclude(entry, attempted, self._settings, now, self._entropy)
         try:
             reports = await self._reporter.reports(entry, conclusion.notes, now)
@@ -402,6 +417,12 @@ class Runner:
                 delay_seconds=round(now - entry.arrived, 3),
                 next_attempt=settlement.next_attempt,
             )
+
+    async def _as_it_expires(self, entry: QueueEntry) -> QueueEntry:
+        """Return an entry with the time of its expiry, which another clock may have set when it was taken."""
+        await self._mind_the_clock()
+        current = await self._store.queue_entry(entry.queue_id)
+        return replace(entry, expires=current.expires) if current is not None else entry
 
     async def _defer_for_us(self, entry: QueueEntry, trouble: Unavailable) -> None:
         """Come back later without counting the message's age: the trouble is ours."""
