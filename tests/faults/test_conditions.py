@@ -68,9 +68,10 @@ def tried_again(next_host: Sink) -> None:
         time.sleep(0.05)  # the queue works
 
 
-async def test_a_clock_that_jumps_by_hours(tmp_path: Path) -> None:
-    """Forward, and back behind where it was: mail comes in and goes out; what waits is told as late, not returned, and is
-    tried again whatever the clock said when it was put off."""
+async def test_a_clock_that_jumps_by_hours_and_days(tmp_path: Path) -> None:
+    """Forward, back behind where it was, and ahead by days: mail comes in and goes out; what waits is told as late, not
+    returned, and is tried again whatever the clock said when it was put off.
+    """
     offset = tmp_path / "offset"
     offset.write_text("+0")
     environment = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
@@ -80,7 +81,7 @@ async def test_a_clock_that_jumps_by_hours(tmp_path: Path) -> None:
         with site.served(environment=environment):
             travel(site, MAIL.steps)
             assert len(site.expected) == 9
-            for number, jump in enumerate(("+7h", "-9h", "+0")):
+            for number, jump in enumerate(("+7h", "-9h", "+0", "+10d")):
                 offset.write_text(jump)
                 assert arrive(site, f"local{number}").startswith(b"250")
                 assert arrive(site, f"onward{number}", "onward@rosewood.test").startswith(b"250")
