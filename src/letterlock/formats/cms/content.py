@@ -24,7 +24,7 @@ def parse(octets: bytes) -> tuple[str, Element]:
     if octets[root.end :].strip(b"\r\n\x00"):
         raise root.fault("octets after the end of the ContentInfo", "RFC 5652 section 3")
     fields = Fields(root)
-    content_type = fields.take(tags.OBJECT_IDENTIFIER).oid()
+    content_type = fields.oid()
     content = fields.take(tags.context(0)).only_child()
     fields.finish()
     return content_type, content

@@ -5,7 +5,7 @@ Standards: RFC 5652 sections 6 and 8, RFC 5083 section 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -60,9 +60,9 @@ class EnvelopedData(msgspec.Struct, frozen=True):
         parsed = NO_ATTRIBUTES if attributes is None else Attributes.parse(attributes)
         return cls(content_info_type, certificates, infos, content_type, algorithm, body, parsed, octets, tag)
 
-    def pieces(self) -> Iterator[memoryview]:
+    def pieces(self) -> Iterable[memoryview]:
         """Return the cipher text as views of its segments."""
-        return iter(()) if self.content is None else self.content.pieces()
+        return () if self.content is None else self.content.pieces()
 
 
 def parse_recipients(fields: Fields) -> tuple[tuple[bytes, ...], tuple[RecipientInfo, ...]]:
@@ -76,7 +76,7 @@ def parse_recipients(fields: Fields) -> tuple[tuple[bytes, ...], tuple[Recipient
 
 def _parse_content(element: Element) -> tuple[str, AlgorithmIdentifier, Element | None]:
     fields = Fields(element)
-    content_type = fields.take(tags.OBJECT_IDENTIFIER).oid()
+    content_type = fields.oid()
     algorithm = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
     body = fields.optional(tags.context(0))
     fields.finish()
