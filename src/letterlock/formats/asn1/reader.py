@@ -280,6 +280,16 @@ class Fields:
         self._at = element.end
         return element
 
+    def skip(self, tag: int) -> None:
+        """Pass over the next element, which must have `tag`, a universal one of a primitive type."""
+        octets, at = self._octets, self._at
+        if at < self._last and octets[at] == tag:
+            end = at + 2 + octets[at + 1]
+            if octets[at + 1] < 0x80 and end <= self._limit:
+                self._at = end
+                return
+        self.take(tag)
+
     def oid(self) -> str:
         """Take an OBJECT IDENTIFIER and return its dotted form."""
         octets, at = self._octets, self._at
@@ -426,6 +436,19 @@ def decode_oid(octets: bytes, offset: int = 0) -> str:
 _OIDS: dict[bytes, str] = {}  # a bounded cache: the same few dozen identifiers stand in every message
 
 
+def decode_time(encoded: bytes) -> datetime.datetime:
+    """Return what an encoded UTCTime or GeneralizedTime says, in UTC; raises Malformed."""
+    if len(encoded) == _UTC_TIME_OCTETS and encoded[:2] == b"\x17\x0d" and encoded[14] == 0x5A:  # as all write it
+        try:
+            return _moment(encoded[2:14])
+        except ValueError:
+            pass  # the other way says what is wrong with it
+    return parse(encoded).time()
+
+
+_UTC_TIME_OCTETS = 15
+
+
 def _decode_time(element: Element) -> datetime.datetime:
     octets = element.value
     try:
@@ -433,18 +456,24 @@ def _decode_time(element: Element) -> datetime.datetime:
             raise ValueError
         digits, fraction = octets[:-1], b""
         if element.tag == tags.UTC_TIME:
-            # RFC 5280 section 4.1.2.5.1: years 50 to 99 are of the twentieth century
-            digits = (b"19" if digits >= b"50" else b"20") + digits
-            if len(digits) == 12:  # QUIRK utctime-without-seconds
+            if len(digits) == 10:  # QUIRK utctime-without-seconds
                 digits += b"00"
-        elif len(digits) > 14:
-            digits, _, fraction = digits.partition(b".")
-            if not fraction.isdigit():
+            if len(digits) != 12:
                 raise ValueError
-            fraction = b"." + fraction[:6].ljust(6, b"0")
-        # an hour 24 is none here, though ISO 8601 has it
-        if len(digits) != 14 or not digits.isdigit() or digits[8:10] > b"23":
-            raise ValueError
-        return datetime.datetime.fromisoformat((digits[:8] + b"T" + digits[8:] + fraction + b"Z").decode())
+        else:
+            digits, _, fraction = digits.partition(b".")
+            if len(digits) != 14 or (fraction and not fraction.isdigit()):
+                raise ValueError
+        return _moment(digits, b"." + fraction[:6].ljust(6, b"0") if fraction else b"")
     except ValueError:
         raise element.fault("not a time in UTC with seconds", "RFC 5280 section 4.1.2.5") from None
+
+
+def _moment(digits: bytes, fraction: bytes = b"") -> datetime.datetime:
+    """Return the time that digits from the year to the second say; ValueError for none."""
+    if len(digits) == 12:
+        # RFC 5280 section 4.1.2.5.1: years 50 to 99 are of the twentieth century
+        digits = (b"19" if digits >= b"50" else b"20") + digits
+    if not digits.isdigit() or digits[8:10] > b"23":  # an hour 24 is none here, though ISO 8601 has it
+        raise ValueError
+    return datetime.datetime.fromisoformat((digits[:8] + b"T" + digits[8:] + fraction + b"Z").decode())

@@ -76,8 +76,8 @@ class Attributes(msgspec.Struct, frozen=True, gc=False):
     @property
     def signing_time(self) -> datetime.datetime | None:
         """When the signer says it signed (section 11.3)."""
-        value = self.first(oids.SIGNING_TIME)
-        return None if value is None else value.time()
+        value = self.single(oids.SIGNING_TIME)
+        return None if value is None else reader.decode_time(value)
 
 
 NO_ATTRIBUTES = Attributes()

@@ -43,7 +43,7 @@ class SignedData(msgspec.Struct, frozen=True, gc=False):
     def parse(cls, element: Element) -> SignedData:
         """Read a SignedData; raises Malformed."""
         fields = Fields(element)
-        fields.take(tags.INTEGER)
+        fields.skip(tags.INTEGER)
         digests = _digests(fields.take(tags.SET))
         inner = Fields(fields.take(tags.SEQUENCE))
         content_type = inner.oid()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hmac
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -159,7 +158,7 @@ def check_all(
 ) -> tuple[Check, ...]:
     """Check every signature over `content`."""
     counters = min(MAX_COUNTER_SIGNATURES, MAX_COUNTER_SIGNATURES_TOGETHER // max(1, len(signers)))
-    return tuple(_check(signer, content_type, content, certificates, counters) for signer in signers)
+    return tuple([_check(signer, content_type, content, certificates, counters) for signer in signers])
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -224,10 +223,11 @@ def _check_one(signer: SignerInfo, standing: Standing, content_type: str, conten
         _check_bare(signer, standing, content_type, content, counter=counter)
         return
     _check_content_type(signer.signed, content_type, counter=counter)
-    expected = signer.signed.first(oids.MESSAGE_DIGEST)
+    expected = signer.signed.single(oids.MESSAGE_DIGEST)
     if expected is None:
         raise NotAuthentic("the signed attributes lack the message digest")
-    if not hmac.compare_digest(expected.octet_string(), content.digest(signer.digest_algorithm.oid)):
+    digest = content.digest(signer.digest_algorithm.oid)
+    if expected != b"\x04%c%b" % (len(digest), digest) and reader.parse(expected).octet_string() != digest:
         raise NotAuthentic("the content was changed: its digest is not the one that was signed")
     try:
         signatures.verify(key, scheme, signature, covered)
