@@ -162,8 +162,15 @@ def encode_parts(
 ) -> list[bytes | memoryview]:
     """Return what `encode` does for content in pieces, in parts among which are those pieces."""
     digests = tuple(signer.digest_algorithm for signer in signers)
-    encapsulated: list[bytes | memoryview] = [writer.oid(content_type)]
+    encapsulated, size = writer.oid(content_type), 0
     if body is not None:
-        encapsulated += writer.around(0xA0, writer.around(0x04, body))
-    head, tail = encode_head(content_type, digests, signers), encode_tail(certificates, crls, signers)
-    return content.around(oids.SIGNED_DATA, writer.around(0x30, [head, *writer.around(0x30, encapsulated), tail]))
+        size = sum(map(len, body))
+        encapsulated += writer.beginning(0xA0, writer.header(0x04, size), size)
+    head = encode_head(content_type, digests, signers) + writer.beginning(0x30, encapsulated, size)
+    tail = encode_tail(certificates, crls, signers)
+    following = size + len(tail)
+    return [
+        content.beginning(oids.SIGNED_DATA, writer.beginning(0x30, head, following), following),
+        *(body or ()),
+        tail,
+    ]
