@@ -49,19 +49,25 @@ def _said(octets: bytes) -> object:
     return facts, plain, signed.certificates, signed.crls, signed.ocsp_responses, signed.content_type
 
 
+def _learn(octets: bytes) -> None:
+    """Read a message twice: its form is learnt when it comes again."""
+    assert not _is_remembered(octets)
+    assert not _is_remembered(octets)
+
+
 def _is_remembered(octets: bytes) -> bool:
     found = _read(octets)
     return not isinstance(found, str) and found[0].signers[0].like is not None
 
 
-def test_the_second_message_of_a_signer_is_a_form(people: People) -> None:
+def test_the_third_message_of_a_signer_is_a_form(people: People) -> None:
     """Another content at another time is the same form, and says what it says itself."""
     ada = people.named("ada", "rsa2048")
     first = sign(INSIDE, (ada.signer,), people.now)
     second = sign(b"At one.\r\n", (ada.signer,), people.now + datetime.timedelta(hours=1))
     apart = _said(second)
     forms.forget()
-    assert not _is_remembered(first)
+    _learn(first)
     assert _is_remembered(second)
     assert _said(second) == apart
     found = _read(second)
@@ -81,7 +87,7 @@ def test_no_changed_octet_hides_in_memory(people: People) -> None:
         forms.forget()
         apart = _said(changed)
         forms.forget()
-        _read(whole)
+        _learn(whole)
         assert _said(changed) == apart
 
 
@@ -91,15 +97,17 @@ def test_a_form_learnt_from_a_changed_message_serves_nobody_else(people: People)
     whole = sign(INSIDE, (ada.signer,), people.now)
     apart = _said(whole)
     for at in range(len(whole)):
+        changed = whole[:at] + bytes((whole[at] ^ 1 << at % 8,)) + whole[at + 1 :]
         forms.forget()
-        _read(whole[:at] + bytes((whole[at] ^ 1 << at % 8,)) + whole[at + 1 :])
+        _read(changed)
+        _read(changed)
         assert _said(whole) == apart
 
 
 def test_of_streamed_content(people: People) -> None:
     """The tail of a message in BER is the form of one in DER."""
     ada = people.named("ada", "rsa2048")
-    _read(sign(INSIDE, (ada.signer,), people.now))
+    _learn(sign(INSIDE, (ada.signer,), people.now))
     assert _is_remembered(b"".join(stream.sign([INSIDE], (ada.signer,), people.now)))
 
 
@@ -108,7 +116,7 @@ def test_what_has_no_form(people: People) -> None:
     ada, bob = people.named("ada", "rsa2048").signer, people.named("bob", "p256").signer
     for signers in ((ada, bob), (dataclasses.replace(ada, with_attributes=False),)):
         whole = sign(INSIDE, signers, people.now)
-        _read(whole)
+        _learn(whole)
         assert not _is_remembered(whole)
 
 
@@ -117,10 +125,10 @@ def test_memory_is_bounded(people: People, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(forms, "MAX_FORMS", 2)
     for name in ("ada", "bob", "carol"):
         whole = sign(INSIDE, (people.named(name, "rsa2048").signer,), people.now)
-        _read(whole)
+        _learn(whole)
         assert _is_remembered(whole)
     assert len(forms._forms) == 1
     monkeypatch.setattr(forms, "MAX_OCTETS", 100)
     forms.forget()
-    _read(whole)
+    _learn(whole)
     assert not _is_remembered(whole)

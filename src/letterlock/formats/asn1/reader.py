@@ -392,13 +392,19 @@ def read_header(octets: bytes, start: int, limit: int) -> tuple[int, int, int]:
 def _find_ends(octets: bytes, content: int, limit: int, ends: dict[int, int]) -> None:
     """Note where the indefinite length whose content begins at `content` ends, and all such nested directly in it."""
     unfinished = [content]
-    position = content
+    position, last = content, min(limit, len(octets)) - 1
     while unfinished:
-        if octets[position : position + 2] == b"\x00\x00":
-            ends[unfinished.pop()] = position
-            position += 2
-            continue
-        _tag, inside, length = read_header(octets, position, limit)
+        # nearly all headers are two octets, and are read here without a call
+        if position < last and octets[position] & 0x1F != 0x1F and (length := octets[position + 1]) <= 0x80:
+            inside = position + 2
+            if length == 0x80:
+                length = -1
+            elif length == 0 and octets[position] == 0:
+                ends[unfinished.pop()] = position
+                position = inside
+                continue
+        else:
+            _tag, inside, length = read_header(octets, position, limit)
         if length >= 0:
             position = inside + length
             if position > limit:

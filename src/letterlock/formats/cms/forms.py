@@ -69,7 +69,7 @@ class Form(msgspec.Struct, frozen=True, eq=False):
         return certificates, crls, responses, (signer,)
 
 
-_forms: dict[tuple[int, bytes], Form] = {}
+_forms: dict[tuple[int, bytes], Form | None] = {}  # None: seen once
 
 
 def recall(octets: bytes) -> Tail | None:
@@ -79,12 +79,19 @@ def recall(octets: bytes) -> Tail | None:
 
 
 def remember(octets: bytes, tail: Tail) -> None:
-    """Remember the form of a tail that was read from `octets` without fault, if it has one."""
-    form = _learn(octets, tail) if len(octets) <= MAX_OCTETS and len(tail[-1]) == 1 else None
-    if form is not None:
-        if len(_forms) >= MAX_FORMS:
-            _forms.clear()
-        _forms[len(octets), octets[:_KEY_OCTETS]] = form
+    """Remember the form of a tail that was read from `octets` without fault, if it has one.
+
+    It is learnt when a signer's second message comes: many signers are met once.
+    """
+    if len(octets) > MAX_OCTETS or len(tail[-1]) != 1:
+        return
+    key = len(octets), octets[:_KEY_OCTETS]
+    if key in _forms:
+        _forms[key] = _learn(octets, tail)
+        return
+    if len(_forms) >= MAX_FORMS:
+        _forms.clear()
+    _forms[key] = None
 
 
 def forget() -> None:
