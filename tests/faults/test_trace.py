@@ -40,6 +40,9 @@ def unsynced_at_acknowledgements(trace: str, log: str) -> list[str]:
         path = found[1] if found else ""
         if call == "openat" and "O_CREAT" in rest and f"{log}/" in rest:
             dirty.add(log)
+        elif "RWF_DSYNC" in rest and path.startswith(log):  # durable with its end; what was written before is not
+            ended = re.search(r"RWF_DSYNC(?: <unfinished \.\.\.>)?\) += [1-9]", rest) is not None
+            (dirty.discard if ended else dirty.add)(f"{path} by {thread}")
         elif call.startswith("pwrite") and path.startswith(log):
             dirty.add(path)
         elif call in ("fdatasync", "fsync") and rest.rstrip().endswith("= 0"):
@@ -62,6 +65,7 @@ def test_every_octet_and_name_is_synced_before_it_is_acknowledged(tmp_path: Path
 
 WRITE = "1 pwritev2(5</s/log/1.log>, [], 1, 0, 0) = 9"
 MAKE = '1 openat(AT_FDCWD, "/s/log/1.log", O_RDWR|O_CREAT) = 5'
+BOTH = "2 pwritev2(5</s/log/1.log>, [], 1, 9, RWF_DSYNC) = 9"
 SYNC = "1 fdatasync(5</s/log/1.log>) = 0"
 
 
@@ -74,6 +78,11 @@ SYNC = "1 fdatasync(5</s/log/1.log>) = 0"
         ([WRITE, "1 fdatasync(5</s/log/1.log>) = -1 EIO (Input/output error)"], True),
         ([WRITE, "2 fdatasync(5</s/log/1.log> <unfinished ...>"], True),
         ([WRITE, "2 fdatasync(5</s/log/1.log> <unfinished ...>", "2 <... fdatasync resumed>) = 0"], False),
+        ([BOTH], False),
+        ([WRITE, BOTH], True),
+        ([BOTH.replace("= 9", "= -1 EIO (Input/output error)")], True),
+        ([BOTH.replace(") = 9", " <unfinished ...>")], True),
+        ([BOTH.replace(") = 9", " <unfinished ...>"), "2 <... pwritev2 resumed>) = 9"], False),
         ([MAKE], True),
         ([MAKE, "1 fsync(6</s/log>) = 0"], False),
     ],

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from letterlock.formats.address import Address
@@ -125,7 +125,7 @@ async def test_a_filter_changes_nothing_that_was_judged() -> None:
     assessor = Assessor(AssessSettings("mx.d.test"), ZoneTable.parse(f's._domainkey.b.test. IN TXT "{key.record()}"\n'))
     examination = assessor.examine("192.0.2.1", "x", ENVELOPE.reverse_path)
     await examination.take(signed)
-    arrival = replace(ARRIVAL, content=(signed,), examination=examination)
+    arrival = msgspec.structs.replace(ARRIVAL, content=(signed,), examination=examination)
     async with running(Filter(Packet("m", struct.pack("!I", 1) + b"From\0x@y.test\0"), Packet("c"))) as where:
         assessment = await Filtered(assessor, chain(where))(arrival)
     octets = b"".join(assessment.content or ())

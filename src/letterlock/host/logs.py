@@ -19,7 +19,6 @@ See also: RELIABILITY promise 10 in docs/architecture.md.
 from __future__ import annotations
 
 import datetime
-import enum
 import functools
 import sys
 import time
@@ -33,14 +32,7 @@ Field = str | bytes | int | float | bool | None | list[str] | tuple[str, ...]
 Sink = Callable[[str], None]
 
 _LONGEST_TEXT = 2000
-
-
-class Severity(enum.IntEnum):
-    """How much an event matters to the people who run the system."""
-
-    EVENT = 0
-    WARNING = 1
-    ERROR = 2
+_encode = msgspec.json.Encoder().encode
 
 
 def _to_standard_error(line: str) -> None:
@@ -84,31 +76,29 @@ class Log:
 
     def event(self, name: str, **fields: Field) -> None:
         """Record something that happened as it should."""
-        self._write(Severity.EVENT, name, fields)
+        self._write("event", name, fields)
 
     def warning(self, name: str, **fields: Field) -> None:
         """Record something that a person should know of, and that was dealt with."""
-        self._write(Severity.WARNING, name, fields)
+        self._write("warning", name, fields)
 
     def error(self, name: str, **fields: Field) -> None:
         """Record something that needs a person."""
-        self._write(Severity.ERROR, name, fields)
+        self._write("error", name, fields)
 
-    def _write(self, severity: Severity, name: str, fields: dict[str, Field]) -> None:
+    def _write(self, severity: str, name: str, fields: dict[str, Field]) -> None:
         now = time.time()
-        _counts[self.role, severity.name.lower(), name] += 1
-        line: dict[str, object] = {
+        _counts[self.role, severity, name] += 1
+        line: dict[str, Field] = {
             "time": f"{_second(int(now))}.{int(now % 1 * 1000):03d}Z",
-            "severity": severity.name.lower(),
+            "severity": severity,
             "role": self.role,
             "event": name,
         }
         if trace := _trace.get():
             line["trace"] = trace
-        for key, value in self._bound.items():
-            line[key] = _plain(value)
-        for key, value in fields.items():
-            line[key] = _plain(value)
+        line.update(self._bound)
+        line.update(fields)
         try:
             _sink(_one_line(line))
         except OSError:  # a full disk: what was done is done, and must still be said to whom it was done for
@@ -120,9 +110,21 @@ def _second(instant: int) -> str:
     return datetime.datetime.fromtimestamp(instant, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _plain(value: Field) -> object:
-    if type(value) is int or (type(value) is str and len(value) <= _LONGEST_TEXT and value.isascii()):
-        return value
+def _one_line(line: dict[str, Field]) -> str:
+    try:
+        text = _encode(line).decode()
+    except UnicodeEncodeError:  # a lone surrogate
+        text = ""
+    # Nearly every line is short and plain; in any other each value is looked at.
+    if not (0 < len(text) <= _LONGEST_TEXT and text.isascii()) or bytes in map(type, line.values()):
+        text = _encode({key: _plain(value) for key, value in line.items()}).decode()
+    # JSON escapes control characters below U+0020 only; what else could move a terminal or end a line is escaped here.
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(character if " " <= character <= "~" else _escaped(ord(character)) for character in text)
+
+
+def _plain(value: Field) -> Field:
     if isinstance(value, bytes):
         value = value.decode("latin-1")
     if isinstance(value, str) and not value.isascii():
@@ -130,14 +132,6 @@ def _plain(value: Field) -> object:
     if isinstance(value, str) and len(value) > _LONGEST_TEXT:
         return f"{value[:_LONGEST_TEXT]}… ({len(value)} characters)"
     return value
-
-
-def _one_line(line: dict[str, object]) -> str:
-    text = msgspec.json.encode(line).decode()
-    # JSON escapes control characters below U+0020 only; what else could move a terminal or end a line is escaped here.
-    if text.isascii() and "\x7f" not in text:
-        return text
-    return "".join(character if " " <= character <= "~" else _escaped(ord(character)) for character in text)
 
 
 def _escaped(code: int) -> str:

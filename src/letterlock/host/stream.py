@@ -92,6 +92,7 @@ class Stream(asyncio.Protocol):
         self._deadline = math.inf
         self._limit = math.inf
         self._timer: asyncio.TimerHandle | None = None
+        self._rings = -math.inf  # when the timer does, if there is one
         self._waiters: list[asyncio.Future[None]] = []
 
     # What a session calls.
@@ -101,10 +102,10 @@ class Stream(asyncio.Protocol):
 
         Set it anew for each thing expected. Time spent in the session's own work counts only if it is not set again.
         """
-        self._deadline = min(self._loop.time() + seconds, self._limit)
-        if self._timer is not None and self._timer.when() > self._deadline:
-            self._timer.cancel()
-            self._timer = None
+        deadline = self._loop.time() + seconds
+        self._deadline = min(self._limit, deadline)
+        if self._deadline < self._rings:
+            self._silence()
 
     def limit_within(self, seconds: float) -> None:
         """From now on no deadline lies later than this, however often one is set: for work that is to end as a whole."""
@@ -121,16 +122,17 @@ class Stream(asyncio.Protocol):
 
         With `idle`, the session has nothing half done and Stopping may be raised instead of waiting.
         """
-        while True:
-            if self._loop.time() >= self._deadline:
-                raise DeadlinePassed("nothing whole came in time")
-            if self._chunks:
-                return self._take()
+        if self._loop.time() >= self._deadline:
+            raise DeadlinePassed("nothing whole came in time")
+        while not self._chunks:
             if self._ended or self._lost:
                 return b""
             if idle and self._stopping:
                 raise Stopping
             await self._wait()
+            if not self._chunks and self._loop.time() >= self._deadline:
+                raise DeadlinePassed("nothing whole came in time")
+        return self._take()
 
     def write(self, octets: bytes) -> None:
         """Send when possible, without waiting. What is written to a lost connection goes nowhere."""
@@ -233,9 +235,7 @@ class Stream(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once, whatever is unsent."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._silence()
         if self._transport is not None and not self._lost:
             self._transport.abort()
 
@@ -286,9 +286,7 @@ class Stream(asyncio.Protocol):
         """Remember that nobody is there."""
         self._lost = self._ended = True
         self._writing_paused = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._silence()
         self._wake()
 
     def pause_writing(self) -> None:
@@ -313,28 +311,37 @@ class Stream(asyncio.Protocol):
 
     async def _wait(self) -> None:
         if self._timer is None and self._deadline < math.inf:
-            self._timer = self._loop.call_at(self._deadline, self._ring)
+            self._arm()
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiters.append(waiter)
         try:
             await waiter
-        finally:
+        except asyncio.CancelledError:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
+            raise
 
     def _wake(self) -> None:
-        for waiter in self._waiters:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        self._waiters.clear()
 
     def _ring(self) -> None:
         # The timer is armed once and follows the deadline lazily: moving a deadline costs no more than a number.
-        self._timer = None
+        self._timer, self._rings = None, -math.inf
         if self._loop.time() >= self._deadline:
             self._wake()
         elif self._waiters:
-            self._timer = self._loop.call_at(self._deadline, self._ring)
+            self._arm()
+
+    def _arm(self) -> None:
+        self._timer, self._rings = self._loop.call_at(self._deadline, self._ring), self._deadline
+
+    def _silence(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._rings = None, -math.inf
 
     def _pause_reading(self) -> None:
         if not self._reading_paused and self._transport is not None and not self._lost:

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from letterlock.formats.address import Address
 from letterlock.formats.authentication_results import AuthenticationResults
 from letterlock.formats.envelope import Envelope, Recipient
@@ -23,9 +25,10 @@ from letterlock.protocols.smtp.reply import Reply
 from letterlock.store.interface import Delivery
 from letterlock.trust.arc import Verdict as ChainVerdict
 
+UNSEEN = Standing()
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+
+class Arrival(msgspec.Struct, frozen=True):
     """A whole message before it is taken. `content` are its octets as they came, in pieces.
 
     `received_at` is in seconds since 1970; `client_name` is what it said with EHLO; `user` who it proved to be, or empty.
@@ -43,7 +46,7 @@ class Arrival:
     envelope: Envelope
     content: tuple[bytes, ...]
     examination: Examination | None = None
-    standing: Standing = Standing()  # noqa: RUF009  # frozen
+    standing: Standing = UNSEEN
 
     @property
     def size(self) -> int:
@@ -142,9 +145,12 @@ Seal = Callable[[Evidence, tuple[bytes, ...]], Awaitable[bytes]]
 Gate = Callable[[tuple[bytes, ...], Sequence[Destination], bool], Awaitable[Sequence[Destination] | Reply]]
 
 
+_NOTHING_FOUND = Assessment()
+
+
 async def take_as_it_is(_arrival: Arrival) -> Assessment:
     """Assess nothing."""
-    return Assessment()
+    return _NOTHING_FOUND
 
 
 async def take_any_sender(_address: str, _client_name: str, _reverse_path: Address | None, _now: float) -> Reply | None:

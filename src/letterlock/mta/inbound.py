@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from letterlock.errors import OurFault
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import DeliverBy, Envelope, Recipient
@@ -27,6 +29,7 @@ from letterlock.host.tls import ServerTls
 from letterlock.mta import wishes
 from letterlock.mta.arrival import (
     SEAL,
+    UNSEEN,
     Arrival,
     Assess,
     Assessment,
@@ -212,7 +215,7 @@ class InboundPolicy:
             envelope=wished,
             content=content,
             examination=self._examination,
-            standing=self._standing or Standing(),
+            standing=self._standing or UNSEEN,
         )
         self._examination = None
         if content and count_hops(content[0]) > MOST_HOPS:
@@ -277,7 +280,9 @@ class InboundPolicy:
         if service.seal is None or assessment.evidence is None or not transaction.queued:
             return transaction
         seal = await service.seal(assessment.evidence, transaction.octets)
-        return replace(transaction, queued=tuple(self._with_seal(entry, seal) for entry in transaction.queued))
+        return msgspec.structs.replace(
+            transaction, queued=tuple(self._with_seal(entry, seal) for entry in transaction.queued)
+        )
 
     def _with_seal(self, entry: Queued, seal: bytes) -> Queued:
         if self._service.recipients.is_ours(entry.envelope.recipients[0].forward_path.domain):
@@ -388,6 +393,7 @@ def once(deliveries: Iterable[Delivery], mailbox: str = "") -> tuple[Delivery, .
     """Return one copy a mailbox, however many of its addresses were named; `mailbox` takes the place of INBOX."""
     chosen: dict[tuple[str, str], Delivery] = {}
     for delivery in deliveries:
-        moved = replace(delivery, mailbox=mailbox) if mailbox and delivery.mailbox == "INBOX" else delivery
-        chosen.setdefault((moved.account, moved.mailbox), moved)
+        if mailbox and delivery.mailbox == "INBOX":
+            delivery = msgspec.structs.replace(delivery, mailbox=mailbox)
+        chosen.setdefault((delivery.account, delivery.mailbox), delivery)
     return tuple(chosen.values())

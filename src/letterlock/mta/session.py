@@ -156,9 +156,9 @@ class Session:
         stream.expect_within(patience.command_seconds)
         while not self._ended:
             if output := conversation.take_output():
-                await stream.send(output)
-                # A deadline moves when something whole was answered, not when octets come.
+                # A deadline moves when something whole is answered, not when octets come.
                 stream.expect_within(patience.command_seconds)
+                await stream.send(output)
             octets = await stream.read(idle=conversation.is_between_transactions)
             if not octets:
                 if not conversation.is_between_transactions:
@@ -168,7 +168,10 @@ class Session:
                 stream.extend(len(octets) / patience.octets_per_second)
             conversation.receive(octets)
             while (event := conversation.next_event()) is not None:
-                await _HANDLERS[type(event)](self, event)
+                try:
+                    await _HANDLERS[type(event)](self, event)
+                except Unavailable as problem:
+                    self._excuse(problem)
 
     async def _take_leave(self) -> None:
         self.stream.limit_within(self.patience.command_seconds)
@@ -191,10 +194,10 @@ class Session:
 
     async def _sender_given(self, event: events.SenderGiven) -> None:
         self._sender = event.sender
-        self._answer(await self._ask(self.policy.sender_given(self, event.sender)))
+        self._answer(await self.policy.sender_given(self, event.sender))
 
     async def _recipient_given(self, event: events.RecipientGiven) -> None:
-        self._answer(await self._ask(self.policy.recipient_given(self, self._sender, event.recipient)))
+        self._answer(await self.policy.recipient_given(self, self._sender, event.recipient))
 
     async def _content_received(self, event: events.ContentReceived) -> None:
         if not self.budget.take(len(event.octets)):
@@ -209,11 +212,10 @@ class Session:
     async def _content_ended(self, event: events.ContentEnded) -> None:
         content = tuple(self._chunks)
         try:
-            answer = await self._ask(self.policy.content_given(self, event.envelope, content))
+            self._answer(await self.policy.content_given(self, event.envelope, content))
         finally:
             self._forget_content()
-        self.stream.limit_within(self.patience.transaction_seconds)
-        self._answer(answer)
+            self.stream.limit_within(self.patience.transaction_seconds)
 
     async def _dropped(self, event: events.TransactionDropped) -> None:
         self._forget_content()
@@ -251,17 +253,15 @@ class Session:
 
     # Inside.
 
-    async def _ask(self, question: Awaitable[Reply | None]) -> Reply | None:
-        try:
-            return await question
-        except Unavailable as problem:
-            # Our own fault is never the message's: it may come again.
-            self.log.error("unavailable", problem=problem.problem)
-            if problem.full:
-                return reply(452, "4.3.1", "No room for this message now: try again later")
-            return reply(451, "4.3.0", "A local problem keeps this from being taken: try again later")
-        finally:
-            self.stream.expect_within(self.patience.command_seconds)
+    def _excuse(self, problem: Unavailable) -> None:
+        # Our own fault is never the message's: it may come again.
+        self.log.error("unavailable", problem=problem.problem)
+        if problem.full:
+            self.conversation.refuse(reply(452, "4.3.1", "No room for this message now: try again later"))
+        else:
+            self.conversation.refuse(
+                reply(451, "4.3.0", "A local problem keeps this from being taken: try again later")
+            )
 
     def _note_certificate(self) -> None:
         self.conversation.certified = self.stream.tls is not None and bool(self.stream.tls.validated_chain)

@@ -36,21 +36,16 @@ def received_field(
 
     The recipient is named only where there is one, so that nobody learns of another (RFC 5321 section 7.2).
     """
-    address = _literal(client_address)
-    seen = f"{reverse_name} {address}" if reverse_name else address
     # RFC 3865 section 2.6
     solicit = f" (SOLICIT={','.join(envelope.solicitation)})" if envelope.solicitation else ""
-    lines = [
-        f"Received: from {_from_name(client_name, address)} ({seen})",
-        f"\tby {host_name} with {protocol}{solicit}",
-    ]
-    if tls is not None:
-        lines.append(f"\ttls {cipher_suite(tls.cipher)} ({tls.version}, {tls.cipher_bits} bits)")
-    lines.append(f"\tid {transaction_id}")
+    suite = f"\r\n\ttls {cipher_suite(tls.cipher)} ({tls.version}, {tls.cipher_bits} bits)" if tls is not None else ""
     recipients = envelope.recipients
-    if len(recipients) == 1 and not recipients[0].forward_path.needs_smtputf8:
-        lines.append(f"\tfor <{recipients[0].forward_path}>")
-    return ("\r\n".join(lines) + f";\r\n\t{_moment(int(now))}\r\n").encode()
+    alone = len(recipients) == 1 and not recipients[0].forward_path.needs_smtputf8
+    recipient = f"\r\n\tfor <{recipients[0].forward_path}>" if alone else ""
+    return (
+        f"Received: from {_client(client_name, client_address, reverse_name)}\r\n\tby {host_name} with {protocol}{solicit}"
+        f"{suite}\r\n\tid {transaction_id}{recipient};\r\n\t{_moment(int(now))}\r\n"
+    ).encode()
 
 
 def cipher_suite(name: str) -> str:
@@ -79,6 +74,12 @@ def _moment(second: int) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
+def _client(name: str, address: str, reverse_name: str) -> str:
+    literal = _literal(address)
+    seen = f"{reverse_name} {literal}" if reverse_name else literal
+    return f"{_from_name(name, literal)} ({seen})"
+
+
 def _literal(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address)

@@ -8,6 +8,7 @@ Standards: RFC 9051 section 5.1 (names), section 6.3.4 to 6.3.8, RFC 6154.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Collection
@@ -67,6 +68,7 @@ class Entry:
         return mask
 
 
+@functools.lru_cache(maxsize=1024)  # INBOX, nearly always
 def normalise(name: str) -> str:
     """Return a mailbox name as we keep it. Raises Refused(CANNOT)."""
     first, slash, rest = name.partition("/")

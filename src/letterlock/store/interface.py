@@ -53,8 +53,7 @@ class Refused(LetterlockError):
         super().__init__(f"{refusal.value}: {what}" if what else refusal.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One copy for one local mailbox. `prefix` (Return-Path, Delivered-To) stands before the transaction's octets.
 
     A mailbox that does not exist is made; `recipient` is the address it is for, and only recorded.
@@ -88,8 +87,7 @@ class Queued:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True):
     """A message taken on: `octets` are chunks, our trace fields first, kept byte for byte; `arrived` is now.
 
     `content` in place of `octets` refers to octets the store already holds (a queued message delivered later).

@@ -255,19 +255,19 @@ def _read_ends(
 
 
 def _cut(folder: Path, descriptor: int, number: int, end: int) -> int:
-    """Cut a segment off at `end`, keeping what is cut; return how many octets that were."""
-    torn = os.fstat(descriptor).st_size - end
-    if torn <= 0:
+    """Cut a segment off at `end`, keeping what is torn; return how many octets that were."""
+    left = os.fstat(descriptor).st_size - end
+    if left <= 0:
         return 0
-    rest = os.pread(descriptor, min(torn, 64 << 20), end)
-    if any(rest):
+    rest = os.pread(descriptor, min(left, 64 << 20), end).rstrip(b"\0")
+    if rest:
         aside = folder / "torn"
         aside.mkdir(exist_ok=True, mode=0o700)
         (aside / f"{number:010x}-{end}").write_bytes(rest)
         for old in sorted(aside.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT_TORN_ENDS]:
             old.unlink()
     os.ftruncate(descriptor, end)
-    return torn
+    return len(rest)
 
 
 def _write_again(descriptor: int, start: int, end: int) -> None:

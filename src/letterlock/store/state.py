@@ -9,6 +9,7 @@ Raises Refused where an entry has no effect (the mailbox is gone, the name exist
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
@@ -45,6 +46,7 @@ from letterlock.store.segments import Location
 from letterlock.store.snapshot import UidRanges, to_ranges
 
 REMEMBERED_TRANSACTIONS = 16_384
+_FORGOTTEN_AT_ONCE = 1024
 _SEEN, _DELETED = 1, 8
 _HIGHEST_UID = 0xFFFFFFFF
 
@@ -172,9 +174,9 @@ class State:
         self.recent[transaction] = receipt
         placed = msgspec.json.encode([(place.mailbox, place.uid_validity, place.uid) for place in receipt.placed])
         self.batch.transactions.append((receipt.sequence, transaction, placed.decode()))
-        if len(self.recent) > REMEMBERED_TRANSACTIONS:
-            oldest = next(iter(self.recent))
-            self.batch.add("DELETE FROM transactions WHERE sequence <= ?", self.recent.pop(oldest).sequence)
+        if len(self.recent) >= REMEMBERED_TRANSACTIONS + _FORGOTTEN_AT_ONCE:
+            oldest = [self.recent.pop(name) for name in tuple(itertools.islice(self.recent, _FORGOTTEN_AT_ONCE))]
+            self.batch.add("DELETE FROM transactions WHERE sequence <= ?", oldest[-1].sequence)
 
     def _deliver(
         self, account: str, mailbox: str, flags: Sequence[str], instant: float, content: int, size: int
