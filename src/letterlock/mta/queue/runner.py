@@ -64,7 +64,7 @@ class RunnerSettings:
     most_taken: int = 4000
     most_waiting: int = 1000
     first_concurrency: int = 4
-    most_concurrency: int = 20
+    most_concurrency: int = 40
     most_unrecorded: int = 400
 
 
