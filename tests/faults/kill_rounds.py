@@ -1,6 +1,6 @@
 """kill -9 of random processes of a served domain under load, round after round: what was acknowledged is there once.
 
-    python -m tests.faults.kill_rounds [--rounds 1000] [--processes N] [--folder FOLDER]
+    python -m tests.faults.kill_rounds [--rounds 1000] [--workers N] [--folder FOLDER]
 
 A round starts `letterlock serve` where the last one left off, puts load on it (SMTP by DATA and BDAT, submission, mail that
 is passed on to a next host, IMAP APPEND and MOVE), and kills at a random instant, during start and recovery too: the whole
@@ -37,8 +37,8 @@ _GOES_ON_SECONDS = 60.0
 class Rounds:
     """What has happened so far."""
 
-    def __init__(self, folder: Path, names: str, next_host: Sink, seed: int, processes: int) -> None:
-        self._folder, self._names, self._next_host, self._processes = folder, names, next_host, processes
+    def __init__(self, folder: Path, names: str, next_host: Sink, seed: int, workers: int) -> None:
+        self._folder, self._names, self._next_host, self._workers = folder, names, next_host, workers
         self._chance = random.Random(seed)
         self._seed = seed
         self.killed: Counter[str] = Counter()
@@ -62,8 +62,8 @@ class Rounds:
 
     def _site(self, number: int) -> Site:
         more: dict[str, object] = {"transfer": {"relay": self._next_host.address, "retry_first_seconds": 1}}
-        if self._processes:
-            more["processes"] = self._processes
+        if self._workers:
+            more["workers"] = self._workers
         return Site(self._folder / str(number), self._names, services=SERVICES, more=more, aliases=ALIASES)
 
     def _round(self, site: Site, number: int) -> None:
@@ -129,10 +129,10 @@ def _gone(pids: list[int]) -> None:
         time.sleep(0.02)  # they notice
 
 
-def rounds(folder: Path, count: int, seed: int, processes: int = 0) -> Rounds:
+def rounds(folder: Path, count: int, seed: int, workers: int = 0) -> Rounds:
     """Run `count` rounds below `folder`; return what happened."""
     with name_server() as names, sink() as next_host:
-        made = Rounds(folder, names, next_host, seed, processes)
+        made = Rounds(folder, names, next_host, seed, workers)
         made.run(count)
     return made
 
@@ -141,12 +141,12 @@ def main() -> None:
     """Run from the command line; exits 1 if anything was lost or doubled."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=1000)
-    parser.add_argument("--processes", type=int, default=0, help="the setting of that name; 0 leaves it alone")
+    parser.add_argument("--workers", type=int, default=0, help="the setting of that name; 0 leaves it alone")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the stores are made; not in memory, if syncs are to count")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix=".kills-", dir=options.folder or Path.cwd()) as name:
-        done = rounds(Path(name), options.rounds, options.seed, options.processes)
+        done = rounds(Path(name), options.rounds, options.seed, options.workers)
     print(done)  # noqa: T201
     raise SystemExit(bool(done.faults))
 
