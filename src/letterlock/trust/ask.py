@@ -18,6 +18,8 @@ from letterlock.errors import OurFault
 from letterlock.formats.dns.question import Answer, Question
 
 T = TypeVar("T")
+Q = TypeVar("Q")  # what is asked, and what is answered: of names here, of what lies on the web in pkix/retrieval
+A = TypeVar("A")
 Decision = Generator[tuple[Question, ...], tuple[Answer, ...], T]
 
 
@@ -35,12 +37,14 @@ def ask_all(questions: tuple[Question, ...]) -> Decision[tuple[Answer, ...]]:
     return answers
 
 
-def together(decisions: Sequence[Decision[T]]) -> Decision[tuple[T, ...]]:
+def together(
+    decisions: Sequence[Generator[tuple[Q, ...], tuple[A, ...], T]],
+) -> Generator[tuple[Q, ...], tuple[A, ...], tuple[T, ...]]:
     """Take several decisions step by step at the same time; their questions are asked together, equal ones once."""
     results: dict[int, T] = {}
-    waiting: dict[int, tuple[Question, ...]] = {}
+    waiting: dict[int, tuple[Q, ...]] = {}
 
-    def advance(place: int, answers: tuple[Answer, ...] | None) -> None:
+    def advance(place: int, answers: tuple[A, ...] | None) -> None:
         try:
             decision = decisions[place]
             waiting[place] = next(decision) if answers is None else decision.send(answers)
