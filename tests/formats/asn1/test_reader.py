@@ -69,7 +69,37 @@ def test_named_bits_round_trip(bits: frozenset[int]) -> None:
 def test_times_round_trip(moment: datetime.datetime) -> None:
     """RFC 5280 section 4.1.2.5: UTCTime from 1950 to 2049, GeneralizedTime outside."""
     moment = moment.replace(microsecond=0, tzinfo=datetime.UTC)
-    assert reader.parse(writer.time(moment)).time() == moment
+    assert reader.parse(writer.time(moment)).time() == reader.decode_time(writer.time(moment)) == moment
+
+
+@pytest.mark.parametrize(
+    ("tag", "octets", "expected"),
+    [
+        (tags.UTC_TIME, b"491231235959Z", (2049, 12, 31, 23, 59, 59)),
+        (tags.UTC_TIME, b"500101000000Z", (1950, 1, 1)),
+        (tags.UTC_TIME, b"9912312359Z", (1999, 12, 31, 23, 59)),
+        (tags.GENERALIZED_TIME, b"20261123120000.25Z", (2026, 11, 23, 12, 0, 0, 250_000)),
+        (tags.GENERALIZED_TIME, b"20261123120000.1234567Z", (2026, 11, 23, 12, 0, 0, 123_456)),
+        (tags.UTC_TIME, b"261123240000Z", None),
+        (tags.UTC_TIME, b"261123120060Z", None),
+        (tags.UTC_TIME, b"261123T20000Z", None),
+        (tags.UTC_TIME, b"261123120000.5Z", None),
+        (tags.UTC_TIME, b"2611231200000", None),
+        (tags.GENERALIZED_TIME, b"20261123240000Z", None),
+        (tags.GENERALIZED_TIME, b"00001123120000Z", None),
+        (tags.GENERALIZED_TIME, b"2026-11-2312:0Z", None),
+    ],
+)
+def test_times(tag: int, octets: bytes, expected: tuple[int, ...] | None) -> None:
+    """RFC 5280 section 4.1.2.5: in UTC, years of two digits from 1950 to 2049; read from octets or from an element."""
+    encoded = writer.element(tag, octets)
+    if expected is not None:
+        moment = datetime.datetime(*expected, tzinfo=datetime.UTC)
+        assert reader.decode_time(encoded) == reader.parse(encoded).time() == moment
+        return
+    for read in (reader.decode_time, lambda octets: reader.parse(octets).time()):
+        with pytest.raises(Malformed, match="not a time"):
+            read(encoded)
 
 
 def test_known_octets() -> None:

@@ -9,7 +9,7 @@ Standards: RFC 9788 (sections 2 to 5).
 from __future__ import annotations
 
 from letterlock.formats.imf.header import Header, read_header
-from letterlock.formats.mime.entity import parse
+from letterlock.formats.mime.content_type import parse_content_type
 
 OBSCURED_SUBJECT = b"Subject: [...]\r\n"
 _TRACE = frozenset({"received", "return-path", "delivered-to", "bcc", "dkim-signature", "authentication-results"})
@@ -45,8 +45,7 @@ def protect(outer: bytes, inner: bytes, *, encrypted: bool) -> tuple[bytes, byte
 
 
 def _marked(entity: bytes, how: bytes) -> bytes:
-    tree = parse(entity)
-    field = tree.header.get("content-type")
+    field = read_header(entity).get("content-type")
     if field is None:
         return b'Content-Type: text/plain; charset="us-ascii"; hp="' + how + b'"\r\n' + entity
     start, end = field.start, field.end
@@ -56,11 +55,14 @@ def _marked(entity: bytes, how: bytes) -> bytes:
 
 def protected_header(entity_octets: bytes) -> Header | None:
     """Return the protected header of an entity that was signed or decrypted, or None without one."""
-    tree = parse(entity_octets)
-    how = tree.content_type.parameters.get("hp", "")
-    if how not in ("clear", "cipher") and not tree.content_type.parameters.get("protected-headers"):
+    header = read_header(entity_octets)
+    field = header.get("content-type")
+    if field is None:
         return None
-    return tree.header
+    parameters = parse_content_type(field.text).parameters
+    if parameters.get("hp", "") not in ("clear", "cipher") and not parameters.get("protected-headers"):
+        return None
+    return header
 
 
 def restore(outer: bytes, inner: bytes) -> bytes:
@@ -69,9 +71,9 @@ def restore(outer: bytes, inner: bytes) -> bytes:
     Of what was not protected as a header, nothing but Content fields comes out: who wrote the inside could else forge
     what the outside says, a From or an Authentication-Results.
     """
-    tree = parse(inner).header
-    body = inner[tree.body_start :]
-    rest = [field.raw for field in tree if field.name.lower().startswith("content-")]
+    header = read_header(inner)
+    body = inner[header.body_start :]
+    rest = [field.raw for field in header if field.name.lower().startswith("content-")]
     version = b"MIME-Version: 1.0\r\n" if outer else b""
     return restored_fields(outer, inner) + version + b"".join(rest) + b"\r\n" + body
 

@@ -149,7 +149,7 @@ class _Unwrapping:
 
     def run(self, cms: bytes | None, octets: bytes, detached: bytes | None) -> Unwrapped:
         """Follow layers inwards from a CMS object, or from an entity if `cms` is None."""
-        fault = ""
+        fault, innermost = "", None
         try:
             while len(self._layers) < MAX_LAYERS:
                 if cms is None:
@@ -158,6 +158,7 @@ class _Unwrapping:
                         octets = self._clear_signed(entity)
                         continue
                     if not is_enveloping(entity):
+                        innermost = entity
                         break
                     cms = _content_of(entity)
                 content_type, octets = self._open(cms, detached)
@@ -174,7 +175,7 @@ class _Unwrapping:
                 fault = f"more than {MAX_LAYERS} layers"
         except (Malformed, NotAuthentic) as error:
             fault = str(error)
-        parts = () if fault else self._parts(octets)
+        parts = () if innermost is None else self._parts(innermost)
         return Unwrapped(tuple(self._layers), octets, self._type, fault, parts, tuple(self._ambiguities))
 
     def _parse(self, octets: bytes) -> Entity:
@@ -248,10 +249,9 @@ class _Unwrapping:
         self._layers.append(SignedLayer(checks, signed, True, covered, tuple(faults)))
         return covered
 
-    def _parts(self, octets: bytes) -> tuple[tuple[str, Unwrapped], ...]:
+    def _parts(self, tree: Entity) -> tuple[tuple[str, Unwrapped], ...]:
         """Find S/MIME parts beside others, each taken apart on its own."""
         found: list[tuple[str, Unwrapped]] = []
-        tree = parse(octets)
         inside: list[Entity] = []
         for number, entity in tree.walk():
             if entity is tree or any(_contains(outer, entity) for outer in inside):

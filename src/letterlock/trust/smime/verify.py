@@ -168,25 +168,20 @@ class Standing(msgspec.Struct, frozen=True):
     names_certificate: bool
     scheme: signatures.Scheme
     scheme_label: str
-    key: PublicKeyInfo
 
 
-def _standing(signer: SignerInfo, certificates: tuple[Certificate, ...]) -> Standing:
-    """Look at all of a signature that is not of its message; raises NotAuthentic or Malformed."""
-    found = _candidates_of(signer, certificates)
-    if not found:
-        raise NotAuthentic(f"the signer's certificate ({signer.identifier}) is not there")
+def _standing(signer: SignerInfo, found: tuple[Certificate, ...]) -> Standing:
+    """Look at all of a signature that is not of its message; `found` are the certificates it may be made with.
+
+    Raises NotAuthentic or Malformed.
+    """
     scheme = signatures.scheme_of(signer.signature_algorithm, signer.digest_algorithm.oid)
     certificate, names = _named(found, signer.signed)
     _check_protection(signer.signed, signer)
-    return Standing(certificate, names, scheme, scheme.label, _key_of(certificate, certificates))
+    return Standing(certificate, names, scheme, scheme.label)
 
 
 _remembered_standing = functools.lru_cache(maxsize=MAX_FORMS)(_standing)
-
-
-def _candidates_of(signer: SignerInfo, certificates: tuple[Certificate, ...]) -> list[Certificate]:
-    return [each for each in certificates if signer.identifier.names(each)]
 
 
 def _check(
@@ -198,29 +193,38 @@ def _check(
     *,
     is_counter: bool = False,
 ) -> Check:
-    standing, fault, time = None, "", None
+    identifier, like = signer.identifier, signer.like
+    found = tuple([each for each in certificates if identifier.names(each)])
+    certificate, names, scheme = (found[0] if found else None), False, ""
+    fault, time = "", None
     try:
         time = signer.signed.signing_time
-        like = signer.like
-        standing = _standing(signer, certificates) if like is None else _remembered_standing(like, certificates)
-        _check_one(signer, standing, content_type, content, counter=is_counter)
+        if not found:
+            raise NotAuthentic(f"the signer's certificate ({identifier}) is not there")
+        standing = _standing(signer, found) if like is None else _remembered_standing(like, found)
+        certificate, names, scheme = standing.certificate, standing.names_certificate, standing.scheme_label
+        key = _key_of(certificate, certificates)
+        _check_one(signer, key, standing.scheme, content_type, content, counter=is_counter)
     except (NotAuthentic, Malformed) as error:
         fault = str(error)
-    if standing is None:
-        found = _candidates_of(signer, certificates)
-        certificate, names, scheme = (found[0] if found else None), False, oids.label(signer.signature_algorithm.oid)
-    else:
-        certificate, names, scheme = standing.certificate, standing.names_certificate, standing.scheme_label
     counters = _counter_signatures(signer, certificates, counter_signatures) if signer.unsigned.items else ()
+    scheme = scheme or oids.label(signer.signature_algorithm.oid)
     return Check(signer, certificate, scheme, oids.label(signer.digest_algorithm.oid), fault, time, names, counters)
 
 
-def _check_one(signer: SignerInfo, standing: Standing, content_type: str, content: Content, *, counter: bool) -> None:
+def _check_one(
+    signer: SignerInfo,
+    key: PublicKeyInfo,
+    scheme: signatures.Scheme,
+    content_type: str,
+    content: Content,
+    *,
+    counter: bool,
+) -> None:
     """Check what is of the message: its digest, what the attributes say of it, and the signature."""
-    key, scheme = standing.key, standing.scheme
     covered, signature = signer.signed_octets, signer.signature
     if covered is None:
-        _check_bare(signer, standing, content_type, content, counter=counter)
+        _check_bare(signer, key, scheme, content_type, content, counter=counter)
         return
     _check_content_type(signer.signed, content_type, counter=counter)
     expected = signer.signed.single(oids.MESSAGE_DIGEST)
@@ -238,14 +242,22 @@ def _check_one(signer: SignerInfo, standing: Standing, content_type: str, conten
         signatures.verify(key, scheme, signature, canonical)
 
 
-def _check_bare(signer: SignerInfo, standing: Standing, content_type: str, content: Content, *, counter: bool) -> None:
+def _check_bare(
+    signer: SignerInfo,
+    key: PublicKeyInfo,
+    scheme: signatures.Scheme,
+    content_type: str,
+    content: Content,
+    *,
+    counter: bool,
+) -> None:
     """Check a signature over the content itself."""
     if content_type != oids.DATA and not counter:
         raise Malformed("content other than data signed without attributes", clause="RFC 5652 section 5.3")
     if content.is_attributes:
         # a signature over attributes must not pass as one over content that consists of them
         raise NotAuthentic("the content is the attributes of another signature")
-    key, scheme, octets = standing.key, standing.scheme, content.octets
+    octets = content.octets
     if octets is not None:
         signatures.verify(key, scheme, signer.signature, octets)
     else:
@@ -294,7 +306,7 @@ def _names(value: bytes, version: int, certificate: Certificate) -> bool:
 _remembered_names = functools.lru_cache(maxsize=256)(_names)  # the same in all messages of a signer
 
 
-def _named(found: list[Certificate], attributes: Attributes) -> tuple[Certificate, bool]:
+def _named(found: tuple[Certificate, ...], attributes: Attributes) -> tuple[Certificate, bool]:
     """Return the certificate that the signing-certificate attributes name, and whether there are any."""
     named = False
     for oid, version in ((oids.SIGNING_CERTIFICATE_V2, 2), (oids.SIGNING_CERTIFICATE, 1)):
@@ -304,7 +316,7 @@ def _named(found: list[Certificate], attributes: Attributes) -> tuple[Certificat
         named = True
         # RFC 5035 section 5.4: the first names the certificate the signature is to be checked with
         names = _remembered_names if len(value) <= MAX_REMEMBERED_OCTETS else _names
-        found = [each for each in found if names(value, version, each)]
+        found = tuple([each for each in found if names(value, version, each)])
         if not found:
             raise NotAuthentic("the certificate is not the one the signature names")
     return found[0], named
