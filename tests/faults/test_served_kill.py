@@ -16,9 +16,10 @@ from letterlock.store.engine import StoreSettings, open_store
 SERVICES = ("smtp", "submissions", "imaps")
 
 
-def test_what_was_acknowledged_survives_the_kill_of_a_served_domain(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_was_acknowledged_survives_the_kill_of_a_served_domain(tmp_path: Path, workers: int) -> None:
     """DATA, BDAT, submission, APPEND and MOVE, and kills at random instants."""
-    done = rounds(tmp_path, 2, 1)
+    done = rounds(tmp_path, 2, 1, workers)
     assert done.faults == []
     assert done.acknowledged > 0
 
@@ -63,7 +64,9 @@ def test_the_tree_of_a_process_is_found() -> None:
 
 
 @pytest.mark.slow
-def test_hundreds_of_kills_of_a_served_domain(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_hundreds_of_kills_of_a_served_domain(tmp_path: Path, workers: str) -> None:
     """The long form, in a process of its own, as by hand."""
-    command = [sys.executable, "-m", "tests.faults.kill_rounds", "--rounds", "300", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.faults.kill_rounds", "--rounds", "300", "--workers", workers]
+    command += ["--folder", str(tmp_path)]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
