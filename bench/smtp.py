@@ -8,6 +8,7 @@ more. Needs root and Debian's postfix.
 from __future__ import annotations
 
 import contextlib
+import operator
 import signal
 import statistics
 import subprocess
@@ -26,10 +27,11 @@ ROUNDS = 3
 class Ours:
     """Our server in a process of its own."""
 
-    def __init__(self, folder: Path, sink: int) -> None:
+    def __init__(self, folder: Path, sink: int, *, worker: bool) -> None:
         self.port = free_port()
+        module = ["bench._smtp_workers"] if worker else ["bench._smtp_server"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench._smtp_server", str(folder), str(self.port), str(sink)],
+            [sys.executable, "-m", *module, str(folder), str(self.port), *([] if worker else [str(sink)])],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -43,10 +45,13 @@ class Ours:
 
 
 @contextlib.contextmanager
-def ours(folder: Path, sink: int = 0) -> Iterator[Ours]:
-    """Run our server with its files below `folder`; with the port of a `sink` it sends everything on."""
+def ours(folder: Path, sink: int = 0, *, worker: bool = False) -> Iterator[Ours]:
+    """Run our server with its files below `folder`; with the port of a `sink` it sends everything on.
+
+    With `worker`, a process of its own takes the mail and another has the store.
+    """
     folder.mkdir()
-    server = Ours(folder, sink)
+    server = Ours(folder, sink, worker=worker)
     try:
         yield server
     finally:
@@ -70,24 +75,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=Path.cwd()) as name:
         folder = Path(name)
         held = "smtpd_client_restrictions = static:HOLD"
-        with ours(folder / "ours") as server, postfix(folder / "postfix", held) as peer:
-            print(f"{'sessions x size':>18} | {'ours/s':>8} | {'Postfix/s':>9} | {'ratio':>5} | CPU us a message, ours")
+        with (
+            ours(folder / "ours") as alone,
+            ours(folder / "worker", worker=True) as two,
+            postfix(folder / "postfix", held) as peer,
+        ):
+            print(f"{'':>18} | one process: CPU us |  ratio | worker and store: CPU us |  ratio | Postfix/s")
             for sessions, kilobytes, count in CASES:
-                rate(server.port, sessions, kilobytes, count // 10)
-                rate(peer, sessions, kilobytes, count // 10)
-                mine, theirs, ratios, cpu = [], [], [], []
+                for port in (alone.port, two.port, peer):
+                    rate(port, sessions, kilobytes, count // 10)
+                rates: dict[str, list[float]] = {name: [] for name in ("alone", "two", "Postfix")}
+                used: dict[str, list[float]] = {"alone": [], "two": []}
                 for _ in range(ROUNDS):
-                    before = server.cpu_seconds()
-                    mine.append(rate(server.port, sessions, kilobytes, count))
-                    cpu.append((server.cpu_seconds() - before) / count * 1e6)
-                    theirs.append(rate(peer, sessions, kilobytes, max(count // 5, 100)))
-                    ratios.append(mine[-1] / theirs[-1])
-                print(
-                    f"{sessions:>9} x {kilobytes:>3} KB | {statistics.median(mine):>8.0f} |"
-                    f" {statistics.median(theirs):>9.0f} | {statistics.median(ratios):>5.1f} |"
-                    f" {statistics.median(cpu):.0f}",
-                    flush=True,
-                )
+                    for name, server in (("alone", alone), ("two", two)):
+                        before = server.cpu_seconds()
+                        rates[name].append(rate(server.port, sessions, kilobytes, count))
+                        used[name].append((server.cpu_seconds() - before) / count * 1e6)
+                    rates["Postfix"].append(rate(peer, sessions, kilobytes, max(count // 5, 100)))
+                print(f"{sessions:>9} x {kilobytes:>3} KB", end="")
+                for name in ("alone", "two"):
+                    ratio = statistics.median(map(operator.truediv, rates[name], rates["Postfix"]))
+                    median, cpu = statistics.median(rates[name]), statistics.median(used[name])
+                    print(f" | {median:>8.0f}/s {cpu:>6.0f} us | {ratio:>5.1f}", end="")
+                print(f" | {statistics.median(rates['Postfix']):>8.0f}/s", flush=True)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,10 @@ class Workers:
         pause = _FIRST_PAUSE_SECONDS
         while not self._stopping:
             begun = self._clock.elapsed()
-            status = await self._run(worker)
+            try:
+                end = f"it ended with status {await self._run(worker)}"
+            except OSError as error:
+                end = f"{sys.executable} cannot be run: {error.strerror}"
             worker.ready.clear()
             self._past.update({(role, severity, name): count for role, severity, name, count in worker.news.events})
             self._past_cpu += worker.news.cpu_seconds
@@ -163,7 +166,7 @@ class Workers:
             if self._is_stopping():
                 return
             self._deaths += 1
-            self._log.error("worker died", worker=worker.number, status=status)
+            self._log.error("worker died", worker=worker.number, problem=end)
             pause = _FIRST_PAUSE_SECONDS if self._clock.elapsed() - begun > _CONTENT_SECONDS else pause * 2
             await asyncio.sleep(min(pause, _LONGEST_PAUSE_SECONDS))
 
