@@ -91,10 +91,14 @@ class Admd:
     store: LogStore
     transferring: asyncio.Task[None]
     reloader: Reloader
+    reload_labels: Callable[[], None]
 
     def reload(self) -> None:
-        """Read settings and TLS certificates again; where they are wrong, the old ones stay in force, as the log says."""
+        """Read settings, label policies and TLS certificates again; where they are wrong, the old ones stay in force, as
+        the log says.
+        """
         self.reloader.reload()
+        self.reload_labels()
         reload_certificates(self.tls, Log("admd"))
 
     async def failed(self) -> str:
@@ -163,7 +167,8 @@ async def running(
             partial(_prepare, parts, listeners),
             *([policy.prepare] if policy else []),
         ]
-        yield Admd(endpoints, parts.tls, parts.store, sending.task, Reloader(settings, adopters, Log("admd")))
+        reloader = Reloader(settings, adopters, Log("admd"))
+        yield Admd(endpoints, parts.tls, parts.store, sending.task, reloader, parts.gateway.reload_labels)
 
 
 def _prepare(parts: _Parts, listeners: Mapping[str, Listener], settings: Settings) -> Callable[[], None]:
