@@ -63,13 +63,7 @@ async def test_the_check_finds_everything_right(tmp_path: Path) -> None:
         "addresses": ["127.0.0.1"],
         "more": str(tmp_path / "more"),
     }
-    found = create(
-        tmp_path / "a",
-        "rosewood.test",
-        {"listen": NO_SERVICES, "publish": publish},
-        clock=SystemClock(),
-        entropy=SeededEntropy(),
-    )
+    found = _created(tmp_path, publish)
     async with contextlib.AsyncExitStack() as stack:
         sockets = _zone_sockets(found.settings, stack)
         assert await serve_own_zones(found.settings, sockets, stack, SystemClock()) is not None
@@ -91,13 +85,7 @@ async def test_the_check_finds_everything_right(tmp_path: Path) -> None:
 
 async def test_a_zone_without_name_servers_is_a_wrong_setting(tmp_path: Path) -> None:
     publish = {"listen": [f"127.0.0.1:{_free_port()}"]}
-    found = create(
-        tmp_path / "a",
-        "rosewood.test",
-        {"listen": NO_SERVICES, "publish": publish},
-        clock=SystemClock(),
-        entropy=SeededEntropy(),
-    )
+    found = _created(tmp_path, publish)
     async with contextlib.AsyncExitStack() as stack:
         with pytest.raises(SettingsFault, match="name servers"):
             await serve_own_zones(found.settings, _zone_sockets(found.settings, stack), stack, SystemClock())

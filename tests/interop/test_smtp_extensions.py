@@ -47,16 +47,18 @@ def proofs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield made
 
 
-def mailbox(server: Server, count: int) -> list[bytes]:
-    """Wait for so many messages in Ada's INBOX and return them."""
+def mailbox(server: Server, count: int, holding: bytes = b"") -> list[bytes]:
+    """Wait for so many messages that hold some octets in Ada's INBOX and return them."""
     with imaplib.IMAP4_SSL("127.0.0.1", server.port("imaps"), ssl_context=unverified()) as reader:
         reader.login(ADA, SECRET)
         end = time.monotonic() + 30
-        while int(reader.select()[1][0] or 0) < count:
+        while True:
+            found = reader.fetch("1:*", "(BODY[])")[1] if int(reader.select()[1][0] or 0) >= count else []
+            received = [one[1] for one in found if isinstance(one, tuple) and holding in one[1]]
+            if len(received) >= count:
+                return received
             assert time.monotonic() < end, "the mail did not come"
             time.sleep(0.1)
-        found = reader.fetch("1:*", "(BODY[])")[1]
-    return [one[1] for one in found if isinstance(one, tuple)]
 
 
 @pytest.mark.parametrize("mechanism", ["oauthbearer", "xoauth2", "external"])
@@ -90,13 +92,15 @@ async def test_curl_proves_who_it_is(proofs: Site, tmp_path: Path, options: tupl
 
 
 async def test_curl_shows_a_certificate(proofs: Site, tmp_path: Path) -> None:
-    """EXTERNAL, offered because a certificate was shown."""
+    """EXTERNAL, offered because a certificate was shown; the mail arrives."""
     upload = tmp_path / "message"
-    upload.write_bytes(MESSAGE.encode())
+    upload.write_bytes(MESSAGE.replace("Subject: x", "Subject: by certificate").encode())
     place = f"smtps://127.0.0.1:{proofs.server.port('submissions')}"
     certificate = proofs.authority.certify(ADA)
     await run("curl", "-sS", "-k", "--url", place, "--mail-from", ADA, "--mail-rcpt", ADA, "--cert", str(certificate),
               "--user", f"{ADA}:", "--login-options", "AUTH=EXTERNAL", "--upload-file", str(upload))  # fmt: skip
+    received = await asyncio.to_thread(mailbox, proofs.server, 1, b"Subject: by certificate\r\n")
+    assert any(b"with ESMTPSA" in octets for octets in received)
 
 
 async def test_swaks_introduces_a_client() -> None:

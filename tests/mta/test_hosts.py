@@ -75,8 +75,8 @@ async def test_a_place_that_nobody_waits_for_any_more_is_passed_on() -> None:
     host = known.known(FIRST)
     first = Place(known, host)
     await first.__aenter__()
-    given_up = asyncio.create_task(known.enter(host))
-    next_one = asyncio.create_task(known.enter(host))
+    given_up = asyncio.create_task(Place(known, host).__aenter__())
+    next_one = asyncio.create_task(Place(known, host).__aenter__())
     await asyncio.sleep(0)
     host.leave()
     given_up.cancel()
@@ -92,14 +92,14 @@ async def test_a_host_bears_what_it_bore() -> None:
     known = hosts(clock, connections=20)
     host = known.known(FIRST)
     for _ in range(4):
-        await known.enter(host)
+        await Place(known, host).__aenter__()
     assert known.bears_no_more(host)
     assert host.limit == 3
     for _ in range(3):
         host.leave()
     assert not known.bears_no_more(host)
     clock.move(61)
-    await known.enter(host)
+    await Place(known, host).__aenter__()
     assert host.limit == 20
 
 

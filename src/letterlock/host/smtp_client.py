@@ -8,14 +8,16 @@
 
 Whatever the peer does wrong is a PeerFault (ConnectionFailed, DeadlinePassed, TlsFailed, Refused and the like).
 
-Standards: RFC 5321 section 4.5.3.2 (timeouts), RFC 3207 section 4.
+Standards: RFC 5321 section 4.5.3.2 (timeouts), RFC 3207 section 4, RFC 2920 section 3.1 (a message behind another).
 See also: protocols/smtp/client.py, host/stream.py; mta/outbound.py and mua use it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,7 +27,7 @@ from letterlock.host.connect import connect
 from letterlock.host.stream import ConnectionLost, DeadlinePassed, Endpoint, Stream
 from letterlock.host.tls import TlsState
 from letterlock.protocols.sasl.mechanism import ClientExchange
-from letterlock.protocols.smtp.client import ClientConversation, Exchange, Phase
+from letterlock.protocols.smtp.client import ClientConversation, Exchange, Phase, Send, Transfer
 from letterlock.protocols.smtp.offer import Dialect, Offer
 from letterlock.protocols.smtp.reply import Reply, ReplyReader
 
@@ -56,6 +58,21 @@ class ClientPatience:
                 return self.end_of_data_seconds
 
 
+class Follower:
+    """A message begun behind the content of another on its connection; `turn` comes when that one has its answer.
+
+    The turn is False where it had none: the connection is of no more use.
+    """
+
+    def __init__(self, exchange: Exchange[tuple[Reply, ...]], step: Send) -> None:
+        self.exchange = exchange
+        self.step = step
+        self.turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+
+Follow = Callable[[], Follower | None]
+
+
 class SmtpClient:
     """One connection to a server."""
 
@@ -65,6 +82,7 @@ class SmtpClient:
         self._patience = patience
         self._reader = ReplyReader()
         self.has_sent_content = False  # of the transfer that is under way: the server may have the message
+        self._follower: Follower | None = None
 
     @classmethod
     async def open(
@@ -97,11 +115,6 @@ class SmtpClient:
     def offer(self) -> Offer:
         """What the server offered with its last answer to EHLO."""
         return self._conversation.offer
-
-    @property
-    def hindrance(self) -> Reply | None:
-        """Why the last message could not be given to this server at all, in our words, or None where it was tried."""
-        return self._conversation.hindrance
 
     @property
     def greeting(self) -> str:
@@ -144,8 +157,28 @@ class SmtpClient:
 
         Returns a reply for each recipient.
         """
+        return await self.carry(Transfer(envelope, content, priority, now))
+
+    async def carry(self, transfer: Transfer, *, follow: Follow | None = None) -> tuple[Reply, ...]:
+        """Send one message; return a reply for each recipient. `follow` is asked for the next one behind its content."""
         self.has_sent_content = False
-        return await self._run(self._conversation.transfer(envelope, content, priority=priority, now=now))
+        return await self._run(self._conversation.carry(transfer), follow=follow)
+
+    def begin_behind(self, transfer: Transfer) -> Follower | None:
+        """Begin a message behind the content of the one under way; None where nothing can be sent of it here."""
+        exchange = self._conversation.carry(transfer)
+        try:
+            return Follower(exchange, next(exchange))
+        except StopIteration:
+            return None
+
+    async def go_on(self, follower: Follower, *, follow: Follow | None = None) -> tuple[Reply, ...]:
+        """Go on with a message that was begun behind another, as `carry` does."""
+        if not await follower.turn:
+            self.has_sent_content = False
+            raise ConnectionLost("the connection was lost with the message before this one")
+        self.has_sent_content = False
+        return await self._run(follower.exchange, begun=follower.step, follow=follow)
 
     async def quit(self) -> None:
         """Take leave and close, whatever the server says to that."""
@@ -165,22 +198,44 @@ class SmtpClient:
         self._conversation.tls_begun()
         return state
 
-    async def _run(self, exchange: Exchange[T]) -> T:
+    async def _run(self, exchange: Exchange[T], *, begun: Send | None = None, follow: Follow | None = None) -> T:
+        """Carry an exchange, of which the step `begun` has been sent; `follow` gives what goes behind its content."""
         try:
-            step = next(exchange)
+            step = begun or next(exchange)
             while True:
-                # A server that hangs up while we send may have said why: hear it.
-                with contextlib.suppress(ConnectionLost):
-                    for octets in step.octets:
-                        await self._send(octets)
-                self.has_sent_content = step.phase is Phase.END_OF_DATA
+                if step is not begun:
+                    # A server that hangs up while we send may have said why: hear it.
+                    with contextlib.suppress(ConnectionLost):
+                        await self._send_step(step, follow)
+                    self.has_sent_content = step.phase is Phase.END_OF_DATA
                 replies = await self._hear(step.replies, step.phase)
+                self._call_follower(is_our_turn_over=True)
                 step = exchange.send(replies)
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
             exchange.close()
+            self._call_follower(is_our_turn_over=False)
+
+    def _call_follower(self, *, is_our_turn_over: bool) -> None:
+        follower, self._follower = self._follower, None
+        if follower is not None and not follower.turn.done():
+            follower.turn.set_result(is_our_turn_over)
+
+    async def _send_step(self, step: Send, follow: Follow | None) -> None:
+        octets = step.octets
+        if (
+            follow is not None
+            and step.phase is Phase.END_OF_DATA
+            and "PIPELINING" in self.offer
+            and len(octets[-1]) <= _BLOCK  # who sends much more keeps nobody else waiting for it
+        ):
+            self._follower = follow()  # RFC 2920 section 3.1: in the same group as the end of the content
+            if self._follower is not None:
+                octets = (b"".join((*octets, *self._follower.step.octets)),)
+        for part in octets:
+            await self._send(part)
 
     async def _send(self, octets: bytes) -> None:
         for start in range(0, len(octets), _BLOCK):

@@ -3,12 +3,10 @@
 Who submits must authenticate, and may use only own addresses, in MAIL and in From. A message is prepared (msa/prepare.py),
 signed by the hook if there is one, gets its Received field, and becomes one store transaction as on port 25.
 
-Password guessing is slowed by network and by account; a shut key is answered the same whatever the password. A network
-from which an account was used with its password is never shut out of it by the failures of others. An account may address
-so many recipients an hour; what is beyond waits with the client (450 4.7.1).
+An account may address so many recipients an hour; what is beyond waits with the client (450 4.7.1).
 
-Standards: RFC 6409, RFC 4865 (future release), RFC 6710 (priority), RFC 4954 (AUTH), RFC 8314 (465 and 587), RFC 4422 section 6.
-See also: mta/session.py, protocols/sasl, store/accounts.py, host/login_guard.py.
+Standards: RFC 6409, RFC 4865 (future release), RFC 6710 (priority), RFC 8314 (465 and 587).
+See also: msa/login.py (who it is), mta/session.py.
 """
 
 from __future__ import annotations
@@ -16,9 +14,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
-from letterlock.errors import Unavailable
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import DeliverBy, Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
@@ -31,6 +27,7 @@ from letterlock.host.networks import Network, is_within
 from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.msa.filtered import ask_filters
+from letterlock.msa.login import Accounts, Login
 from letterlock.msa.prepare import Prepared, prepare
 from letterlock.mta import wishes
 from letterlock.mta.arrival import Destination, Gate, Recipients
@@ -39,54 +36,13 @@ from letterlock.mta.identifier import SessionName
 from letterlock.mta.inbound import Elsewhere, once, queue_entries, redirected
 from letterlock.mta.session import ContentBudget, Patience, Session
 from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
-from letterlock.protocols.sasl.mechanism import PASSWORD_MECHANISMS, ServerExchange, server_exchange
-from letterlock.protocols.sasl.step import (
-    Authenticated,
-    Challenge,
-    IdentityClaimed,
-    KeysWanted,
-    PasswordGiven,
-    Rejected,
-    ScramKeys,
-    Step,
-    TokenGiven,
-)
+from letterlock.protocols.sasl.mechanism import PASSWORD_MECHANISMS
 from letterlock.protocols.smtp.command import Sender
 from letterlock.protocols.smtp.offer import ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.protocols.smtp.xclient import CLIENT_ATTRIBUTES, LOGIN, Introduction
 from letterlock.store.interface import Store, Transaction
 from letterlock.store.proofs import Proofs
-
-
-class Account(Protocol):
-    """Somebody who may submit."""
-
-    @property
-    def name(self) -> str:
-        """The account's name."""
-        ...
-
-
-class Accounts(Protocol):
-    """What submission asks of store/accounts.py."""
-
-    async def verify(self, user: str, password: str) -> Account | None:
-        """Return the account if the password is right."""
-        ...
-
-    def keys(self, user: str, digest: str) -> ScramKeys:
-        """Return a user's keys, false ones for whoever has none."""
-        ...
-
-    def authenticated(self, user: str) -> Account | None:
-        """Return the account a proved user name means."""
-        ...
-
-    def may_send_as(self, name: str, address: Address) -> bool:
-        """Tell whether an address is the account's own."""
-        ...
-
 
 _LONGEST_HOLD_SECONDS = 30 * 24 * 3600
 
@@ -212,20 +168,24 @@ class SubmissionPolicy:
     def __init__(self, service: Submission, name: SessionName, offered: tuple[str, ...], log: Log) -> None:
         self._service = service
         self._name = name
-        self._offered = offered
         self._log = log
         self._destinations: list[Destination] = []
-        self._exchange: ServerExchange | None = None
-        self._failures = 0
         self._priority = 0
         self._release = 0.0
         self._deliver_by: DeliverBy | None = None
-        self._entered = ""
+        self._login = Login(
+            service.accounts,
+            service.guard,
+            service.entropy,
+            log,
+            offered=offered,
+            proofs=service.proofs,
+            attempts=service.settings.attempts_per_session,
+        )
 
     def leave(self) -> None:
         """Give the account's place back, if it was taken."""
-        if self._entered:
-            self._service.guard.leave(self._entered)
+        self._login.leave()
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in."""
@@ -364,103 +324,13 @@ class SubmissionPolicy:
         """Forget the recipients."""
         self._destinations.clear()
 
-    # Authentication.
-
     async def authentication(self, session: Session, mechanism: str, initial: bytes | None) -> None:
-        """Begin an exchange, unless this network has guessed too often."""
-        wait = self._service.guard.network_wait(session.peer_address)
-        if wait > 0:
-            self._log.event("authentication shut", seconds=round(wait))
-            session.conversation.refuse(
-                reply(454, "4.7.0", f"Too many failures from your network: wait {int(wait) + 1} seconds")
-            )
-            return
-        bindings = session.stream.tls.bindings if session.stream.tls is not None else {}
-        proofs = self._service.proofs
-        self._exchange = server_exchange(
-            mechanism,
-            nonce=self._service.entropy.octets(18),
-            bindings=bindings,
-            offered=self._offered,
-            discovery=proofs.discovery if proofs is not None else "",
-        )
-        await self._proceed(session, self._exchange.begin(initial))
+        """Begin an exchange."""
+        await self._login.begin(session, mechanism, initial)
 
     async def authentication_continued(self, session: Session, response: bytes) -> None:
         """Go on with the exchange."""
-        assert self._exchange is not None
-        await self._proceed(session, self._exchange.respond(response))
-
-    async def _proceed(self, session: Session, step: Step) -> None:
-        assert self._exchange is not None
-        accounts = self._service.accounts
-        while True:
-            match step:
-                case Challenge(octets):
-                    return session.conversation.challenge(octets)
-                case PasswordGiven(user) | KeysWanted(user) if self._is_shut(session, user):
-                    return None
-                case PasswordGiven(user, password):
-                    step = self._exchange.decide(await accounts.verify(user, password) is not None)
-                case KeysWanted(user, digest):
-                    step = self._exchange.supply(accounts.keys(user, digest))
-                case TokenGiven() | IdentityClaimed():
-                    try:
-                        account = await self._proved(session, step)
-                    except Unavailable as problem:
-                        self._log.error("unavailable", problem=problem.problem)
-                        answer = reply(454, "4.7.0", "That cannot be checked now: try again later")
-                        return session.conversation.refuse(answer)
-                    step = Authenticated(account.name) if account is not None else self._exchange.decide(False)
-                case Authenticated(user, authorization):
-                    return await self._authenticated(session, user, authorization)
-                case Rejected(reason, user):
-                    return await self._rejected(session, user, reason)
-
-    async def _proved(self, session: Session, step: TokenGiven | IdentityClaimed) -> Account | None:
-        proofs = self._service.proofs
-        if proofs is None:
-            return None
-        if isinstance(step, TokenGiven):
-            return await proofs.by_token(step.user, step.token)
-        return proofs.by_certificate(step.user, session.stream.tls)
-
-    async def _authenticated(self, session: Session, user: str, authorization: str) -> None:
-        account = self._service.accounts.authenticated(user)
-        if account is None:
-            return await self._rejected(session, user, "no account of that name may log in")
-        if authorization:
-            other = self._service.accounts.authenticated(authorization)
-            if other is None or other.name != account.name:
-                return await self._rejected(session, user, "acting as somebody else")
-        guard = self._service.guard
-        guard.succeeded(session.peer_address, user)
-        if not guard.enter(account.name):
-            answer = reply(421, "4.7.0", "Too many connections of this account: close one")
-            self._log.event("too many sessions", user=account.name)
-            return session.finish(answer)
-        self._entered = account.name
-        self._log.event("authenticated", user=account.name)
-        return session.conversation.authenticated(account.name)
-
-    async def _rejected(self, session: Session, user: str, reason: str) -> None:
-        self._failures += 1
-        self._log.event("authentication failed", user=user, problem=reason)
-        await self._service.guard.failed(session.peer_address, user)
-        answer = reply(535, "5.7.8", "The user name or the password is wrong")  # RFC 4954 section 6
-        session.conversation.refuse(answer)
-        if self._failures >= self._service.settings.attempts_per_session:
-            session.finish(reply(421, "4.7.0", "Too many failures. Closing"))
-
-    def _is_shut(self, session: Session, user: str) -> bool:
-        """Tell a client to wait where its user name was guessed at too often, from networks that user never used."""
-        wait = self._service.guard.user_wait(user, session.peer_address)
-        if wait <= 0:
-            return False
-        self._log.event("authentication shut", user=user, seconds=round(wait))
-        answer = reply(454, "4.7.0", f"Too many failures for that user: wait {int(wait) + 1} seconds")
-        session.conversation.refuse(answer)
-        return True
+        await self._login.go_on(session, response)
 
     # Inside.
 

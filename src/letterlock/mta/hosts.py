@@ -11,14 +11,19 @@ See also: mta/outbound.py, which asks and tells; RFC 5321 section 4.5.4.1 (hosts
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from letterlock.host.smtp_client import Follower
 from letterlock.host.stream import Endpoint
+from letterlock.mta.pool import Connection, Key
+from letterlock.protocols.smtp.client import Transfer
 
 _MOST_HOSTS = 10_000
+_MOST_LOOKED_AT = 5  # of those that wait, for one that can be taken along
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class KnownHost:
     failures: dict[str, Failure] = field(default_factory=dict)
     slow_until: float = 0.0
     limited_until: float = 0.0
-    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    waiting: deque[Place] = field(default_factory=deque)
 
     def failure(self, label: str, now: float) -> Failure | None:
         """Return why it cannot be used under a demand now, if so."""
@@ -60,36 +65,87 @@ class KnownHost:
         """Give a connection's place back."""
         self.active -= 1
         while self.waiting and self.active < self.limit:
-            waiter = self.waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+            turn = self.waiting.popleft().turn
+            if turn is not None and not turn.done():
+                turn.set_result(None)
                 break
 
 
 class Place:
-    """One connection's place at a host: `async with Place(hosts, host) as place`. It may move to another address."""
+    """One connection's place at a host: `async with Place(hosts, host) as place`. It may move to another address.
 
-    def __init__(self, hosts: Hosts, host: KnownHost) -> None:
+    With `key` and `transfer`, a message that waits for a place may be taken along instead: then `passed` is the connection
+    to `key` and what was begun on it, and the place comes with it when the message before has its answer.
+    """
+
+    def __init__(
+        self, hosts: Hosts, host: KnownHost, *, key: Key | None = None, transfer: Transfer | None = None
+    ) -> None:
         self.host = host
+        self.key = key
+        self.transfer = transfer
+        self.turn: asyncio.Future[None] | None = None
+        self.passed: tuple[Connection, Follower] | None = None
+        self.heir: Place | None = None
         self._hosts = hosts
+        self._is_taken = False
+        self._is_over = False
 
     async def __aenter__(self) -> Place:
-        """Wait until the host has a place free."""
-        await self._hosts.enter(self.host)
+        """Wait until the host has a place free, or another message takes this one along."""
+        try:
+            await self._hosts.enter(self)
+        except asyncio.CancelledError:
+            self._is_over = True
+            if self.passed is not None:
+                self.passed[0].client.stream.abort()  # nobody would go on with what was begun
+            raise
+        self._is_taken = self.passed is None
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the place back."""
-        self.host.leave()
+        """Give the place back, or on to the message that was taken along."""
+        self._is_over = True
+        if not self._is_taken:
+            return
+        if self.heir is None or not self.heir._inherit():
+            self.host.leave()
+
+    def _inherit(self) -> bool:
+        """Take the place of the message before; tell whether there is use for it."""
+        if self._is_over or self._is_taken:
+            return False
+        self._is_taken = True
+        return True
+
+    def next_for(self, key: Key) -> Place | None:
+        """Return the place of a message that waits and may go over a connection to `key`, or None."""
+        for place in itertools.islice(self.host.waiting, _MOST_LOOKED_AT):
+            if place.key == key and place.transfer is not None and place.turn is not None and not place.turn.done():
+                return place
+        return None
+
+    def take_along(self, other: Place, connection: Connection, follower: Follower) -> None:
+        """Let the message of a place that waits follow ours on its connection."""
+        assert other.turn is not None
+        self.host.waiting.remove(other)
+        self.heir = other
+        other.passed = connection, follower
+        other.turn.set_result(None)
+
+    def has_passed_on(self, connection: Connection) -> bool:
+        """Tell whether another message goes on over our connection."""
+        return self.heir is not None and self.heir.passed is not None and self.heir.passed[0] is connection
 
     def move_to(self, other: KnownHost) -> None:
         """Take a place at another address in place of this one, without waiting."""
         if other is not self.host:
-            self.host.leave()
+            if self._is_taken:
+                self.host.leave()
             other.active += 1
-            self.host = other
+            self.host, self._is_taken = other, True
 
 
 class Hosts:
@@ -147,19 +203,23 @@ class Hosts:
         host.limited_until = self._elapsed() + self.memory_seconds
         return True
 
-    async def enter(self, host: KnownHost) -> None:
-        """Wait until a connection more may be used."""
+    async def enter(self, place: Place) -> None:
+        """Wait until a connection more may be used, or the message was taken along."""
+        host = place.host
         if host.limited_until and host.limited_until <= self._elapsed():
             host.limit, host.limited_until = self.connections, 0.0
         while host.active >= host.limit:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            host.waiting.append(waiter)
+            place.turn = asyncio.get_running_loop().create_future()
+            host.waiting.append(place)
             try:
-                await waiter
+                await place.turn
             except asyncio.CancelledError:
-                host.active += 1  # it may have been our turn: pass it on
-                host.leave()
+                if place.passed is None:
+                    host.active += 1  # it may have been our turn: pass it on
+                    host.leave()
                 raise
+            if place.passed is not None:
+                return
         host.active += 1
 
     def forget_failures(self) -> None:

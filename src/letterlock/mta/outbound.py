@@ -2,7 +2,8 @@
 
 The hosts of the route are tried in order, the addresses of one host in a race; what a host says of a recipient counts,
 what fails before it says anything leads to the next host, and so does a host that does not offer what the message needs.
-A connection that served stays open for a moment for the next message to the same host. STARTTLS is used wherever it is
+A connection that served stays open for a moment for the next message to the same host; where a host bears no more
+connections, the next message is begun behind the content of the one before. STARTTLS is used wherever it is
 offered; where DANE (or another policy) demands it, nothing goes out without what is demanded, and the mail waits instead.
 
 Promises: no recipient is without an outcome; a fault of ours or of the network is DEFERRED, never FAILED; a connection
@@ -20,20 +21,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from letterlock.errors import NotAuthentic, PeerFault
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Body, Envelope, Recipient
 from letterlock.formats.mime.downgrade import downgraded
-from letterlock.formats.outcome import Outcome, Result
+from letterlock.formats.outcome import Outcome
 from letterlock.host.clock import Clock
-from letterlock.host.connect import ConnectionFailed
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
-from letterlock.host.smtp_client import ClientPatience, SmtpClient
+from letterlock.host.smtp_client import ClientPatience, Follow, Follower, SmtpClient
 from letterlock.host.stream import TlsFailed
-from letterlock.host.tls import TlsState, authenticated_client
+from letterlock.host.tls import authenticated_client
+from letterlock.mta.answers import Attempt, failure_status, not_authentic, outcome_of, security_of, status_of
 from letterlock.mta.demand import Demand, Demands, HostNotAllowed, TlsDemand, Wish, wish_of
 from letterlock.mta.hosts import Hosts, KnownHost, Place
 from letterlock.mta.opening import Opener, Race
@@ -42,8 +44,7 @@ from letterlock.mta.route import Hop, Route, RoutingSettings
 from letterlock.mta.routes import Routes
 from letterlock.mta.tls_results import DNSSEC_INVALID, AppliedPolicy, Record, TlsResult, record_nothing
 from letterlock.mta.tls_results import FAILED as NOT_VALID
-from letterlock.protocols.smtp.client import Refused
-from letterlock.protocols.smtp.offer import Offer
+from letterlock.protocols.smtp.client import Refused, Transfer
 from letterlock.protocols.smtp.reply import Reply
 
 _MOST_DEMANDS = 1000
@@ -147,8 +148,8 @@ class Outbound:
             except (PeerFault, NotAuthentic):
                 continue
             address = client.stream.peer.host
-            return _outcome(
-                envelope.recipients[0], reply, hop.host.name, address, _security(client.tls, demand), client.offer
+            return outcome_of(
+                envelope.recipients[0], reply, hop.host.name, address, security_of(client.tls, demand), client.offer
             )
         return None
 
@@ -214,7 +215,7 @@ class _Way:
     record: Record
     tries: int
     waits: int = 3
-    last: _Attempt | None = None
+    last: Attempt | None = None
 
     async def take(self, route: Route, envelope: Envelope, content: bytes, priority: int) -> Sequence[Outcome]:
         """Return the outcomes of the first host that decides, or why none did."""
@@ -225,10 +226,10 @@ class _Way:
                 return decided
             if self.last is not None and self.last.is_uncertain:
                 break
-        last = self.last or _Attempt("", "", "4.4.1", "no host of the domain could be tried")
+        last = self.last or Attempt("", "", "4.4.1", "no host of the domain could be tried")
         return last.outcomes(envelope)
 
-    def _note(self, attempt: _Attempt) -> None:
+    def _note(self, attempt: Attempt) -> None:
         # What may yet be otherwise elsewhere is worth waiting for.
         if self.last is None or attempt.status[0] != "5":
             self.last = attempt
@@ -241,16 +242,18 @@ class _Way:
             self.log.event("host failed", host=name, problem=str(fault))
             if fault.policy is not None:
                 self.record(TlsResult(fault.policy, name, hop.endpoints[0].host, "", NOT_VALID, str(fault)))
-            self._note(_Attempt(name, "", _not_authentic(message.envelope), str(fault)))
+            self._note(Attempt(name, "", not_authentic(message.envelope), str(fault)))
             return None
         left, failure = self.hosts.usable(hop.endpoints, demand.label)
         if failure is not None and not left:
             status = "5.7.10" if failure.status == "4.7.5" and message.envelope.require_tls else failure.status
-            self._note(_Attempt(name, "", status, failure.reason))
+            self._note(Attempt(name, "", status, failure.reason))
         while left and self.tries > 0:
-            async with Place(self.hosts, left[0]) as place:
+            key = hop.host.name, left[0].endpoint, demand.label
+            waiting = Transfer(message.envelope, message.content, message.priority)
+            async with Place(self.hosts, left[0], key=key, transfer=waiting) as place:
                 result = await self._by_place(place, hop, left, demand, message)
-            if isinstance(result, _Attempt):
+            if isinstance(result, Attempt):
                 self._note(result)
                 if result.is_uncertain or result.is_about_message:
                     return None
@@ -273,7 +276,7 @@ class _Way:
 
     async def _by_place(
         self, place: Place, hop: Hop, left: list[KnownHost], demand: TlsDemand, message: _Message
-    ) -> Sequence[Outcome] | _Attempt | None:
+    ) -> Sequence[Outcome] | Attempt | None:
         """Return outcomes, or why an address decided nothing, or None to wait for a place; takes addresses from `left`."""
         race = Race()
         try:
@@ -287,7 +290,7 @@ class _Way:
                 return None
             problem = str(answer) if answer else fault.problem if isinstance(fault, PeerFault) else str(fault)
             # Whatever it says before a transaction is about the connection, not the message: another may take it.
-            status = "4" + _status(answer)[1:] if answer else _failure_status(fault, message.envelope)
+            status = "4" + status_of(answer)[1:] if answer else failure_status(fault, message.envelope)
             if answer is not None and answer.code == 521:
                 status = "5.3.2"  # RFC 7504 section 3: it never takes mail; where no host does, waiting is no use
             tried = race.winner or place.host.endpoint
@@ -296,7 +299,7 @@ class _Way:
             gone = {*race.failures, tried}
             self.tries -= len(gone)
             left[:] = [host for host in left if host.endpoint not in gone]
-            return _Attempt(hop.host.name, tried.host, status, problem, is_uncertain=isinstance(fault, _LostInTransfer))
+            return Attempt(hop.host.name, tried.host, status, problem, is_uncertain=isinstance(fault, _LostInTransfer))
 
     def _remember(self, race: Race, host: KnownHost, fault: Exception, label: str, status: str, problem: str) -> None:
         """Remember which addresses need not be asked again by the next message."""
@@ -311,20 +314,21 @@ class _Way:
 
     async def _over_connection(
         self, place: Place, race: Race, hop: Hop, left: list[KnownHost], demand: TlsDemand, message: _Message
-    ) -> Sequence[Outcome] | _Attempt:
+    ) -> Sequence[Outcome] | Attempt:
         endpoints = [host.endpoint for host in left]
-        while (connection := self.pool.take(hop.host.name, endpoints, demand.label)) is not None:
+        connection, follower = place.passed or (self.pool.take(hop.host.name, endpoints, demand.label), None)
+        while connection is not None:
             place.move_to(self.hosts.known(connection.key[1]))
             try:
-                replies = await self._transfer(connection.client, message)
+                replies = await self._transfer(connection, message, place, follower)
+                if not all(reply.code == 421 for reply in replies):
+                    return self._decided(connection, replies, place, hop, demand, message)
+                connection.client.stream.abort()
             except _LostInTransfer:
                 raise
             except PeerFault:
-                continue  # it may have grown tired of us between two messages: a fresh connection will tell
-            if all(reply.code == 421 for reply in replies):
-                connection.client.stream.abort()
-                continue
-            return self._decided(connection, replies, place, hop, demand, message)
+                pass  # it may have grown tired of us between two messages: a fresh connection will tell
+            connection, follower = self.pool.take(hop.host.name, endpoints, demand.label), None
         client = await self.opener.open(hop, endpoints, demand, race)
         assert race.winner is not None
         place.move_to(self.hosts.known(race.winner))
@@ -334,18 +338,26 @@ class _Way:
         for endpoint, reason in race.failures.items():
             self.hosts.failed(self.hosts.known(endpoint), "", "4.4.1", reason)
         connection = Connection(client, (hop.host.name, race.winner, demand.label))
-        replies = await self._transfer(client, message)
+        replies = await self._transfer(connection, message, place)
         return self._decided(connection, replies, place, hop, demand, message)
 
-    async def _transfer(self, client: SmtpClient, message: _Message) -> Sequence[Reply]:
-        """Return a reply for each recipient. Raises _DuringTransfer."""
-        envelope, limit = message.envelope, client.offer.recipient_limit
+    async def _transfer(
+        self, connection: Connection, message: _Message, place: Place, follower: Follower | None = None
+    ) -> Sequence[Reply]:
+        """Return a reply for each recipient; `follower` is the message where it was begun already. Raises _DuringTransfer."""
+        client, envelope = connection.client, message.envelope
+        limit = client.offer.recipient_limit
+        follow = partial(self._next_behind, connection, place)
         replies: list[Reply] = []
+        message.hindrance = None
         try:
+            if follower is not None:
+                return await client.go_on(follower, follow=follow)
+            if len(envelope.recipients) <= limit:
+                return await self._carry(client, message, envelope, follow)
             for start in range(0, len(envelope.recipients), limit):
-                few = len(envelope.recipients) <= limit
-                part = envelope if few else replace(envelope, recipients=envelope.recipients[start : start + limit])
-                replies += await client.transfer(part, message.content, priority=message.priority, now=self.clock.now())
+                part = replace(envelope, recipients=envelope.recipients[start : start + limit])
+                replies += await self._carry(client, message, part, None)
         except PeerFault as fault:
             client.stream.abort()
             lost = replies or client.has_sent_content
@@ -355,6 +367,32 @@ class _Way:
             raise
         return replies
 
+    async def _carry(
+        self, client: SmtpClient, message: _Message, envelope: Envelope, follow: Follow | None
+    ) -> Sequence[Reply]:
+        transfer = Transfer(envelope, message.content, message.priority, self.clock.now())
+        replies = await client.carry(transfer, follow=follow)
+        message.hindrance = message.hindrance or transfer.hindrance
+        return replies
+
+    def _next_behind(self, connection: Connection, place: Place) -> Follower | None:
+        """Begin a message that waits for a place behind the content of the one that has this place."""
+        if not self.pool.bears_another(connection):
+            return None
+        other = place.next_for(connection.key)
+        if other is None or other.transfer is None:
+            return None
+        transfer, client = other.transfer, connection.client
+        follower = None
+        if len(transfer.envelope.recipients) <= client.offer.recipient_limit:
+            transfer.now = self.clock.now()
+            follower = client.begin_behind(transfer)
+        if follower is None:
+            other.transfer = None  # it has to have its own turn
+            return None
+        place.take_along(other, connection, follower)
+        return follower
+
     def _decided(
         self,
         connection: Connection,
@@ -363,33 +401,36 @@ class _Way:
         hop: Hop,
         demand: TlsDemand,
         message: _Message,
-    ) -> Sequence[Outcome] | _Attempt:
+    ) -> Sequence[Outcome] | Attempt:
         client, name, address = connection.client, hop.host.name, connection.key[1].host
-        hindrance = client.hindrance
+        hindrance = message.hindrance
         is_leaving = any(reply.code == 421 for reply in replies)
         if is_leaving:
             client.stream.abort()
             if all(reply.code == 421 for reply in replies) and not self.hosts.bears_no_more(place.host):
-                self.hosts.failed(place.host, "", "4" + _status(replies[0])[1:], str(replies[0]))
+                self.hosts.failed(place.host, "", "4" + status_of(replies[0])[1:], str(replies[0]))
+        elif place.has_passed_on(connection):
+            connection.messages += 1
         else:
             self.pool.keep(connection)
         if hindrance is not None:  # RFC 8689 section 4.2.1, and likewise for whatever else the next host may offer
-            return _Attempt(name, address, _status(hindrance), str(hindrance), is_about_message=True)
-        security, offer = _security(client.tls, demand), client.offer
+            return Attempt(name, address, status_of(hindrance), str(hindrance), is_about_message=True)
+        security, offer = security_of(client.tls, demand), client.offer
         return [
-            _outcome(recipient, reply, name, address, security, offer)
+            outcome_of(recipient, reply, name, address, security, offer)
             for recipient, reply in zip(message.envelope.recipients, replies, strict=True)
         ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Message:
-    """What is sent, to which of the recipients' domains."""
+    """What is sent, to which of the recipients' domains; `hindrance` is why the last host asked could not have it."""
 
     domain: str
     envelope: Envelope
     content: bytes
     priority: int
+    hindrance: Reply | None = None
 
 
 class _DuringTransfer(PeerFault):
@@ -398,63 +439,3 @@ class _DuringTransfer(PeerFault):
 
 class _LostInTransfer(_DuringTransfer):
     """It broke when the host may have taken the message."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """Why a host decided nothing."""
-
-    host: str
-    address: str
-    status: str
-    reason: str
-    is_uncertain: bool = False
-    is_about_message: bool = False
-
-    def outcomes(self, envelope: Envelope) -> list[Outcome]:
-        """Return DEFERRED for everybody, or FAILED where the status says so."""
-        result = Result.FAILED if self.status[0] == "5" else Result.DEFERRED
-        about_host = not (self.is_uncertain or self.is_about_message)
-        return [
-            Outcome(to.forward_path, result, self.status, self.reason, self.host, self.address, about_host=about_host)
-            for to in envelope.recipients
-        ]
-
-
-def _failure_status(fault: Exception, envelope: Envelope) -> str:
-    if isinstance(fault, NotAuthentic | TlsFailed):
-        return _not_authentic(envelope)
-    return "4.4.1" if isinstance(fault, ConnectionFailed) else "4.4.2"
-
-
-def _not_authentic(envelope: Envelope) -> str:
-    return "5.7.10" if envelope.require_tls else "4.7.5"  # RFC 8689 section 4.2.1
-
-
-def _outcome(recipient: Recipient, reply: Reply, host: str, address: str, security: str, offer: Offer) -> Outcome:
-    if reply.code < 300:
-        result = Result.RELAYED
-    else:
-        result = Result.DEFERRED if reply.is_transient else Result.FAILED
-    return Outcome(
-        recipient.forward_path,
-        result,
-        _status(reply),
-        str(reply),
-        host=host,
-        address=address,
-        security=security,
-        supports_dsn="DSN" in offer,
-        supports_deliver_by="DELIVERBY" in offer,
-        about_host=reply.code == 421,  # RFC 5321 section 3.8: it closes, whoever the message is for
-    )
-
-
-def _status(reply: Reply) -> str:
-    if reply.status and reply.status[0] == str(reply.code)[0]:
-        return reply.status
-    return f"{reply.code // 100}.0.0"
-
-
-def _security(tls: TlsState | None, demand: TlsDemand) -> str:
-    return f"{tls.version} {demand.label}" if tls is not None else "none"

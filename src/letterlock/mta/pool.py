@@ -58,13 +58,19 @@ class Pool:
     def keep(self, connection: Connection) -> None:
         """Let a connection wait for its next message, or take leave if it has served enough."""
         connection.messages += 1
-        most = connection.client.offer.message_limit or self.messages  # RFC 9422: MAILMAX
-        if connection.messages >= min(most, self.messages) or self.idle_seconds <= 0:
+        if connection.messages >= self._most(connection) or self.idle_seconds <= 0:
             self.leave(connection.client)
             return
         loop = asyncio.get_running_loop()
         connection.timer = loop.call_later(self.idle_seconds, self._expire, connection)
         self._idle.setdefault(connection.key, []).append(connection)
+
+    def bears_another(self, connection: Connection) -> bool:
+        """Tell whether a connection may carry a message more behind the one that is under way."""
+        return connection.messages + 1 < self._most(connection) and self.idle_seconds > 0
+
+    def _most(self, connection: Connection) -> int:
+        return min(connection.client.offer.message_limit or self.messages, self.messages)  # RFC 9422: MAILMAX
 
     async def close(self) -> None:
         """Take leave on every connection that waits."""

@@ -17,16 +17,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from letterlock.formats.address import Address
-from letterlock.formats.envelope import Envelope, Recipient
-from letterlock.formats.imf.dates import write_date
-from letterlock.formats.mime.build import Binary, Multipart, Text, build
+from letterlock.formats.envelope import Envelope
 from letterlock.formats.reports import dmarc_aggregate
 from letterlock.host.drive_decisions import drive
 from letterlock.host.ledger import Entry, Fact, Ledger
 from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
 from letterlock.postmaster.aggregate import Drafted, Reporter, draft
+from letterlock.postmaster.report_message import Enclosed, ReportMessage, Subject, write_report
 from letterlock.trust import dkim
 from letterlock.trust.dmarc import destination
 from letterlock.trust.dmarc.record import ReportUri
@@ -51,14 +49,6 @@ class SendSettings:
     spread_seconds: int = 14_400
     most_octets: int = 10_000_000
     most_reports: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ReportMessage:
-    """A report as a message, ready to be signed and sent."""
-
-    envelope: Envelope
-    octets: bytes
 
 
 def last_interval(now: int, length: int) -> tuple[int, int]:
@@ -88,22 +78,14 @@ def compose(drafted: Drafted, reporter: Reporter, addresses: tuple[str, ...], no
         f"{report.messages} messages, of which {passed} passed.\n\n"
         f"It was asked for by the rua tag of the record at _dmarc.{report.policy.domain}.\n"
     )
-    content = gzip.compress(dmarc_aggregate.write(report), mtime=report.end)
-    fields = [
-        ("From", reporter.email),
-        ("To", ", ".join(addresses)),
-        (
-            "Subject",
-            f"Report Domain: {report.policy.domain} Submitter: {reporter.domain} Report-ID: <{report.report_id}>",
-        ),
-        ("Date", write_date(datetime.fromtimestamp(now, UTC))),
-        ("Message-ID", f"<{report.report_id}>"),
-        ("Auto-Submitted", "auto-generated"),
-    ]
-    part = Multipart("mixed", (Text(text), Binary(content, "application/gzip", name)))
-    octets = build(part, fields, token=f"report{report.end}")
-    envelope = Envelope(Address.parse(reporter.email), tuple(Recipient(Address.parse(one)) for one in addresses))
-    return ReportMessage(envelope, octets)
+    return write_report(
+        Subject(report.policy.domain, report.report_id, report.end),
+        reporter,
+        addresses,
+        now,
+        text=text,
+        enclosed=Enclosed(dmarc_aggregate.write(report), name),
+    )
 
 
 class AggregateSender:
@@ -133,7 +115,7 @@ class AggregateSender:
         begin, end = last_interval(now, self.settings.interval_seconds)
         # A day of mail takes longer to read than sessions should wait.
         drafts = await asyncio.to_thread(drafts_of, self._ledger, self.settings.reporter, begin, end)
-        sent = {entry.transaction for entry in self._ledger.read(kind=KIND, since=now - 3 * 86_400)}
+        sent = await asyncio.to_thread(self._sent, now - 3 * 86_400)
         due = [
             drafted
             for drafted in drafts
@@ -144,6 +126,9 @@ class AggregateSender:
         if not keys:
             return 0  # a report that nobody signs would not pass DMARC itself
         return sum([await self._send(drafted, keys, now) for drafted in due[: self.settings.most_reports]])
+
+    def _sent(self, since: int) -> set[str]:
+        return {entry.transaction for entry in self._ledger.read(kind=KIND, since=since)}
 
     async def _send(self, drafted: Drafted, keys: tuple[dkim.SigningKey, ...], now: int) -> bool:
         report = drafted.report
@@ -167,7 +152,7 @@ class AggregateSender:
             return False  # a look-up failed: this report stays due
         facts: dict[str, Fact] = {"domain": report.policy.domain, "to": [*addresses], "problems": [*problems]}
         self._ledger.append(Entry(now, KIND, report.report_id, report.policy.domain, facts))
-        self._ledger.flush()
+        await asyncio.to_thread(self._ledger.flush)  # sessions do not wait for the disk
         return bool(delivered)
 
     async def _destinations(self, drafted: Drafted) -> tuple[list[ReportUri], list[str], bool]:

@@ -25,9 +25,6 @@ from letterlock.errors import Malformed
 from letterlock.formats.address import Address
 from letterlock.formats.dns.question import Outcome, Question
 from letterlock.formats.dns.rdata import Txt
-from letterlock.formats.envelope import Envelope, Recipient
-from letterlock.formats.imf.dates import write_date
-from letterlock.formats.mime.build import Binary, Multipart, Text, build
 from letterlock.formats.reports import tlsrpt
 from letterlock.formats.reports.tlsrpt import Failure, PolicyReport, TlsReport
 from letterlock.host.ledger import Entry, Fact, Ledger
@@ -35,7 +32,8 @@ from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
 from letterlock.mta.tls_results import KIND
 from letterlock.postmaster.aggregate import Reporter
-from letterlock.postmaster.send import Keys, Post, ReportMessage, Submit, due_at
+from letterlock.postmaster.report_message import Enclosed, ReportMessage, Subject, write_report
+from letterlock.postmaster.send import Keys, Post, Submit, due_at
 from letterlock.trust import dkim
 
 SENT = "tls report sent"
@@ -112,30 +110,21 @@ def compose(drafted: Drafted, reporter: Reporter, addresses: tuple[str, ...], no
     )
     # RFC 8460 section 5.1: sender, domain, begin, end, and an identifier of the report.
     name = f"{reporter.domain}!{drafted.domain}!{report.begin}!{report.end}!001.json.gz"
-    content = gzip.compress(tlsrpt.write(report), mtime=report.end)
-    fields = [
-        ("From", reporter.email),
-        ("To", ", ".join(addresses)),
-        (
-            "Subject",
-            f"Report Domain: {drafted.domain} Submitter: {reporter.domain} Report-ID: <{report.report_id}>",
+    return write_report(
+        Subject(drafted.domain, report.report_id, report.end),
+        reporter,
+        addresses,
+        now,
+        text=text,
+        enclosed=Enclosed(tlsrpt.write(report), name, "application/tlsrpt+gzip"),
+        more_fields=(
+            ("TLS-Report-Domain", drafted.domain),
+            ("TLS-Report-Submitter", reporter.domain),
+            # RFC 8460 section 3: reports go out even where TLS to the domain fails; RFC 8689 section 3.
+            ("TLS-Required", "No"),
         ),
-        ("Date", write_date(datetime.fromtimestamp(now, UTC))),
-        ("Message-ID", f"<{report.report_id}>"),
-        ("TLS-Report-Domain", drafted.domain),
-        ("TLS-Report-Submitter", reporter.domain),
-        # RFC 8460 section 3: reports go out even where TLS to the domain fails; RFC 8689 section 3.
-        ("TLS-Required", "No"),
-        ("Auto-Submitted", "auto-generated"),
-    ]
-    part = Multipart(
-        "report",
-        (Text(text), Binary(content, "application/tlsrpt+gzip", name)),
-        parameters={"report-type": "tlsrpt"},
+        report_type="tlsrpt",
     )
-    octets = build(part, fields, token=f"tls{report.end}")
-    envelope = Envelope(Address.parse(reporter.email), tuple(Recipient(Address.parse(one)) for one in addresses))
-    return ReportMessage(envelope, octets)
 
 
 class TlsReportSender:
@@ -211,7 +200,7 @@ class TlsReportSender:
             self._log.event("TLS report", domain=drafted.domain, sent=bool(delivered))
         facts: dict[str, Fact] = {"to": [*uris]}
         self._ledger.append(Entry(now, SENT, drafted.report.report_id, drafted.domain, facts))
-        self._ledger.flush()
+        await asyncio.to_thread(self._ledger.flush)
         return bool(delivered)
 
     def _later(self, drafted: Drafted, now: int) -> bool:

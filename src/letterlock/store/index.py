@@ -165,7 +165,7 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute("PRAGMA recursive_triggers = ON")
-            connection.execute("PRAGMA cache_size = -16000")
+            connection.execute("PRAGMA cache_size = -6000")
     except apsw.Error as error:
         if not read_only or isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
             raise

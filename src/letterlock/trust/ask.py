@@ -56,6 +56,11 @@ def together(
         for place in range(len(decisions)):
             advance(place, None)
         while waiting:
+            if len(waiting) == 1:  # the last one goes on alone, as long as it has one question at a time
+                ((place, asked),) = waiting.items()
+                if len(asked) == 1:
+                    advance(place, (yield asked))
+                    continue
             questions = tuple(dict.fromkeys(question for asked in waiting.values() for question in asked))
             answers = dict(zip(questions, (yield questions), strict=True))
             for place, asked in list(waiting.items()):

@@ -64,6 +64,18 @@ class Refused(PeerFault):
         super().__init__(f"{step} was answered {answer}")
 
 
+@dataclass(slots=True, eq=False)
+class Transfer:
+    """One message to hand over. What is left of the envelope's BY counts from `now` (seconds since 1970); `hindrance` is
+    set where the message does not fit the server's offer, and says why."""
+
+    envelope: Envelope
+    content: bytes
+    priority: int = 0
+    now: float = 0.0
+    hindrance: Reply | None = None
+
+
 class ClientConversation:
     """One connection's conversation, `name` being what we call ourselves. `offer` is what the server offered last."""
 
@@ -74,7 +86,6 @@ class ClientConversation:
         self._begun = False  # a transaction may stand open at the server
         self.offer = Offer()
         self.greeting = ""
-        self.hindrance: Reply | None = None  # why the last message did not fit this server's offer
 
     def greet(self) -> Exchange[None]:
         """Hear the greeting. Raises Refused."""
@@ -143,18 +154,25 @@ class ClientConversation:
     def transfer(
         self, envelope: Envelope, content: bytes, *, priority: int = 0, now: float = 0.0
     ) -> Exchange[tuple[Reply, ...]]:
+        """Send one message, as `carry` does."""
+        return (yield from self.carry(Transfer(envelope, content, priority, now)))
+
+    def carry(self, transfer: Transfer) -> Exchange[tuple[Reply, ...]]:
         """Send one message; return a reply for each recipient, in order: the server's, or ours where it cannot be sent.
 
-        At most `offer.recipient_limit` recipients are to be given. `now` is what is left of the envelope's BY counted from.
+        At most `offer.recipient_limit` recipients are to be given. Another may begin when the content has been sent.
         """
-        self.hindrance = self._hindrance(envelope, content, now)
-        if self.hindrance is not None:
-            return (self.hindrance,) * len(envelope.recipients)
+        envelope, content, now = transfer.envelope, transfer.content, transfer.now
+        transfer.hindrance = self._hindrance(envelope, content, now)
+        if transfer.hindrance is not None:
+            return (transfer.hindrance,) * len(envelope.recipients)
         refusals = [demands.recipient_hindrance(one, self.offer) for one in envelope.recipients]
+        if not any(refusals):
+            return (yield from self._transfer(envelope, content, transfer.priority, now))
         sent = tuple(one for one, refusal in zip(envelope.recipients, refusals, strict=True) if refusal is None)
         answers: tuple[Reply, ...] = ()
         if sent:
-            answers = yield from self._transfer(replace(envelope, recipients=sent), content, priority, now)
+            answers = yield from self._transfer(replace(envelope, recipients=sent), content, transfer.priority, now)
         left = iter(answers)
         return tuple(refusal or next(left) for refusal in refusals)
 
@@ -217,10 +235,10 @@ class ClientConversation:
                 return tuple(verdicts)
             octets = (f"BDAT {len(content)} LAST\r\n".encode(), content)
         ends = sum(taken) if self._dialect is Dialect.LMTP else 1
+        self._begun = False  # whatever it says to the content, the transaction ends with it
         final = yield Send(octets, ends, Phase.END_OF_DATA)
         if any(answer.code // 100 == 3 for answer in final):
             raise PeerFault("the server answered the message as if it were DATA")
-        self._begun = False
         if self._dialect is not Dialect.LMTP:
             final = final * sum(taken)
         left = iter(final)

@@ -16,7 +16,8 @@ from letterlock.formats.cms.attributes import Attribute
 from letterlock.formats.cms.ess import expansion
 from letterlock.formats.cms.ess.expansion import PolicyKind
 from letterlock.formats.cms.ess.receipts import Receipt, ReceiptRequest
-from letterlock.formats.cms.signed import SignedData, SignerInfo
+from letterlock.formats.cms.signed import SignedData
+from letterlock.formats.cms.signer import SignerInfo
 from letterlock.formats.x509.name import GeneralName, NameKind
 from letterlock.trust.pkix.smime_profile import comparable
 from letterlock.trust.primitives.digests import digest
