@@ -220,3 +220,30 @@ def test_revocation_reaches_the_verdict(folder: Path) -> None:
     _run("ca", "revoke", serial, "--reason", "key-compromise", *authority)
     _run("ca", "crl", *authority, "--out", listed)
     assert "was revoked" in _run("smime", "verify", signed, *_anchor(folder), "--crl", listed, code=1).output
+
+
+def test_shared_keys_and_passwords(tmp_path: Path) -> None:
+    """Each opens what was encrypted for it; a wrong one, an unnamed one and one that is none are told apart from success."""
+    (tmp_path / "letter").write_bytes(MESSAGE)
+    (tmp_path / "key").write_text("00112233445566778899aabbccddeeff\n")
+    (tmp_path / "other").write_text("ff112233445566778899aabbccddeeff\n")
+    (tmp_path / "short").write_text("0011\n")
+    (tmp_path / "none").write_text("tulip\n")
+    sealed = tmp_path / "sealed"
+    named = ("--shared-key-id", "0102")
+    _run("smime", "encrypt", tmp_path / "letter", "--shared-key-file", tmp_path / "key", *named, "--to-password-file",
+         tmp_path / "none", "--out", sealed)  # fmt: skip
+    for secret in (("--shared-key-file", tmp_path / "key", *named), ("--with-password-file", tmp_path / "none")):
+        assert b"Tonight." in _run("smime", "decrypt", sealed, *secret).stdout_bytes
+    for secret, reason in (
+        (("--shared-key-file", tmp_path / "other", *named), "none of the keys at hand"),
+        (("--shared-key-file", tmp_path / "key", "--shared-key-id", "0103"), "none of the keys at hand"),
+        (("--shared-key-file", tmp_path / "key"), "--shared-key-id takes"),
+        (("--shared-key-file", tmp_path / "short", *named), "16, 24 or 32 octets, and this one 2"),
+        (("--shared-key-file", tmp_path / "none", *named), "no key in hexadecimal"),
+        (("--with-password-file", tmp_path / "key"), "none of the keys at hand"),
+    ):
+        refused = _run("smime", "decrypt", sealed, *secret, code=1)
+        assert reason in refused.output
+        assert "Tonight." not in refused.output
+    assert "to decrypt with" in _run("smime", "decrypt", sealed, code=64).output

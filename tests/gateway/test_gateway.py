@@ -18,6 +18,7 @@ import pytest_asyncio
 
 from gateway.two_domains import Lab, command, founded_authority, identifier, message, two_domains
 from letterlock.admd import settings as admd_settings
+from letterlock.admd.accounts import opened_accounts
 from letterlock.admd.settings import Settings
 from letterlock.admd.smime import KEY_STORE_NAME, Foundation, open_gateway, open_key_store
 from letterlock.errors import SettingsFault
@@ -406,3 +407,56 @@ async def test_an_account_that_is_removed_takes_its_wishes_along(lab: Lab) -> No
     await lab.run("account", "remove", "guest@harbor.test", "--config", folder)
     await lab.run("account", "add", "guest@harbor.test", "--config", folder)
     assert (await account(lab, "guest@harbor.test"))["decrypt"] is False
+
+
+@SHARED
+async def test_labels_on_mail_that_leaves(lab: Lab) -> None:
+    """Refused in the session with the recipient named; a policy file that changes counts once it is read again."""
+    file = lab.folder("harbor.test") / "labels.toml"
+    forbidden = "The security label forbids sending: ada@rosewood.test has no clearance under the policy"
+
+    async def sent(policy: str, classification: int = 1) -> tuple[int, str]:
+        written = labelled(lab, message(CHIYO, ADA), policy, classification)
+        code, text = await lab.submit(CHIYO, written, ADA, DAFYDD)
+        return code, text.decode()
+
+    # harbor lets nobody elsewhere read; what "lax" would deliver here unopened would be read there
+    for policy, reason in (("1.2.3.4", f"{forbidden} harbor"), ("1.2.3.5", f"{forbidden} lax"),
+                           ("1.2.3.9", "is of a policy not known here")):  # fmt: skip
+        code, text = await sent(policy)
+        assert code == 550
+        assert reason in text
+    plain = message(CHIYO, ADA)
+    assert (await lab.submit(CHIYO, plain, ADA))[0] == 250
+    try:
+        for change, expected in (
+            ('"ada@rosewood.test" = 2\n', {1: 250, 2: 250, 3: 550}),
+            ('"ada@rosewood.test" = "much"\n', {2: 250, 3: 550}),  # a mistake: what was in force stays
+            ("", {1: 550}),
+        ):
+            text = LABELS.replace('"@harbor.test" = 1\n', '"@harbor.test" = 3\n' + change)
+            file.write_text(text)
+            lab.admds["harbor.test"].reload()
+            for classification, code in expected.items():
+                assert (await sent("1.2.3.4", classification))[0] == code, (change, classification)
+    finally:
+        file.write_text(LABELS)
+        lab.admds["harbor.test"].reload()
+    told = [line for line in lab.log if '"label policies not reloaded"' in line]
+    assert len(told) == 1
+    assert "ada@rosewood.test: give a classification from 0 to 256" in told[0]
+    assert (await sent("1.2.3.4"))[0] == 550
+
+
+@SHARED
+async def test_an_alias_does_not_lead_out_what_a_label_keeps_in(lab: Lab) -> None:
+    """Mail for an address here that leads on to somebody elsewhere is looked at as mail to them."""
+    with opened_accounts(lab.settings["harbor.test"]) as accounts:
+        accounts.set_alias("garden@harbor.test", [BRUNO])
+    secret = labelled(lab, message(ADA, "garden@harbor.test"), "1.2.3.4", 1)
+    assert (await lab.submit(ADA, secret, "garden@harbor.test"))[0] == 250
+    report = (await lab.arrived(ADA, identifier(secret))).decode()
+    assert "bruno@rosewood.test has no clearance" in " ".join(report.split())
+    open_one = message(ADA, "garden@harbor.test")
+    assert (await lab.submit(ADA, open_one, "garden@harbor.test"))[0] == 250
+    assert await lab.arrived(BRUNO, identifier(open_one))

@@ -222,6 +222,16 @@ async def test_what_cannot_be_had_is_not_asked_for_at_every_message() -> None:
         assert len(there.requests) == 3
 
 
+async def test_a_list_that_has_run_out_is_not_asked_for_at_every_message() -> None:
+    """An authority that forgot to make a new one is asked again after five minutes."""
+    clock = SetClock(WORLD.now.timestamp() + 30 * 86_400)
+    async with site(ok(LIST)) as there, retriever(clock) as fetching:
+        for seconds, expected in ((0, 1), (299, 1), (2, 2)):
+            clock.move(seconds)
+            assert (await fetching.search(wanting(Retrieval(Kind.LIST, there.at()))))[0].octets == LIST
+            assert len(there.requests) == expected
+
+
 async def test_what_is_no_list_is_not_kept_as_one() -> None:
     """What cannot be read is a failure, with the reason."""
     async with site(ok(b"<html>")) as there, retriever() as fetching:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from click.testing import CliRunner
 from tests.interop.smime_world import CIPHERS, DIGESTS, ENCRYPTION, NOW, OCTETS, SIGNING, Person, World, run, signer
 
+from letterlock.cli.root import letterlock
 from letterlock.formats.asn1 import oids
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.name import Name
@@ -256,3 +258,24 @@ def test_openssl_refuses_what_ours_refuses(world: World) -> None:
         if done.returncode:
             only_ours.append((at, done.stderr))
     assert only_ours == []
+
+
+def test_the_commands_with_shared_keys_and_keys_of_contents(world: World) -> None:
+    """`smime encrypt` and `decrypt` with secrets in files, OpenSSL with -secretkey and -EncryptedData_encrypt."""
+    secret, key = world.file(b"0123456789abcdef0123456789abcdef\n"), "0123456789abcdef0123456789abcdef"
+    named = ("--shared-key-file", str(secret), "--shared-key-id", "0a")
+    letter, made = world.file(OCTETS), world.file(b"")
+    ours = ("smime", "encrypt", str(letter), "--cms", "--cipher", "aes128-cbc", *named, "--out", str(made))
+    assert CliRunner().invoke(letterlock, ours).exit_code == 0
+    opened = world.openssl(
+        "-decrypt", "-inform", "DER", "-binary", "-in", made, "-secretkey", key, "-secretkeyid", "0a"
+    )
+    assert opened == OCTETS
+    theirs = world.openssl("-encrypt", "-aes128", "-binary", "-outform", "DER", "-in", letter, "-secretkey", key,
+                           "-secretkeyid", "0a")  # fmt: skip
+    alone = world.openssl("-EncryptedData_encrypt", "-aes128", "-binary", "-outform", "DER", "-in", letter, "-secretkey",
+                          key)  # fmt: skip
+    for octets, options in ((theirs, named), (alone, ("--content-key-file", str(secret)))):
+        result = CliRunner().invoke(letterlock, ["smime", "decrypt", str(world.file(octets)), *options])
+        assert result.exit_code == 0, result.output
+        assert result.stdout_bytes == OCTETS

@@ -10,6 +10,7 @@ from letterlock.admd.signing import Signer
 from letterlock.errors import Malformed, SettingsFault, Unavailable
 from letterlock.formats.address import Address
 from letterlock.gateway.domain_keys import DomainKeys
+from letterlock.gateway.label_book import LabelBook
 from letterlock.gateway.lists import ListProgram, ListSettings, ListSurroundings
 from letterlock.gateway.workshop import Workshop
 from letterlock.host.clock import Clock
@@ -21,14 +22,13 @@ from letterlock.store.accounts import fold
 from letterlock.store.interface import Store
 from letterlock.trust.dmarc import Policy
 from letterlock.trust.dmarc.tree_walk import walk_all
-from letterlock.trust.smime.labels import LabelRules
 
 
 def list_programs(
     settings: Settings,
     keys: DomainKeys,
     workshop: Workshop,
-    rules: LabelRules | None,
+    labels: LabelBook,
     store: Store,
     resolver: Resolver,
     clock: Clock,
@@ -45,7 +45,7 @@ def list_programs(
         entropy,
         Log("mla"),
         settings.transfer.expire_after_seconds,
-        rules.policies if rules is not None else {},
+        labels,
     )
     return {fold(one.address): ListProgram(_list_settings(settings, one), around) for one in settings.lists}
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 
 from letterlock.admd.settings import Settings
+from letterlock.admd.smime import smime_anchors
 from letterlock.gateway.inquiry import Inquiry
+from letterlock.gateway.judge import BorderJudge
+from letterlock.gateway.signature_record import SignatureRecord
 from letterlock.host.clock import Clock
 from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
@@ -29,3 +32,17 @@ def open_inquiry(settings: Settings, resolver: Resolver, clock: Clock, stack: co
     retriever = Retriever(how, resolver, clock=clock, log=Log("smime"))
     stack.push_async_exit(retriever)
     return Inquiry(retriever, Asking(issuers=wanted.fetch_issuers), wanted.revocation == "require")
+
+
+def border_judge(
+    settings: Settings, resolver: Resolver, clock: Clock, stack: contextlib.AsyncExitStack
+) -> BorderJudge | None:
+    """Return by what a process without the domain's keys judges signatures: `assess.smime_anchors`, and what these say now.
+
+    None where no authority is trusted. Raises SettingsFault, Unavailable.
+    """
+    anchors = smime_anchors(settings)
+    if not anchors:
+        return None
+    log = Log("smime")
+    return BorderJudge(None, anchors, SignatureRecord(None, log), log, open_inquiry(settings, resolver, clock, stack))

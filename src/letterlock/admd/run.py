@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -100,10 +100,14 @@ class Admd:
     transferring: asyncio.Task[None]
     reloader: Reloader
     workers: Workers
+    reload_labels: Callable[[], None]
 
     def reload(self) -> None:
-        """Read settings and TLS certificates again; where they are wrong, the old ones stay in force, as the log says."""
+        """Read settings, label policies and TLS certificates again; where they are wrong, the old ones stay in force, as
+        the log says.
+        """
         self.reloader.reload()
+        self.reload_labels()
         reload_certificates(self.tls, Log("admd"))
         self.workers.reload()
 
@@ -173,7 +177,9 @@ async def running(
             partial(prepare_incoming, parts.defence.border, parts.filters, parts.assessor, parts.agent, listeners),
             *([policy.prepare] if policy else []),
         ]
-        yield Admd(endpoints, parts.tls, parts.store, sending.task, Reloader(settings, adopters, Log("admd")), workers)
+        reloader = Reloader(settings, adopters, Log("admd"))
+        labels = parts.gateway.reload_labels
+        yield Admd(endpoints, parts.tls, parts.store, sending.task, reloader, workers, labels)
 
 
 async def _watch(

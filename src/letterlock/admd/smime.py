@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from letterlock.gateway.domain_keys import DomainKeys
     from letterlock.gateway.enrolment import Enrolment
     from letterlock.gateway.inquiry import Inquiry
+    from letterlock.gateway.label_book import LabelBook
     from letterlock.gateway.programs import Program
     from letterlock.gateway.signature_record import SignatureRecord
     from letterlock.gateway.workshop import Workshop
@@ -49,13 +51,14 @@ SIGNATURE_LOG_NAME = "signatures.sqlite"
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """What the roles are given; None for what is switched off."""
+    """What the roles are given; None for what is switched off. `reload_labels` reads the label policies again."""
 
     judge: Judge | None = None
     protect: Protect | None = None
     gate: Gate | None = None
     programs: Programs | None = None
     pages: Pages | None = None
+    reload_labels: Callable[[], None] = lambda: None
 
 
 def smime_anchors(settings: Settings) -> tuple[Anchor, ...]:
@@ -191,21 +194,24 @@ def open_gateway(base: Foundation, stack: contextlib.AsyncExitStack) -> Gateway:
     from letterlock.admd.revocation import open_inquiry
     from letterlock.gateway.admit import Admission
     from letterlock.gateway.judge import BorderJudge
+    from letterlock.gateway.label_book import LabelBook
     from letterlock.gateway.programs import GatewayPrograms
     from letterlock.gateway.sign import SubmissionSigner
     from letterlock.gateway.treat import Treatment, TreatmentSettings
     from letterlock.gateway.workshop import Workshop
 
-    rules = label_rules(base.settings)
+    read_labels = partial(label_rules, base.settings)
+    labels = LabelBook(read_labels(), read_labels)
     inquiry = open_inquiry(base.settings, base.resolver, base.clock, stack)
     keys = _domain_keys(base, anchors, inquiry, stack) if wanted.password_file is not None else None
     record = _signature_record(base.settings, stack)
     workshop = Workshop()
     log = Log("smime")
+    is_ours = base.settings.local_domains.__contains__
     treatment = Treatment(
         TreatmentSettings(base.settings.host_name, wanted.originals_mailbox, wanted.decrypt_unauthenticated),
         keys,
-        rules,
+        labels,
         workshop,
         base.store,
         record,
@@ -213,7 +219,7 @@ def open_gateway(base: Foundation, stack: contextlib.AsyncExitStack) -> Gateway:
         base.entropy,
         log,
     )
-    programs = _lists(base, keys, workshop, rules)
+    programs = _lists(base, keys, workshop, labels)
     enrolment = _enrolment(base, keys, stack) if is_certifying else None
     if enrolment is not None and registrar.address:
         programs[fold(registrar.address)] = enrolment
@@ -221,20 +227,19 @@ def open_gateway(base: Foundation, stack: contextlib.AsyncExitStack) -> Gateway:
     return Gateway(
         BorderJudge(keys, anchors, record, log, inquiry) if judges else None,
         SubmissionSigner(keys, workshop, record, base.clock, base.entropy, log),
-        Admission(keys, rules, workshop, log) if keys is not None or rules is not None else None,
+        Admission(keys, labels, workshop, is_ours, log) if keys is not None or labels.rules is not None else None,
         GatewayPrograms(programs, treatment),
         enrolment.pages() if enrolment is not None else None,
+        partial(labels.reload, log),
     )
 
 
-def _lists(
-    base: Foundation, keys: DomainKeys | None, workshop: Workshop, rules: LabelRules | None
-) -> dict[str, Program]:
+def _lists(base: Foundation, keys: DomainKeys | None, workshop: Workshop, labels: LabelBook) -> dict[str, Program]:
     if keys is None or not base.settings.lists:
         return {}
     from letterlock.admd.mail_lists import list_programs
 
-    made = list_programs(base.settings, keys, workshop, rules, base.store, base.resolver, base.clock, base.entropy)
+    made = list_programs(base.settings, keys, workshop, labels, base.store, base.resolver, base.clock, base.entropy)
     return dict(made)
 
 

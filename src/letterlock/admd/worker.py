@@ -40,6 +40,7 @@ from letterlock.admd.incoming import (
 from letterlock.admd.log_file import LogFile, log_file
 from letterlock.admd.process import raise_descriptor_limit, tidy
 from letterlock.admd.reload import Prepare, Reloader
+from letterlock.admd.revocation import border_judge
 from letterlock.admd.settings import Settings, key_pairs, load
 from letterlock.admd.signing import Signer
 from letterlock.admd.sockets import SHARED
@@ -118,7 +119,8 @@ async def _open(
     ledger = stack.enter_context(contextlib.closing(Ledger.open(data / LEDGER_NAME)))
     notes = f"border-{number}.sqlite"
     defence = await open_defence(settings, resolver.resolver, ledger, clock, stack, notes=notes)
-    assessor = Assessor(assess_settings(settings), resolver.resolver, ledger, border=defence.border)
+    judge = border_judge(settings, resolver.resolver, clock, stack)
+    assessor = Assessor(assess_settings(settings), resolver.resolver, ledger, border=defence.border, smime=judge)
     agent = DeliveryAgent(Resolver(resolve_settings(settings), accounts), accounts, store)
     recipients: Recipients = agent
     if settings.transfer.backup_for:

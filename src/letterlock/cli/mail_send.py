@@ -24,6 +24,7 @@ from letterlock.host.entropy import SystemEntropy
 from letterlock.mua.compose import Attachment, Composed, Draft, compose, compose_raw
 from letterlock.mua.read import Summary
 from letterlock.registrar.key_store import KeyStore
+from letterlock.trust.smime.choose_cipher import Unknown
 from letterlock.trust.smime.look_up import Found
 
 
@@ -54,6 +55,15 @@ _TO_AUTHOR = "the author"  # no address
     help="Encrypt it with S/MIME: to certificates in the key store or (--resolver) the DNS.",
 )
 @click.option(
+    "--for-unknown",
+    type=click.Choice([each.value for each in Unknown]),
+    default=Unknown.BY_KEY.value,
+    show_default=True,
+    envvar="LETTERLOCK_FOR_UNKNOWN",
+    help="With --encrypt: the cipher where nothing says what a recipient can read. GCM shows every change and many cannot "
+    "read it; CBC all can read; by-key is GCM for elliptic keys alone.",
+)
+@click.option(
     "--request-receipt",
     is_flag=False,
     flag_value=_TO_AUTHOR,
@@ -82,6 +92,7 @@ def send(
     raw: Any,
     sign: bool,
     encrypt: bool,
+    for_unknown: str,
     request_receipt: str | None,
     label: str,
     labels: Path | None,
@@ -114,7 +125,14 @@ def send(
                 to = (author or account) if request_receipt == _TO_AUTHOR else request_receipt
                 wanted = (*wanted, smime_mail.receipt_request(composed, to))
             composed = smime_mail.protected(
-                store, composed, author or account, sign=sign, encrypt=encrypt, looked_up=found, attributes=wanted
+                store,
+                composed,
+                author or account,
+                sign=sign,
+                encrypt=encrypt,
+                looked_up=found,
+                attributes=wanted,
+                unknown=Unknown(for_unknown),
             )
     except Malformed as fault:
         fail(fault.problem, Exit.USAGE, as_json=as_json)

@@ -28,7 +28,7 @@ from letterlock.registrar.key_store import KeyStore
 from letterlock.registrar.signature_log import LoggedSignature
 from letterlock.trust.primitives import public_keys
 from letterlock.trust.smime import labels
-from letterlock.trust.smime.choose_cipher import Recipient
+from letterlock.trust.smime.choose_cipher import Recipient, Unknown
 from letterlock.trust.smime.decrypt import KeyRing, Own
 from letterlock.trust.smime.labels import LabelRules, rules_of
 from letterlock.trust.smime.look_up import Found, find_certificates
@@ -71,10 +71,12 @@ def protected(
     encrypt: bool,
     looked_up: Mapping[str, Found] | None = None,
     attributes: tuple[Attribute, ...] = (),
+    unknown: Unknown = Unknown.BY_KEY,
 ) -> Composed:
     """Return the message signed and encrypted as asked; OurFault with what is missing.
 
-    `looked_up` is what the DNS says of recipients for whom the store has nothing, `attributes` go into the signature.
+    `looked_up` is what the DNS says of recipients for whom the store has nothing, `attributes` go into the signature, and
+    `unknown` decides about the cipher for those of whose programs nothing is known.
     """
     if sign:
         signer = dataclasses.replace(signer_of(store, author), attributes=attributes)
@@ -84,7 +86,9 @@ def protected(
     if encrypt:
         addresses = [str(recipient.forward_path) for recipient in composed.envelope.recipients]
         recipients = [_recipient(store, address, (looked_up or {}).get(address)) for address in addresses]
-        composed = protect.encrypt(composed, recipients, usable.to_keep_readable(store, author, files.now()))
+        composed = protect.encrypt(
+            composed, recipients, usable.to_keep_readable(store, author, files.now()), unknown=unknown
+        )
     return composed
 
 

@@ -12,6 +12,13 @@ from letterlock.cli import smime_files as files
 from letterlock.cli import smime_large
 from letterlock.cli.online import Online, online_options
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.cli.smime_secrets import (
+    Secrets,
+    secrets_options,
+    shared_key,
+    shared_key_id_option,
+    shared_key_option,
+)
 from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids
 from letterlock.formats.imf.header import read_header
@@ -24,7 +31,7 @@ from letterlock.trust.smime import labels, protect, unwrap
 from letterlock.trust.smime import sign as signing
 from letterlock.trust.smime.compress import compress as compress_octets
 from letterlock.trust.smime.decrypt import KeyRing, Own
-from letterlock.trust.smime.encrypt import Recipient, To, ToPassword
+from letterlock.trust.smime.encrypt import Recipient, To, ToPassword, ToSharedKey
 from letterlock.trust.smime.encrypt import encrypt as encrypt_octets
 from letterlock.trust.smime.entities import split
 from letterlock.trust.smime.header_protection import restore
@@ -251,6 +258,8 @@ def proof_lines(proof: Proof) -> list[str]:
 @click.argument("file", type=files.FILE)
 @click.option("--to", "recipients", type=files.FILE, multiple=True, help="A recipient's certificate.")
 @click.option("--to-password-file", type=files.FILE, help="Whoever knows the password in the first line.")
+@shared_key_option
+@shared_key_id_option
 @click.option("--cipher", type=click.Choice(list(CIPHERS)), default="aes256-gcm")
 @click.option("--oaep", is_flag=True, help="RSA-OAEP with SHA-256 instead of PKCS#1 v1.5.")
 @click.option("--protect-header", is_flag=True, help="Encrypt the subject, too (RFC 9788).")
@@ -263,6 +272,8 @@ def encrypt(
     file: Path,
     recipients: tuple[Path, ...],
     to_password_file: Path | None,
+    shared_key_file: Path | None,
+    shared_key_id: str,
     cipher: str,
     oaep: bool,
     protect_header: bool,
@@ -271,7 +282,7 @@ def encrypt(
     cms: bool,
     out: Path | None,
 ) -> None:
-    """Encrypt a message or file to certificates."""
+    """Encrypt a message or file to certificates, and to who shares a key or a password."""
     scheme = Oaep() if oaep else None
     to: list[Recipient] = []
     for path in recipients:
@@ -280,6 +291,8 @@ def encrypt(
     password = files.password_of(to_password_file)
     if password is not None:
         to.append(ToPassword(password))
+    if shared_key_file is not None:
+        to.append(ToSharedKey(*shared_key(shared_key_file, shared_key_id)))
     oid = CIPHERS[cipher]
     if smime_large.is_large(file):
         if protect_header:
@@ -299,15 +312,24 @@ def encrypt(
 
 @smime.command()
 @click.argument("file", type=files.FILE)
-@key_options
+@click.option("--key", "keys", type=files.FILE, multiple=True, help="A private key; repeat it with its --cert.")
+@click.option("--cert", "certs", type=files.FILE, multiple=True, help="The certificate of that key.")
+@secrets_options
 @password_option
 @out_option
 @files.plain_errors
 def decrypt(
-    file: Path, keys: tuple[Path, ...], certs: tuple[Path, ...], password_file: Path | None, out: Path | None
+    file: Path,
+    keys: tuple[Path, ...],
+    certs: tuple[Path, ...],
+    secrets: Secrets,
+    password_file: Path | None,
+    out: Path | None,
 ) -> None:
     """Decrypt a message or file; protected header fields come back to their place."""
-    ring = KeyRing(tuple(Own(key, found[0]) for key, found in _pairs(keys, certs, password_file)))
+    if not keys and not secrets.any:
+        fail("give a --key and its --cert, a shared key or a password to decrypt with", Exit.USAGE)
+    ring = secrets.ring(tuple(Own(key, found[0]) for key, found in _pairs(keys, certs, password_file)))
     if smime_large.is_large(file):
         smime_large.decrypt(file, ring, out)
         return

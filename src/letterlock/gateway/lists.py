@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -31,6 +31,7 @@ from letterlock.formats.mime.build import Text, build
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.formats.x509.name import GeneralName
 from letterlock.gateway.domain_keys import DomainKeys, authors_of
+from letterlock.gateway.label_book import LabelBook
 from letterlock.gateway.workshop import Workshop
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log
@@ -41,7 +42,6 @@ from letterlock.mta.queue.local import Served
 from letterlock.store.interface import Instant, QueuedRecipient, QueueEntry, Store, Transaction
 from letterlock.trust.pkix.smime_profile import comparable
 from letterlock.trust.smime.encrypt import To
-from letterlock.trust.smime.labels import LabelPolicy
 from letterlock.trust.smime.proof import Trust, prove
 from letterlock.trust.smime.unwrap import Unwrapped, unwrap
 
@@ -84,7 +84,7 @@ class ListSurroundings:
     entropy: Entropy
     log: Log
     expire_seconds: float = 432_000
-    label_policies: Mapping[str, LabelPolicy] = field(default_factory=dict)
+    labels: LabelBook = field(default_factory=LabelBook)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class ListProgram:
             make_signer, make_ring = self.around.keys.signer(address, when), self.around.keys.ring((address,))
 
             def made() -> Expanded | Refused:
-                own = MailList(address, make_ring(), make_signer(), to, self._receipts(), self.around.label_policies)
+                own = MailList(address, make_ring(), make_signer(), to, self._receipts(), self.around.labels.policies)
                 return expand(prepared, own, when, token)
 
             return await self.around.workshop.run(made)

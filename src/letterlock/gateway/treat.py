@@ -21,6 +21,7 @@ from letterlock.formats.authentication_results import AuthenticationResults
 from letterlock.formats.imf.header import Header, read_header
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.gateway.domain_keys import DomainKeys, authors_of
+from letterlock.gateway.label_book import LabelBook
 from letterlock.gateway.signature_record import SignatureRecord
 from letterlock.gateway.workshop import Workshop
 from letterlock.host.entropy import Entropy
@@ -33,7 +34,7 @@ from letterlock.mua.protect import learned
 from letterlock.store.interface import Delivery, Instant, QueuedRecipient, QueueEntry, Store, Transaction
 from letterlock.trust.smime import reveal
 from letterlock.trust.smime.decrypt import KeyRing
-from letterlock.trust.smime.labels import LabelRules, Reading, may_read_layers
+from letterlock.trust.smime.labels import Reading, may_read_layers
 from letterlock.trust.smime.proof import Proof, Trust, prove
 from letterlock.trust.smime.unwrap import Unwrapped, unwrap
 
@@ -63,11 +64,11 @@ class _Copy:
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """Treats copies in the queue (mta/queue/local.py). `keys` None opens nothing, `rules` None knows no labels."""
+    """Treats copies in the queue (mta/queue/local.py). `keys` None opens nothing."""
 
     settings: TreatmentSettings
     keys: DomainKeys | None
-    rules: LabelRules | None
+    labels: LabelBook
     workshop: Workshop
     store: Store
     record: SignatureRecord
@@ -80,7 +81,7 @@ class Treatment:
     ) -> Treated:
         """Return what becomes of the copies of a message. Raises Unavailable."""
         opening = {one.account for one in deliveries if self.keys is not None and self.keys.of(one.account).decrypts}
-        if not opening and self.rules is None:
+        if not opening and self.labels.rules is None:
             return Treated(deliveries)
         if not may_be_signed(read_header(await self.store.read(entry.content, 0, _MOST_HEADER))):
             return Treated(deliveries)
@@ -130,8 +131,8 @@ class Treatment:
         """Judge and reveal a message that was taken apart; in a thread."""
         proof = prove(header, unwrapped, trust)
         reading = Reading(True, "")
-        if self.rules is not None:
-            reading = may_read_layers(unwrapped.layers, account, self.rules)
+        if self.labels.rules is not None:
+            reading = may_read_layers(unwrapped.layers, account, self.labels.rules)
         if not reading.allowed:
             return _Copy(reading, None, reading.reason, unwrapped, proof)
         try:

@@ -158,7 +158,8 @@ class Retriever:
         except (PeerFault, Malformed) as fault:
             problem = fault.problem
         else:
-            kept = _Kept(Retrieved(octets), term.timestamp())
+            # what has run out already is not asked for again at every message either
+            kept = _Kept(Retrieved(octets), max(term.timestamp(), self._clock.now() + _AGAIN_SECONDS))
             if wanted.is_kept:
                 self._memory.put(wanted, kept)
                 await self._write(wanted, kept)

@@ -22,7 +22,7 @@ from letterlock.formats.x509.certificate import Certificate
 from letterlock.mua.compose import Composed
 from letterlock.trust.smime import protect
 from letterlock.trust.smime.capabilities import Remembered
-from letterlock.trust.smime.choose_cipher import Recipient, choose
+from letterlock.trust.smime.choose_cipher import Recipient, Unknown, choose
 from letterlock.trust.smime.decrypt import KeyRing
 from letterlock.trust.smime.encrypt import To
 from letterlock.trust.smime.entities import split
@@ -43,13 +43,18 @@ def sign(composed: Composed, signer: Signer, when: datetime.datetime, token: str
 
 
 def encrypt(
-    composed: Composed, recipients: Sequence[Recipient], author: Certificate | None, *, legacy: bool = False
+    composed: Composed,
+    recipients: Sequence[Recipient],
+    author: Certificate | None,
+    *,
+    legacy: bool = False,
+    unknown: Unknown = Unknown.BY_KEY,
 ) -> Composed:
     """Return the message encrypted to all recipients (and the author, to read the copy that is kept).
 
-    Raises OurFault with the reason where one message cannot serve all.
+    `unknown` is for those of whose programs nothing is known. Raises OurFault with the reason where one message cannot serve all.
     """
-    choice = choose(recipients, legacy=legacy)
+    choice = choose(recipients, legacy=legacy, unknown=unknown)
     if choice.refused:
         raise OurFault(f"nothing we may write can be read by {', '.join(choice.refused)}")
     if choice.needs_consent:

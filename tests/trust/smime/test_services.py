@@ -12,6 +12,7 @@ from letterlock.formats.asn1 import oids, reader, writer
 from letterlock.formats.cms import content, signed
 from letterlock.formats.cms.attributes import Attribute, Attributes
 from letterlock.formats.cms.capabilities import Capability
+from letterlock.formats.cms.capabilities import encode as encode_capabilities
 from letterlock.formats.cms.ess import expansion
 from letterlock.formats.cms.ess.expansion import Expansion, PolicyKind, ReceiptPolicy
 from letterlock.formats.cms.ess.labels import SecurityLabel
@@ -20,7 +21,7 @@ from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.x509.name import GeneralName
 from letterlock.trust.smime import labels, receipts
 from letterlock.trust.smime.capabilities import OURS, Remembered, ciphers
-from letterlock.trust.smime.choose_cipher import Recipient, Rule, choose
+from letterlock.trust.smime.choose_cipher import Recipient, Rule, Unknown, choose
 from letterlock.trust.smime.multiple import missing_signatures, sign_together
 from letterlock.trust.smime.sign import sign
 from letterlock.trust.smime.verify import Check, verify
@@ -162,6 +163,41 @@ def test_the_rules_of_choosing(people) -> None:
     modern = choose([_recipient(people, "bob", "p256")])
     assert [group.cipher for group in modern.groups] == [oids.AES256_GCM]
     assert not any(choice.needs_consent for choice in (known, used, unknown, modern))
+
+
+@pytest.mark.parametrize(
+    ("kind", "unknown", "cipher"),
+    [
+        ("p256", Unknown.BY_KEY, oids.AES256_GCM),
+        ("p256", Unknown.CBC, oids.AES128_CBC),
+        ("rsa2048", Unknown.BY_KEY, oids.AES128_CBC),
+        ("rsa2048", Unknown.GCM, oids.AES256_GCM),
+    ],
+)
+def test_of_whom_nothing_is_known(people, kind: str, unknown: Unknown, cipher: str) -> None:
+    """RFC 8551 section 2.7.1.2: AES-256 in GCM, or AES-128 in CBC, as the user decides; one who is known is not asked for."""
+    (group,) = choose([_recipient(people, "bob", kind)], unknown=unknown).groups
+    assert (group.cipher, group.rule) == (cipher, Rule.UNKNOWN)
+    (group,) = choose([_recipient(people, "bob", kind, oids.AES192_CBC)], unknown=unknown).groups
+    assert (group.cipher, group.rule) == (oids.AES192_CBC, Rule.KNOWN_CAPABILITIES)
+
+
+def test_what_a_certificate_says_its_holder_reads(people) -> None:
+    """RFC 4262: known before anybody wrote; what a message announced counts before it, garbage not at all."""
+    bob = people.named("bob", "rsa2048").certificate
+
+    def saying(encoded: bytes) -> Recipient:
+        extensions = dataclasses.replace(bob.extensions, smime_capabilities=encoded)
+        return Recipient("bob@rosewood.test", dataclasses.replace(bob, extensions=extensions))
+
+    says = saying(encode_capabilities((Capability(oids.AES256_GCM), Capability(oids.AES128_CBC))))
+    (group,) = choose([says]).groups
+    assert (group.cipher, group.rule) == (oids.AES256_GCM, Rule.KNOWN_CAPABILITIES)
+    assert group.reason == "the certificate of bob@rosewood.test says so"
+    (group,) = choose([dataclasses.replace(says, capabilities=(Capability(oids.AES192_CBC),))]).groups
+    assert group.cipher == oids.AES192_CBC
+    for nothing in (b"\x05\x00", encode_capabilities((Capability(oids.ZLIB),))):
+        assert choose([saying(nothing)]).groups[0].rule is Rule.UNKNOWN
 
 
 def test_weak_ciphers_need_the_legacy_setting_and_consent(people) -> None:

@@ -1,13 +1,16 @@
 """Choose the cipher for a message: by what each recipient can read, in the order of the standard's rules.
 
-1. Known capabilities: the first in the recipient's list that we can write.
+1. Known capabilities: the first in the recipient's list that we can write; what a signed message announced, else what the
+   certificate says.
 2. Unknown capabilities, but an encrypted message came: what the correspondent used.
-3. Nothing known: AES-256 in GCM mode for a key that says S/MIME 4 (an elliptic curve), else AES-128 in CBC mode.
+3. Nothing known: `Unknown` decides; by itself AES-256 in GCM mode for a key that S/MIME 4 brought into use (an elliptic
+   curve), as RFC 8551 section 2.7.1.2 asks, else the AES-128 in CBC mode that it allows: what cannot be read at all is sent
+   again in clear.
 4. Weak encryption (RC2 with 40 bits, Triple-DES): never, unless the legacy setting says so and nothing better is there.
 
 Recipients with nothing in common get two messages, and only if the user accepts the named weaker copy.
 
-Standards: RFC 8551 sections 2.7.1 and 2.7.2, RFC 5751 section 2.7.1.
+Standards: RFC 8551 sections 2.7.1 and 2.7.2, RFC 5751 section 2.7.1, RFC 4262 (capabilities in a certificate).
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from letterlock.formats.asn1 import oids
-from letterlock.formats.cms.capabilities import Capability
+from letterlock.errors import Malformed
+from letterlock.formats.asn1 import oids, reader
+from letterlock.formats.cms.capabilities import Capability, parse
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.smime.capabilities import ciphers
 
@@ -33,6 +37,14 @@ class Rule(enum.Enum):
     KNOWN_USE = 2
     UNKNOWN = 3
     WEAK = 4
+
+
+class Unknown(enum.Enum):
+    """What somebody gets of whom nothing is known: by the kind of their key, or one of the two ciphers in any case."""
+
+    BY_KEY = "by-key"
+    GCM = "gcm"
+    CBC = "cbc"
 
 
 _BINDS = Capability(oids.CEK_HKDF_SHA256)
@@ -80,24 +92,41 @@ class Choice:
         return len(self.groups) > 1 or any(group.is_weak for group in self.groups)
 
 
-def readable(recipient: Recipient, *, legacy: bool = False) -> tuple[tuple[str, ...], Rule, str]:
+def readable(
+    recipient: Recipient, *, legacy: bool = False, unknown: Unknown = Unknown.BY_KEY
+) -> tuple[tuple[str, ...], Rule, str]:
     """Return the ciphers a recipient can read that we may write, the best first, with the rule and its reason."""
     writable = (*STRONG, *WEAK) if legacy else STRONG
-    if recipient.capabilities is not None:
-        announced = ciphers(recipient.capabilities)
-        found = tuple(cipher for cipher in announced if cipher in writable)
-        return found, Rule.KNOWN_CAPABILITIES, f"{recipient.address} announced it"
+    for known, reason in (
+        (recipient.capabilities, f"{recipient.address} announced it"),
+        (_in_certificate(recipient.certificate), f"the certificate of {recipient.address} says so"),
+    ):
+        if known is not None:
+            return tuple(each for each in ciphers(known) if each in writable), Rule.KNOWN_CAPABILITIES, reason
     if recipient.last_used in writable:
         return (recipient.last_used,), Rule.KNOWN_USE, f"{recipient.address} used it last"
-    if recipient.certificate.public_key.algorithm.oid in _ELLIPTIC:
-        return STRONG, Rule.UNKNOWN, f"nothing is known of {recipient.address}, whose key is a modern one"
+    is_modern = recipient.certificate.public_key.algorithm.oid in _ELLIPTIC
+    if unknown is Unknown.GCM or (unknown is Unknown.BY_KEY and is_modern):
+        return STRONG, Rule.UNKNOWN, f"nothing is known of {recipient.address}: what RFC 8551 asks everybody to read"
     cbc = (oids.AES128_CBC, oids.AES256_CBC, oids.AES192_CBC)
     return cbc, Rule.UNKNOWN, f"nothing is known of {recipient.address}: what RFC 5751 asks everybody to read"
 
 
-def choose(recipients: Sequence[Recipient], *, legacy: bool = False) -> Choice:
+def _in_certificate(certificate: Certificate) -> tuple[Capability, ...] | None:
+    """Return what a certificate says its holder reads (RFC 4262), None where it names no content cipher."""
+    encoded = certificate.extensions.smime_capabilities
+    if encoded is None:
+        return None
+    try:
+        found = parse(reader.parse(encoded))
+    except Malformed:
+        return None
+    return found if ciphers(found) else None
+
+
+def choose(recipients: Sequence[Recipient], *, legacy: bool = False, unknown: Unknown = Unknown.BY_KEY) -> Choice:
     """Choose for all recipients of a message at once."""
-    offers = [(recipient, *readable(recipient, legacy=legacy)) for recipient in recipients]
+    offers = [(recipient, *readable(recipient, legacy=legacy, unknown=unknown)) for recipient in recipients]
     refused = tuple(recipient.address for recipient, found, _rule, _reason in offers if not found)
     offers = [offer for offer in offers if offer[1]]
     if not offers:

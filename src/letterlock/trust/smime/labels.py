@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from letterlock.errors import Malformed, OurFault, SettingsFault
@@ -204,6 +204,32 @@ def may_read_layers(layers: Iterable[Layer], reader: str, rules: LabelRules) -> 
             if any(check.signer.signed.first(oids.SECURITY_LABEL) is not None for check in layer.checks):
                 last = reading
     return last
+
+
+def may_leave(layers: Iterable[Layer], address: str, rules: LabelRules) -> Reading:
+    """Decide whether a message of these layers may be sent to somebody elsewhere, where nobody enforces our policies.
+
+    Whoever has no clearance under a policy that is known gets nothing, whatever the policy says of delivery here: there it
+    would be kept unopened, elsewhere it would be read. Of policies not known here `refuses_unknown` decides.
+    """
+    for layer in layers:
+        if isinstance(layer, SignedLayer):
+            signatures = tuple(map(_attributes_of, layer.checks))
+            reading = may_read(signatures, address, rules.policies)
+            if not reading.allowed:
+                known = any(each.policy in rules.policies for each in _labels_in(layer))
+                return dataclasses.replace(reading, refused=known or rules.refuses_unknown)
+    return Reading(True, "no label forbids it")
+
+
+def _labels_in(layer: SignedLayer) -> Iterator[SecurityLabel]:
+    """Yield the labels of a layer and what they are called elsewhere, as far as they can be read."""
+    for check in layer.checks:
+        try:
+            label, equivalent = labels_of(_attributes_of(check))
+        except Malformed:
+            continue
+        yield from (each for each in (label, *equivalent) if each is not None)
 
 
 def _attributes_of(check: Check) -> Attributes:
