@@ -638,3 +638,26 @@ async def test_a_clock_set_ahead_during_an_attempt_returns_nothing(site: Site) -
     await site.turn()
     assert (await site.store.queue_size())[0] == 1
     assert await site.reports() == []
+
+
+@pytest.mark.parametrize("result", [Result.DEFERRED, Result.RELAYED])
+async def test_nothing_expires_while_the_store_cannot_say_when(
+    site: Site, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was taken by another host is recorded all the same, and not sent again."""
+    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.2.0", "450 4.2.0 not now")
+    await site.queue("q", to("a@harbor.test", Notify.FAILURE))
+    for _ in range(4):
+        await site.turn()
+        site.clock.move(SETTINGS.retry_longest_seconds * 2)
+    site.clock.move(SETTINGS.expire_after_seconds)
+    site.answer = lambda errand: outcomes(errand, result, "2.0.0", "250 2.0.0 Ok")
+
+    async def unreadable(_queue_id: str) -> None:
+        raise Unavailable("the disk cannot be read")
+
+    monkeypatch.setattr(site.store, "queue_entry", unreadable)
+    await site.turn()
+    assert len(site.errands) == 5
+    assert (await site.store.queue_size())[0] == (1 if result is Result.DEFERRED else 0)
+    assert await site.reports() == []

@@ -384,12 +384,8 @@ class Runner:
         transactions: Sequence[Transaction] = (),
     ) -> None:
         now = self._clock.now()
-        try:
-            if now >= entry.expires:
-                entry = await self._as_it_expires(entry)
-        except Unavailable as trouble:
-            await self._defer_for_us(entry, trouble)
-            return
+        if now >= entry.expires:
+            entry = await self._as_it_expires(entry)
         conclusion = conclude(entry, attempted, self._settings, now, self._entropy)
         try:
             reports = await self._reporter.reports(entry, conclusion.notes, now)
@@ -419,9 +415,12 @@ class Runner:
             )
 
     async def _as_it_expires(self, entry: QueueEntry) -> QueueEntry:
-        """Return an entry with the time of its expiry, which another clock may have set when it was taken."""
-        await self._mind_the_clock()
-        current = await self._store.queue_entry(entry.queue_id)
+        """Return an entry with the time of its expiry, which may lie later since the clock was set ahead."""
+        try:
+            await self._mind_the_clock()
+            current = await self._store.queue_entry(entry.queue_id)
+        except Unavailable:  # nothing expires while we cannot tell
+            return replace(entry, expires=self._clock.now() + self._settings.most_wait_seconds)
         return replace(entry, expires=current.expires) if current is not None else entry
 
     async def _defer_for_us(self, entry: QueueEntry, trouble: Unavailable) -> None:
