@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from letterlock.host.logs import Log, send_to
 from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mta.inbound import Inbound, InboundSettings
 from letterlock.store.engine import StoreSettings, open_store
-from letterlock.store.interface import Delivery
+from letterlock.store.interface import Delivery, Intake
 
 
 class Anybody:
@@ -53,16 +54,24 @@ class Copy:
         self.relays = relays
 
 
+async def take_mail(
+    store: Intake, bound: socket.socket, *, relays: bool = False, identity: tuple[Path, ...] = ()
+) -> Listener:
+    """Begin to take mail at a socket."""
+    service = Inbound(
+        InboundSettings("mx.rosewood.test"), store=store, recipients=Anybody(relays=relays), clock=SystemClock(),
+        entropy=SystemEntropy(), log=Log("mta"), tls=ServerTls([KeyPair(*identity)]) if identity else None,
+    )  # fmt: skip
+    listener = Listener(service.session, log=Log("mta"), limits=ConnectionLimits(per_network=5000))
+    await listener.start([bound])
+    return listener
+
+
 async def serve(folder: Path, port: int, sink: int = 0, identity: tuple[Path, ...] = ()) -> None:
     log = (folder / "log").open("a", buffering=64 * 1024)
     send_to(lambda line: log.write(line + "\n") and None)
     store = await open_store(StoreSettings(folder / "store"))
-    service = Inbound(
-        InboundSettings("mx.rosewood.test"), store=store, recipients=Anybody(relays=bool(sink)), clock=SystemClock(),
-        entropy=SystemEntropy(), log=Log("mta"), tls=ServerTls([KeyPair(*identity)]) if identity else None,
-    )  # fmt: skip
-    listener = Listener(service.session, log=Log("mta"), limits=ConnectionLimits(per_network=5000))
-    await listener.start([bind("127.0.0.1", port)])
+    listener = await take_mail(store, bind("127.0.0.1", port), relays=bool(sink), identity=identity)
     running = asyncio.create_task(sending(folder, store, sink)[0].run()) if sink else None
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()

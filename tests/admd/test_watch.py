@@ -19,7 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.conftest import self_signed
 
+from letterlock.admd.settings import parse
+from letterlock.admd.sockets import Sockets
 from letterlock.admd.watch import Watched, keep_certificates_current
+from letterlock.admd.workers import Workers
 from letterlock.host import logs
 from letterlock.host.clock import SetClock, SystemClock
 from letterlock.host.ledger import Ledger
@@ -139,8 +142,9 @@ async def watched(tmp_path: Path) -> AsyncIterator[tuple[Watched, KeyPair]]:
     store = await open_store(StoreSettings(tmp_path / "store"), clock=clock)
     ledger = Ledger.open(tmp_path / "ledger.sqlite")
     queue = asyncio.create_task(asyncio.Event().wait())
+    none = Workers(parse({"domain": "mail.test"}, tmp_path / "letterlock.toml"), Sockets({}, []), clock)
     yield (
-        Watched(store, ledger, {}, queue, (pair.chain,), tmp_path, clock, clock.now()),  # type: ignore[arg-type]
+        Watched(store, ledger, {}, none, queue, (pair.chain,), tmp_path, clock, clock.now()),  # type: ignore[arg-type]
         pair,
     )
     queue.cancel()

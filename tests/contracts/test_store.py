@@ -527,6 +527,36 @@ async def test_queue_commands_choose_by_filter(store: Store) -> None:
     assert await store.queue_size() == (2, 2)
 
 
+async def test_what_a_clock_that_was_ahead_put_off_is_made_due(store: Store) -> None:
+    """By when it came, or by a wait longer than any; not what was to be released later, nor what waits as it should."""
+    ahead, hour = NOW + 7 * 3600, 3600.0
+    for queue_id, arrived, wait in (("new", ahead, 0.0), ("deferred ahead", ahead, 0.0), ("old", NOW, 0.0),
+                                    ("late", NOW, 0.0), ("release", NOW, 9 * hour)):  # fmt: skip
+        envelope = Envelope(None, (Recipient(Address.parse("x@d.test")),))
+        owed = Queued(queue_id, envelope, arrived + wait, ahead + 9 * hour)
+        await store.commit(Transaction(queue_id, arrived, (b"x",), (), (owed,)))
+    outcome = Outcome(Address.parse("x@d.test"), Result.DEFERRED, "4.2.0")
+    await store.take_due(ahead, 9)
+    for queue_id, wait in (("deferred ahead", 7 * hour + 300), ("old", hour), ("late", 8 * hour)):
+        await store.settle(queue_id, ahead, [Settlement(0, outcome, NOW + wait)])
+    await store.release("new")
+    await store.park("late", "d.test")
+    assert await store.bring_forward(NOW + 1, 4 * hour) == 3
+    assert {entry.queue_id for entry in await store.take_due(NOW + 1, 9)} == {"new", "deferred ahead", "late"}
+    assert await store.next_due() == NOW + hour
+    assert await store.bring_forward(NOW + 1, 4 * hour) == 0
+
+
+async def test_what_is_prolonged_expires_later(store: Store) -> None:
+    """Only what came until an instant."""
+    await store.commit(Transaction("t1", NOW - 100, (b"x",), (), (queued("q1", "a@b.test"),)))
+    await store.commit(Transaction("t2", NOW, (b"x",), (), (queued("q2", "c@d.test"),)))
+    before = {entry.queue_id: entry.expires for entry in await store.queue(QueueFilter())}
+    await store.prolong(3600.0, NOW - 100)
+    after = {entry.queue_id: entry.expires for entry in await store.queue(QueueFilter())}
+    assert after == {"q1": before["q1"] + 3600, "q2": before["q2"]}
+
+
 async def test_queue_entries_are_found_by_domain_of_sender_age_and_reason(store: Store) -> None:
     """The last answer counts, in whatever part: what was said before it and overcome does not."""
     await store.commit(Transaction("t1", NOW - 100, (b"x",), (), (queued("q1", "a@b.test"),)))

@@ -582,6 +582,24 @@ class MemoryStore:
         await self._swept()
         return len(found)
 
+    async def bring_forward(self, now: Instant, longest_wait_seconds: float) -> int:
+        count = 0
+        for entry in self.entries.values():
+            for number, one in entry.recipients.items():
+                tried = one.attempts and (entry.arrived > now or one.next_attempt > now + longest_wait_seconds)
+                untried = not one.attempts and one.next_attempt <= entry.arrived
+                if one.next_attempt > now and (tried or untried):
+                    entry.recipients[number] = replace(one, next_attempt=now)
+                    entry.not_before, entry.lane = 0.0, None
+                    count += 1
+        await self._swept()
+        return count
+
+    async def prolong(self, seconds: float, arrived_until: Instant) -> None:
+        for entry in self.entries.values():
+            if entry.arrived <= arrived_until:
+                entry.owed = replace(entry.owed, expires=entry.owed.expires + seconds)
+
     async def drop(self, chosen: QueueFilter) -> int:
         found = self._chosen(chosen)
         for entry, number in found:

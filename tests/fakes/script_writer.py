@@ -37,7 +37,7 @@ from letterlock.store.snapshot import DELETED, FLAGGED, SEEN
 
 ANNA = "anna@rosewood.test"
 NOW = 1_800_000_000.0
-SETTINGS = {"lanes": 1, "segment_octets": 6000, "reserve_octets": 0}  # small: new segments are made on the way
+SETTINGS = {"lanes": 1, "segment_octets": 6000, "reserve_octets": 1 << 16}  # small: new segments are made on the way
 ALL = ((1, 0xFFFFFFFF),)
 Step = Callable[[Store], Awaitable[object]]
 

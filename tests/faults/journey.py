@@ -1,4 +1,4 @@
-"""One fixed journey through a served domain: every way by which mail comes in, changes, and leaves, a message for each.
+"""Fixed journeys through a served domain: every way by which mail comes in, changes, and leaves, a message for each.
 
 A step that is acknowledged says in `site.expected` where its message must be from then on; one that is not may have been
 done or not. A step raises AssertionError where it is answered otherwise than with success or a failure for now.
@@ -11,15 +11,16 @@ import contextlib
 import imaplib
 import poplib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from tests.faults.load import CLIENT_ERRORS, Conversation, by_chunks, by_data, unverified
-from tests.faults.served import DOMAIN, GONE, PASSWORD, QUEUE, Site
+from tests.faults.served import DOMAIN, GONE, ONWARD, PASSWORD, QUEUE, RELAYED, Site
 
 ANNA, BEN = f"anna@{DOMAIN}", f"ben@{DOMAIN}"
-RELAYED = "relayed"  # the place of what is queued for the next host, or was taken by it
 RETURNED = "returned"  # the place of what is queued for a host that refuses it, or came back
 _SECONDS = 30.0
+Step = Callable[[Site], None]
 
 
 def octets_for(ident: str) -> bytes:
@@ -48,7 +49,7 @@ def arrive_by_data(site: Site) -> None:
     with site.connect() as connection:
         talk = Conversation(connection)
         _note(site, _transfer(talk, (ANNA,), "data"), "data", "anna/INBOX")
-        _note(site, _transfer(talk, (f"onward@{DOMAIN}",), "alias"), "alias", RELAYED)
+        _note(site, _transfer(talk, (f"{ONWARD}@{DOMAIN}",), "alias"), "alias", RELAYED)
 
 
 def arrive_by_chunks(site: Site) -> None:
@@ -118,12 +119,38 @@ def _taken(answer: tuple[str, list[bytes]]) -> bool:
     return kind == "OK"
 
 
-STEPS = (arrive_by_data, arrive_by_chunks, submit, change_by_imap, remove_by_pop3)
-SERVICES = ("smtp", "submissions", "imaps", "pop3s")
+def arrive_by_lmtp(site: Site) -> None:
+    """Mail handed over by a server in front: for a mailbox, and for an alias that leads to another domain."""
+    with site.connect("lmtp") as connection:
+        talk = Conversation(connection, b"LHLO")
+        _note(site, _transfer(talk, (BEN,), "lmtp"), "lmtp", "ben/INBOX")
+        _note(site, _transfer(talk, (f"{ONWARD}@{DOMAIN}",), "lmtp alias"), "lmtp alias", RELAYED)
 
 
-def travel(site: Site) -> None:
+def travel(site: Site, steps: Iterable[Step]) -> None:
     """Take every step; where the server is gone, the next may find it again."""
-    for step in STEPS:
+    for step in steps:
         with contextlib.suppress(*CLIENT_ERRORS, poplib.error_proto, socket.timeout):
             step(site)
+
+
+def nothing(_site: Site) -> None:
+    """Prepare nothing."""
+
+
+@dataclass(frozen=True)
+class Journey:
+    """What is prepared before the domain is served, the steps, and how many messages these are if nothing fails."""
+
+    services: tuple[str, ...]
+    steps: tuple[Step, ...]
+    messages: int
+    prepare: Step = nothing
+
+
+MAIL = Journey(
+    ("smtp", "submissions", "imaps", "pop3s"),
+    (arrive_by_data, arrive_by_chunks, submit, change_by_imap, remove_by_pop3),
+    9,
+)
+LMTP = Journey(("smtp", "lmtp"), (arrive_by_lmtp,), 2)

@@ -2,10 +2,11 @@
 
     python -m tests.faults.kill_rounds [--rounds 1000] [--processes N] [--folder FOLDER]
 
-A round starts `letterlock serve` where the last one left off, puts load on it (SMTP by DATA and BDAT, submission, IMAP APPEND
-and MOVE), and kills at a random instant, during start and recovery too: the whole tree, its first process, or any other
-process of it. Where the tree is to go on without the one that was killed, it must serve again by itself. Then everything is
-killed, and the store compared with what was acknowledged. It prints a line every 25 rounds.
+A round starts `letterlock serve` where the last one left off, puts load on it (SMTP by DATA and BDAT, submission, mail that
+is passed on to a next host, IMAP APPEND and MOVE), and kills at a random instant, during start and recovery too: the whole
+tree, its first process, or any other process of it. Where the tree is to go on without the one that was killed, it must
+serve again by itself. Then everything is killed, the store examined and compared with what was acknowledged: each message
+once in its mailbox or in the queue, or out of the queue with the next host. It prints a line every 25 rounds.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.faults.load import chunking_client, data_client, imap_client, submitting_client, under_load
-from tests.faults.served import Site, kill_group, name_server, tree
+from tests.faults.served import ONWARD, Site, kill_group, name_server, tree
+from tests.faults.sink import Sink, sink
 
 CLIENTS = (data_client, data_client, chunking_client, chunking_client, submitting_client, imap_client)
 SERVICES = ("smtp", "submissions", "imaps")
+ALIASES = {"away": "somebody@unreachable.test", ONWARD: "somebody@harbor.test"}  # the one waits, the other is passed on
 _FRESH = 20  # a store of its own again after so many rounds, so that checking stays quick
 _GOES_ON_SECONDS = 60.0
 
@@ -34,8 +37,8 @@ _GOES_ON_SECONDS = 60.0
 class Rounds:
     """What has happened so far."""
 
-    def __init__(self, folder: Path, names: str, seed: int, processes: int) -> None:
-        self._folder, self._names, self._processes = folder, names, processes
+    def __init__(self, folder: Path, names: str, next_host: Sink, seed: int, processes: int) -> None:
+        self._folder, self._names, self._next_host, self._processes = folder, names, next_host, processes
         self._chance = random.Random(seed)
         self._seed = seed
         self.killed: Counter[str] = Counter()
@@ -52,13 +55,16 @@ class Rounds:
             before = len(site.expected)
             self._round(site, number)
             self.acknowledged += len(site.expected) - before
-            self.faults += [f"round {number}: {fault}" for fault in asyncio.run(site.faults())]
+            found = asyncio.run(site.faults(self._next_host.taken))
+            self.faults += [f"round {number}: {fault}" for fault in found]
             if number % 25 == 24:
                 print(self, flush=True)  # noqa: T201 - a command, too
 
     def _site(self, number: int) -> Site:
-        more = {"processes": self._processes} if self._processes else {}
-        return Site(self._folder / str(number), self._names, services=SERVICES, more=more)
+        more: dict[str, object] = {"transfer": {"relay": self._next_host.address, "retry_first_seconds": 1}}
+        if self._processes:
+            more["processes"] = self._processes
+        return Site(self._folder / str(number), self._names, services=SERVICES, more=more, aliases=ALIASES)
 
     def _round(self, site: Site, number: int) -> None:
         process = site.start()
@@ -101,7 +107,8 @@ class Rounds:
     def __str__(self) -> str:
         return (
             f"{sum(self.killed.values())} rounds, killed {dict(self.killed)}, {self.acknowledged} acknowledged, "
-            f"slowest start {self.slowest_start:.1f} s, {len(self.faults)} faults {self.faults[:5]}"
+            f"{len(self._next_host.taken)} passed on, slowest start {self.slowest_start:.1f} s, "
+            f"{len(self.faults)} faults {self.faults[:5]}"
         )
 
 
@@ -124,8 +131,8 @@ def _gone(pids: list[int]) -> None:
 
 def rounds(folder: Path, count: int, seed: int, processes: int = 0) -> Rounds:
     """Run `count` rounds below `folder`; return what happened."""
-    with name_server() as names:
-        made = Rounds(folder, names, seed, processes)
+    with name_server() as names, sink() as next_host:
+        made = Rounds(folder, names, next_host, seed, processes)
         made.run(count)
     return made
 

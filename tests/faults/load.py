@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from tests.faults.served import DOMAIN, PASSWORD, USERS, Site, place_of
 
@@ -18,8 +19,9 @@ CLIENT_ERRORS = (OSError, imaplib.IMAP4.error)
 Client = Callable[[Site, str], None]
 
 
+@cache
 def unverified() -> ssl.SSLContext:
-    """Return a client's context that takes any certificate."""
+    """Return a client's context that takes any certificate: one for all, for to make one reads every root there is."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -29,10 +31,10 @@ def unverified() -> ssl.SSLContext:
 class Conversation:
     """SMTP as a client: octets there and replies back; OSError when the other side is gone, or says 4xx as it goes."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, hello: bytes = b"EHLO") -> None:
         self._stream = connection.makefile("rwb")
         self.expect(b"220", b"")
-        self.expect(b"250", b"EHLO client.test\r\n")
+        self.expect(b"250", hello + b" client.test\r\n")
 
     def say(self, octets: bytes) -> bytes:
         """Send octets and return the last line of the reply."""
@@ -78,7 +80,7 @@ def _transfer(
 ) -> None:
     chance = random.Random(name)
     for ident, octets in messages(name, chance):
-        user = chance.choice((*USERS, "away"))
+        user = chance.choice((*USERS, *site.aliases))
         talk.expect(b"250", b"MAIL FROM:<%b>\r\n" % sender.encode())
         talk.expect(b"250", f"RCPT TO:<{user}@{DOMAIN}>\r\n".encode())
         answer = content(talk, octets)

@@ -1,7 +1,7 @@
 """A whole served domain in processes of its own, to be hurt, and the oracle that says what it must hold afterwards.
 
 Every message carries an id. `expected` says where each acknowledged one may be; `faults` opens the store while nobody serves
-and demands each of them exactly once, in one of its places, and nothing twice.
+and demands each of them exactly once, in one of its places, nothing twice, and a store without a fault in itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +26,7 @@ from letterlock.admd.create import create
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.store.accounts import Accounts
+from letterlock.store.check import check_store
 from letterlock.store.engine import StoreSettings, open_store
 from letterlock.store.interface import QueueFilter
 
@@ -34,8 +35,11 @@ USERS = ("anna", "ben")
 PASSWORD = "x"
 QUEUE = "queue"  # the place of what waits for another domain
 GONE = "gone"  # the place of what was removed, or went to another domain
-_SERVICES = ("smtp", "submissions", "submission", "imaps", "imap", "pop3s", "pop3")
+RELAYED = "relayed"  # the place of what is queued for the next host, or was taken by it
+ONWARD = "onward"  # the local part of an alias that leads to the next host, where a site has it
+_SERVICES = ("smtp", "submissions", "submission", "imaps", "imap", "pop3s", "pop3", "lmtp")
 _UP_SECONDS = 60.0
+REPORTED = ".reported.test"  # domains below it ask for reports
 
 
 NEXT_HOST = "sink.test"  # the one name that has an address, 127.0.0.1
@@ -43,9 +47,30 @@ _NO_ERROR, _SERVER_FAILED, _NO_SUCH_NAME = 0x81A0, 0x8182, 0x81A3  # flags of an
 _ADDRESS = b"\xc0\x0c\0\1\0\1\0\0\1\x2c\0\4\x7f\0\0\1"  # for the name that was asked about: A 127.0.0.1
 
 
+def _spelled(name: bytes) -> str:
+    """Return a name as it is written."""
+    labels, at = [], 0
+    while length := name[at]:
+        labels.append(name[at + 1 : at + 1 + length].decode())
+        at += 1 + length
+    return ".".join(labels)
+
+
+def _wish_for_reports(name: str) -> bytes:
+    """Return the TXT record by which a domain asks for reports (RFC 9989, RFC 8460), b"" for other names."""
+    for prefix, version in (("_dmarc.", "v=DMARC1;p=none;"), ("_smtp._tls.", "v=TLSRPTv1;")):
+        domain = name.removeprefix(prefix)
+        if domain != name and domain.endswith(REPORTED):
+            text = f"{version}rua=mailto:reports@{domain}".encode()
+            return b"\xc0\x0c\0\x10\0\1\0\0\1\x2c" + (len(text) + 1).to_bytes(2) + bytes([len(text)]) + text
+    return b""
+
+
 @contextlib.contextmanager
 def name_server() -> Iterator[str]:
-    """Answer where sink.test is, about unreachable.test that nobody can say, and else that the name is not there."""
+    """Answer where sink.test is, for names in reported.test where reports about them go, about unreachable.test that nobody
+    can say, and else that the name is not there.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
 
@@ -57,6 +82,8 @@ def name_server() -> Iterator[str]:
                 flags, records = _NO_SUCH_NAME, b""
                 if name == b"\x04sink\x04test\0":
                     flags, records = _NO_ERROR, _ADDRESS if kind == b"\0\1" else b""
+                elif wish := _wish_for_reports(_spelled(name)):
+                    flags, records = _NO_ERROR, wish if kind == b"\0\x10" else b""
                 elif name.endswith(b"\x0bunreachable\x04test\0"):
                     flags = _SERVER_FAILED
                 header = octets[:2] + flags.to_bytes(2) + b"\0\1\0" + bytes([bool(records)]) + bytes(4)
@@ -99,7 +126,8 @@ class Site:
         accounts = Accounts(folder / "data" / "accounts.sqlite", digests=())
         for user in USERS:
             accounts.add(f"{user}@{DOMAIN}", PASSWORD)
-        for alias, target in (aliases or {"away": "somebody@unreachable.test"}).items():
+        self.aliases = dict(aliases or {"away": "somebody@unreachable.test"})
+        for alias, target in self.aliases.items():
             accounts.set_alias(f"{alias}@{DOMAIN}", [target])
         accounts.close()
         self.expected: dict[str, frozenset[str]] = {}
@@ -154,15 +182,17 @@ class Site:
                 assert time.monotonic() < deadline, f"{service} does not greet"
                 time.sleep(0.01)  # it starts
 
-    async def faults(self) -> list[str]:
-        """Compare the store, which nobody serves, with what was acknowledged."""
+    async def faults(self, taken: Container[str] = ()) -> list[str]:
+        """Compare the store, which nobody serves, with what was acknowledged; `taken` are ids the next host has."""
         found = await self.contents()
         wrong = [f"{ident} is in {places}" for ident, places in found.items() if len(places) > 1]
-        for ident, allowed in self.expected.items():
-            places = found.get(ident, [GONE])
-            if not (len(places) == 1 and places[0] in allowed):
-                wrong.append(f"{ident} is in {places}, not in one of {sorted(allowed)}")
-        return wrong
+        for ident, places in self.expected.items():
+            is_sent = {GONE} if ident in taken else set()
+            allowed = places | {QUEUE, *is_sent} if RELAYED in places else places
+            where = found.get(ident, [GONE])
+            if not (len(where) == 1 and where[0] in allowed):
+                wrong.append(f"{ident} is in {where}, not in one of {sorted(allowed)}")
+        return [*wrong, *check_store(self.store).faults]
 
     async def contents(self) -> dict[str, list[str]]:
         """Return where each id is: USER/MAILBOX, or the queue."""
@@ -184,13 +214,19 @@ class Site:
 
 
 def ident_of(octets: bytes) -> str:
-    """Return the id that a message carries as its subject, or that the message returned in it does."""
-    return octets.rpartition(b"\nSubject: ")[2].partition(b"\r\n")[0].decode()
+    """Return the id that a message carries as its subject, or that the message returned in it does.
+
+    Of a report's subject that is the first half, "Report Domain: DOMAIN".
+    """
+    subject = octets.rpartition(b"\nSubject: ")[2].partition(b"\r\n")[0].decode()
+    return subject.partition(" Submitter: ")[0]
 
 
 def place_of(user: str) -> str:
-    """Return where mail for a local part of the domain must be: in the INBOX, or queued for elsewhere."""
-    return f"{user}/INBOX" if user in USERS else QUEUE
+    """Return where mail for a local part of the domain must be: in the INBOX, at the next host, or queued for elsewhere."""
+    if user in USERS:
+        return f"{user}/INBOX"
+    return RELAYED if user == ONWARD else QUEUE
 
 
 def tree(root: int) -> list[int]:

@@ -15,11 +15,12 @@ from tests.faults.served import NEXT_HOST, ident_of
 
 
 class Sink:
-    """What arrived, by id."""
+    """What arrived, by id, and how often it was asked for recipients that it did not take now."""
 
     def __init__(self, server: socket.socket) -> None:
         self.address = f"{NEXT_HOST}:{server.getsockname()[1]}"
         self.taken: Counter[str] = Counter()
+        self.put_off = 0
 
     def converse(self, connection: socket.socket) -> None:
         """Take one client's mail."""
@@ -37,7 +38,9 @@ class Sink:
                             return
                         content += line
                     self.taken[ident_of(bytes(content))] += 1
-                stream.write(b"221 bye\r\n" if verb == b"QUIT" else _reply(line))
+                reply = b"221 bye\r\n" if verb == b"QUIT" else _reply(line)
+                self.put_off += reply.startswith(b"450")
+                stream.write(reply)
                 stream.flush()
 
 

@@ -1,6 +1,7 @@
 """Order proved by trace: before anything is acknowledged, all that was written to the log is synced, names included.
 
-The writer runs under strace; the checker below reads the calls in the order they ended.
+A writer to the store, and a served domain, run under strace; the checker below reads the calls in the order they ended. The
+domain is given one message after another, for mailboxes here: nothing else writes to the log meanwhile.
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.faults.journey import octets_for
+from tests.faults.load import Conversation, by_chunks, by_data
+from tests.faults.served import DOMAIN, Site, kill_group, name_server
 
 _LINE = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)(?:\(| resumed>)(.*)$")
 _PATH = re.compile(r"<([^>]+)>")
 CALLS = "openat,pwritev2,pwritev,pwrite64,write,fdatasync,fsync,ftruncate"
 
 
-def unsynced_at_acknowledgements(trace: str, log: str) -> list[str]:
+_STEP = re.compile(r'1<.*"\d+\\n"')  # what script_writer.py says
+_REPLY = re.compile(r'\d+<(?:TCP|socket):.*"250 2\.0\.0 Accepted')  # what the server says to a message
+
+
+def unsynced_at_acknowledgements(trace: str, log: str, acknowledgement: re.Pattern[str] = _STEP) -> list[str]:
     """Return what was not synced when something was acknowledged, and the number of acknowledgements last."""
     begun: dict[str, str] = {}
     dirty: set[str] = set()
@@ -47,7 +55,7 @@ def unsynced_at_acknowledgements(trace: str, log: str) -> list[str]:
             dirty.add(path)
         elif call in ("fdatasync", "fsync") and rest.rstrip().endswith("= 0"):
             dirty.discard(path)
-        elif call == "write" and rest.startswith("1<") and re.search(r'"\d+\\n"', rest):
+        elif call == "write" and acknowledgement.match(rest):
             acknowledged += 1
             if dirty:
                 problems.append(f"acknowledged with {sorted(dirty)} not synced: {rest}")
@@ -61,6 +69,43 @@ def test_every_octet_and_name_is_synced_before_it_is_acknowledged(tmp_path: Path
     subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, timeout=60)
     trace = (tmp_path / "trace").read_text()
     assert unsynced_at_acknowledgements(trace, str(tmp_path / "store" / "log")) == ["20"]
+
+
+@pytest.mark.interop
+def test_every_250_comes_after_the_sync(tmp_path: Path) -> None:
+    """DATA, BDAT and LMTP, from a new log on."""
+    options = (
+        "-f",
+        "-y",
+        "-qq",
+        "-s",
+        "64",
+        "-o",
+        str(tmp_path / "trace"),
+        "-e",
+        f"trace={CALLS},writev,sendto,sendmsg",
+    )
+    with name_server() as names:
+        site = Site(tmp_path / "site", names, services=("smtp", "lmtp"))
+        process = site.start("strace", *options)
+        try:
+            site.up()
+            for service, hello, content in (
+                ("smtp", b"EHLO", by_data),
+                ("smtp", b"EHLO", by_chunks),
+                ("lmtp", b"LHLO", by_data),
+            ):
+                with site.connect(service) as connection:
+                    talk = Conversation(connection, hello)
+                    for number in range(8):
+                        talk.expect(b"250", b"MAIL FROM:<a@harbor.test>\r\n")
+                        talk.expect(b"250", f"RCPT TO:<anna@{DOMAIN}>\r\n".encode())
+                        octets = octets_for(f"{service}{content.__name__}{number}") * (number + 1)
+                        assert content(talk, octets).startswith(b"250")
+        finally:
+            kill_group(process)
+    trace = (tmp_path / "trace").read_text()
+    assert unsynced_at_acknowledgements(trace, str(site.store / "log"), _REPLY) == ["24"]
 
 
 WRITE = "1 pwritev2(5</s/log/1.log>, [], 1, 0, 0) = 9"

@@ -97,9 +97,37 @@ async def test_a_clock_set_back_shuts_nobody_out_for_long(tmp_path: Path) -> Non
     clock.move(-86_400)
     async with keeping(
         file, clock, backoff := Backoff(clock, settings), allowance := Allowance(clock, burst=5, per_hour=3600)
-    ):
+    ) as notebook:
         assert backoff.wait_seconds("a") == 60
         assert allowance.take("a") == 1
+        clock.move(1)
+        assert allowance.take("a") == 0
+        await notebook.exchange()
+        assert allowance.take("a") == 1
+        clock.move(59)
+        assert backoff.wait_seconds("a") == 0
+        backoff.failed("a")
+        await notebook.exchange()
+        assert 0 < backoff.wait_seconds("a") <= 120
+        clock.move(120)
+        assert backoff.wait_seconds("a") == 0
+        assert allowance.take("a", 5) == 0
+
+
+def test_a_clock_set_back_under_a_running_server_shuts_nobody_out_for_long() -> None:
+    clock = SetClock()
+    backoff, allowance = (
+        Backoff(clock, BackoffSettings(free_failures=0, first_seconds=60)),
+        Allowance(clock, burst=5, per_hour=3600),
+    )
+    backoff.failed("a")
+    allowance.take("a", 5)
+    clock.jump(-86_400)
+    assert backoff.wait_seconds("a") == 60
+    assert allowance.take("a") == 1
+    clock.move(60)
+    assert backoff.wait_seconds("a") == 0
+    assert allowance.take("a", 5) == 0
 
 
 @pytest.mark.parametrize("damage", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 4096])

@@ -136,7 +136,7 @@ class Chooser:
 
     def command(self) -> Callable[[Store], Awaitable[object]]:
         chosen = QueueFilter(recipient=f"u{self.random.randrange(1, 4)}@harbor.test")
-        kind, when = self.random.randrange(4), NOW + self.random.randrange(3)
+        kind, when = self.random.randrange(6), NOW + self.random.randrange(3)
 
         async def command(store: Store) -> object:
             match kind:
@@ -144,6 +144,10 @@ class Chooser:
                     return await store.drop(chosen)
                 case 1:
                     return await store.retry(chosen, when)
+                case 4:
+                    return await store.prolong(5.0, when - 1)
+                case 5:
+                    return await store.bring_forward(when - 2, 1.0)
                 case _:
                     return await store.hold(chosen, kind == 2)
 

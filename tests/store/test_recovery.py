@@ -159,3 +159,17 @@ async def test_what_was_taken_on_twice_is_known_after_a_start(tmp_path: Path) ->
     assert again.repeated
     assert again.placed == first.placed
     await store.close()
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty file", "a folder"])
+async def test_the_ballast_is_there_after_any_start(tmp_path: Path, left: str) -> None:
+    """A crash may have left it empty; that there can be none is no reason not to start."""
+    ballast = tmp_path / "store" / "ballast"
+    (tmp_path / "store").mkdir()
+    if left == "a folder":
+        ballast.mkdir()
+    elif left == "an empty file":
+        ballast.touch()
+    store = await open_store(StoreSettings(tmp_path / "store", reserve_octets=1 << 20), clock=SetClock(NOW))
+    await store.close()
+    assert ballast.is_dir() or ballast.stat().st_blocks * 512 >= 1 << 18

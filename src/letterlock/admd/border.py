@@ -46,9 +46,15 @@ class Defence:
 
 
 async def open_defence(
-    settings: Settings, resolver: Resolver, ledger: Ledger, clock: Clock, stack: contextlib.AsyncExitStack
+    settings: Settings,
+    resolver: Resolver,
+    ledger: Ledger,
+    clock: Clock,
+    stack: contextlib.AsyncExitStack,
+    *,
+    notes: str = NOTES_NAME,
 ) -> Defence:
-    """Build the defence with what is remembered from before; `stack` ends it. Raises Unavailable."""
+    """Build the defence with what is remembered from before in the file `notes`; `stack` ends it. Raises Unavailable."""
     log = Log("border")
     limits, wanted = settings.limits, settings.greylist
     greylist = None
@@ -73,7 +79,7 @@ async def open_defence(
         _hourly(clock, limits.account_messages_per_hour, "account messages"),
         _hourly(clock, limits.account_recipients_per_hour, "account recipients"),
     )
-    notebook = Notebook.open(settings.path(settings.data) / NOTES_NAME, clock=clock, log=log)
+    notebook = Notebook.open(settings.path(settings.data) / notes, clock=clock, log=log)
     stack.push_async_callback(notebook.close)
     rates = [rate for rate in (connections, defence.messages, defence.recipients) if rate is not None]
     notebook.keep(*defence.guard.books, *border.books, *rates)

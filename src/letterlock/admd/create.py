@@ -1,12 +1,12 @@
 """Found an installation: its settings file, its TLS identity, its DKIM keys. Nothing that is there already is touched.
 
 `letterlock init` and the lab both begin here. Private keys are readable by their owner only (mode 0600).
+A power cut leaves all of it or no settings file, which is written last.
 """
 
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from letterlock.admd.values import split_endpoint
 from letterlock.errors import SettingsFault
 from letterlock.host.clock import Clock
 from letterlock.host.entropy import Entropy
+from letterlock.host.files import make_directory, write_new
 from letterlock.trust.primitives import server_certificates
 from letterlock.trust.primitives.server_certificates import Identity, Validity
 
@@ -64,8 +65,8 @@ def create(
     settings = settings_file.parse(dict(table), file)
     if file.exists():
         raise SettingsFault((f"{file}: exists already; remove it, or choose another folder",))
-    folder.mkdir(parents=True, exist_ok=True)
-    settings.path(settings.data).mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_directory(folder)
+    make_directory(settings.path(settings.data), mode=0o700)
     validity = Validity(
         datetime.datetime.fromtimestamp(clock.now(), datetime.UTC) - datetime.timedelta(hours=1),
         datetime.timedelta(days=_CERTIFICATE_DAYS),
@@ -73,9 +74,10 @@ def create(
     names = (settings.host_name, *_addresses(settings)) if issuer else (settings.host_name, settings.domain)
     identity = server_certificates.server(names, validity, int.from_bytes(entropy.octets(15)), issuer)
     for path, octets in ((settings.tls.key, identity.key), (settings.tls.certificate, identity.certificate)):
-        _write_new(settings.path(path), octets)
+        make_directory(settings.path(path).parent)
+        write_new(settings.path(path), octets)
     make_keys(settings, validity.start)
-    _write_new(file, _text(table, domain).encode(), mode=0o644)
+    write_new(file, _text(table, domain).encode(), mode=0o644)
     return Found(settings, file, identity.certificate)
 
 
@@ -91,10 +93,3 @@ def _text(table: Mapping[str, Any], domain: str) -> str:
             document.add(tomlkit.nl())
         document.add(key, tomlkit.item(value))
     return tomlkit.dumps(document)
-
-
-def _write_new(path: Path, octets: bytes, *, mode: int = 0o600) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(octets)

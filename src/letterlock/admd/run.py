@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,9 +19,20 @@ from letterlock.access.service import AccessService
 from letterlock.access.settings import AccessSettings
 from letterlock.admd import outward
 from letterlock.admd.accounts import STORE_NAME, account_operations, opened_accounts
-from letterlock.admd.border import Defence, border_operations, border_settings, open_defence
+from letterlock.admd.border import Defence, border_operations, open_defence
 from letterlock.admd.control import SOCKET_NAME, Control
 from letterlock.admd.filters import Filters, filters_of
+from letterlock.admd.incoming import (
+    LEDGER_NAME,
+    assess_settings,
+    connection_limits,
+    inbound_service,
+    listener_for,
+    prepare_incoming,
+    resolve_settings,
+    system_resolver,
+    trusted_proxies,
+)
 from letterlock.admd.lmtp import lmtp_session
 from letterlock.admd.own_policy import serve_policy
 from letterlock.admd.own_zone import serve_own_zones
@@ -32,25 +42,24 @@ from letterlock.admd.reload import Prepare, Reloader
 from letterlock.admd.sending import Sending, begin_sending
 from letterlock.admd.settings import Settings, key_pairs
 from letterlock.admd.signing import Signer, load_keys
-from letterlock.admd.smime import Foundation, Gateway, open_gateway, service_addresses, smime_anchors
-from letterlock.admd.sockets import Sockets, bound_sockets
+from letterlock.admd.smime import Foundation, Gateway, open_gateway
+from letterlock.admd.sockets import SHARED, Sockets, bound_sockets
 from letterlock.admd.watch import Watched, keep_certificates_current, reload_certificates
+from letterlock.admd.workers import DOOR_NAME, Workers
 from letterlock.host.clock import Clock
 from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy
 from letterlock.host.ledger import Ledger
-from letterlock.host.listen import ConnectionLimits, Listener
+from letterlock.host.listen import Listener, bind_unix
 from letterlock.host.logs import Log
-from letterlock.host.resolver.system import SystemResolver, open_resolver
+from letterlock.host.resolver.system import SystemResolver
 from letterlock.host.stream import Endpoint
 from letterlock.host.tls import ServerTls
 from letterlock.hostmaster.zone_host import ZoneHost
 from letterlock.mda.deliver import DeliveryAgent
-from letterlock.mda.resolve import Resolver, ResolveSettings
+from letterlock.mda.resolve import Resolver
 from letterlock.msa.inbound import Submission, SubmissionSettings
-from letterlock.mta.assess import Assessor, AssessSettings
-from letterlock.mta.filters import Filtered
-from letterlock.mta.inbound import Inbound, InboundSettings
+from letterlock.mta.assess import Assessor
 from letterlock.postmaster.aggregate import Reporter
 from letterlock.postmaster.failures import FailureSettings
 from letterlock.postmaster.report_store import ReportStore
@@ -59,9 +68,8 @@ from letterlock.postmaster.service import Postmaster, PostmasterSettings
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import LogStore, open_store
-from letterlock.trust.dmarc import Policy
+from letterlock.store.service import StoreService
 
-LEDGER_NAME = "ledger.sqlite"
 _GRACE_SECONDS = 10.0
 
 
@@ -91,11 +99,13 @@ class Admd:
     store: LogStore
     transferring: asyncio.Task[None]
     reloader: Reloader
+    workers: Workers
 
     def reload(self) -> None:
         """Read settings and TLS certificates again; where they are wrong, the old ones stay in force, as the log says."""
         self.reloader.reload()
         reload_certificates(self.tls, Log("admd"))
+        self.workers.reload()
 
     async def failed(self) -> str:
         """Wait until the domain cannot go on by itself, and return why."""
@@ -129,18 +139,16 @@ async def running(
         )
         stack.push_async_callback(sending.stop, _GRACE_SECONDS)
         _begin_reports(settings, parts, stack, clock)
+        workers = Workers(settings, sockets, clock)
+        if settings.workers:
+            await _open_door(settings, parts.store, stack)
         listeners: dict[str, Listener] = {}
-        stack.push_async_callback(_stop_together, listeners)
+        stack.push_async_callback(_stop_together, listeners, workers)
+        await workers.start()
         for service, session in _services(settings, parts, sending, clock, entropy).items():
-            listener = Listener(
-                session,
-                log=Log(service),
-                tls=parts.login_tls if service in _TLS_FROM_THE_START else None,
-                limits=_limits(settings),
-                refusal=_REFUSALS[service],
-                proxies=() if service in _NEARBY else tuple(map(ipaddress.ip_network, settings.limits.proxies)),
-                admission=None if service in _NEARBY else parts.defence.admission,
-            )
+            if service == SHARED and settings.workers:
+                continue
+            listener = listener_for(service, session, settings, parts.defence.admission, tls=parts.login_tls)
             listeners[service] = listener
             await listener.start(sockets.services.get(service, ()))
         operations = queue_operations(parts.store, clock, sending) | account_operations(parts.store)
@@ -148,38 +156,24 @@ async def running(
         control = Control(settings.path(settings.data) / SOCKET_NAME, operations, Log("control"))
         await control.start()
         stack.push_async_callback(control.stop)
-        await _watch(settings, parts, sending, listeners, sockets, stack, clock)
+        await _watch(settings, parts, sending, listeners, workers, sockets, stack, clock)
         if parts.gateway.pages is not None:
             listeners["registrar"] = Listener(
-                parts.gateway.pages.session, log=Log("registrar"), limits=_limits(settings)
+                parts.gateway.pages.session, log=Log("registrar"), limits=connection_limits(settings)
             )
             await listeners["registrar"].start(sockets.services.get("registrar", ()))
         policy = await serve_policy(settings, sockets.services.get("mta_sts", ()), stack)
         endpoints = {service: listener.endpoints for service, listener in listeners.items()}
+        if settings.workers:
+            endpoints[SHARED] = workers.endpoints
         if policy is not None:
             endpoints["mta_sts"] = policy.listener.endpoints
         adopters: list[Prepare] = [
             sending.prepare,
-            partial(_prepare, parts, listeners),
+            partial(prepare_incoming, parts.defence.border, parts.filters, parts.assessor, parts.agent, listeners),
             *([policy.prepare] if policy else []),
         ]
-        yield Admd(endpoints, parts.tls, parts.store, sending.task, Reloader(settings, adopters, Log("admd")))
-
-
-def _prepare(parts: _Parts, listeners: Mapping[str, Listener], settings: Settings) -> Callable[[], None]:
-    """Return what takes up the settings of assessing, delivering and letting in. Raises SettingsFault."""
-    assess, resolve = _assess_settings(settings), _resolve_settings(settings)
-    border, filters = border_settings(settings), filters_of(settings)
-
-    def take_up() -> None:
-        parts.defence.border.adopt(border)
-        parts.filters.adopt(filters)
-        parts.assessor.settings = assess
-        parts.agent.resolver.settings = resolve
-        for listener in listeners.values():
-            listener.adopt(_limits(settings))
-
-    return take_up
+        yield Admd(endpoints, parts.tls, parts.store, sending.task, Reloader(settings, adopters, Log("admd")), workers)
 
 
 async def _watch(
@@ -187,6 +181,7 @@ async def _watch(
     parts: _Parts,
     sending: Sending,
     listeners: dict[str, Listener],
+    workers: Workers,
     sockets: Sockets,
     stack: contextlib.AsyncExitStack,
     clock: Clock,
@@ -200,23 +195,28 @@ async def _watch(
         parts.store,
         parts.ledger,
         dict(listeners),
+        workers,
         sending.task,
         tuple(pair.chain for pair in pairs),
         settings.path(settings.data),
         clock,
         clock.now(),
-        (sending.metrics,),
+        (sending.metrics, workers.metrics),
     )
     shown = listeners["metrics"] = Listener(watched.pages().session, log=Log("metrics"))
     await shown.start(sockets.services.get("metrics", ()))
 
 
-def _limits(settings: Settings) -> ConnectionLimits:
-    return ConnectionLimits(settings.limits.connections, settings.limits.connections_per_network)
+async def _stop_together(listeners: Mapping[str, Listener], workers: Workers) -> None:
+    stopping = [listener.stop(grace_seconds=_GRACE_SECONDS) for listener in listeners.values()]
+    await asyncio.gather(*stopping, workers.stop(grace_seconds=_GRACE_SECONDS))
 
 
-async def _stop_together(listeners: Mapping[str, Listener]) -> None:
-    await asyncio.gather(*(listener.stop(grace_seconds=_GRACE_SECONDS) for listener in listeners.values()))
+async def _open_door(settings: Settings, store: LogStore, stack: contextlib.AsyncExitStack) -> None:
+    """Let workers commit to the store until everything else has ended."""
+    service = StoreService(store)
+    await service.start(bind_unix(settings.path(settings.data) / DOOR_NAME, mode=0o600))
+    stack.push_async_callback(service.stop)
 
 
 async def _open(
@@ -233,7 +233,7 @@ async def _open(
         log.warning("recovered", replayed=report.replayed, torn_octets=report.torn_octets, strange=report.strange)
     accounts = stack.enter_context(opened_accounts(settings))
     store.obey_quotas(accounts.quota_of)
-    resolver = await _resolver(settings, log)
+    resolver = await system_resolver(settings, log)
     stack.push_async_callback(resolver.aclose)
     ledger = stack.enter_context(contextlib.closing(Ledger.open(data / LEDGER_NAME)))
     gateway = open_gateway(
@@ -243,33 +243,15 @@ async def _open(
     return _Parts(
         store,
         accounts,
-        DeliveryAgent(Resolver(_resolve_settings(settings), accounts), accounts, store),
+        DeliveryAgent(Resolver(resolve_settings(settings), accounts), accounts, store),
         tls,
         login_tls(settings, tls),
         resolver,
-        Assessor(_assess_settings(settings), resolver.resolver, ledger, border=defence.border, smime=gateway.judge),
+        Assessor(assess_settings(settings), resolver.resolver, ledger, border=defence.border, smime=gateway.judge),
         ledger,
         defence,
         filters_of(settings),
         gateway,
-    )
-
-
-def _resolve_settings(settings: Settings) -> ResolveSettings:
-    return ResolveSettings(
-        settings.local_domains, settings.delivery.sub_address_separator, services=service_addresses(settings)
-    )
-
-
-def _assess_settings(settings: Settings) -> AssessSettings:
-    return AssessSettings(
-        settings.host_name,
-        junk_mailbox=settings.assess.junk_mailbox,
-        honours_reject=settings.assess.honour_reject,
-        smime_anchors=smime_anchors(settings),
-        spf_fail=Policy(settings.assess.spf_fail),
-        trusted_forwarders=tuple(map(ipaddress.ip_network, settings.assess.trusted_forwarders)),
-        trusted_sealers=tuple(settings.assess.trusted_sealers),
     )
 
 
@@ -302,28 +284,6 @@ def _begin_reports(settings: Settings, parts: _Parts, stack: contextlib.AsyncExi
     stack.push_async_callback(_end, asyncio.create_task(postmaster.run()))
 
 
-_TLS_FROM_THE_START = frozenset({"submissions", "imaps", "pop3s"})
-_NEARBY = frozenset({"lmtp"})  # never behind a load balancer
-_TOO_MANY = b"421 4.7.0 Too many connections: try again later\r\n"
-_REFUSALS = {
-    "smtp": _TOO_MANY,
-    "lmtp": _TOO_MANY,
-    "submission": _TOO_MANY,
-    "submissions": _TOO_MANY,
-    "imap": b"* BYE [UNAVAILABLE] Too many connections\r\n",
-    "imaps": b"* BYE [UNAVAILABLE] Too many connections\r\n",
-    "pop3": b"-ERR [SYS/TEMP] Too many connections\r\n",
-    "pop3s": b"-ERR [SYS/TEMP] Too many connections\r\n",
-}
-
-
-async def _resolver(settings: Settings, log: Log) -> SystemResolver:
-    resolver = await open_resolver(outward.resolver_settings(settings))
-    for finding in resolver.findings:
-        log.warning("resolver", problem=finding)
-    return resolver
-
-
 def _services(
     settings: Settings, parts: _Parts, sending: Sending, clock: Clock, entropy: Entropy
 ) -> dict[str, Session]:
@@ -332,27 +292,17 @@ def _services(
     defence = parts.defence
     proofs = other_proofs(settings, parts.accounts, parts.resolver.resolver, clock)
     signer = Signer(settings, clock)
-    trusted_proxies = tuple(ipaddress.ip_network(network) for network in limits.xclient)
-    inbound = Inbound(
-        InboundSettings(
-            settings.host_name,
-            size_limit=limits.message_octets,
-            recipient_limit=limits.recipients,
-            expire_seconds=settings.transfer.expire_after_seconds,
-            no_soliciting=tuple(settings.assess.no_soliciting),
-            trusted_proxies=trusted_proxies,
-        ),
+    inbound = inbound_service(
+        settings,
         store=parts.store,
         recipients=sending.recipients(settings, parts.agent, clock),
+        tls=parts.tls,
+        assessor=parts.assessor,
+        filters=parts.filters,
+        border=defence.border,
+        signer=signer,
         clock=clock,
         entropy=entropy,
-        log=Log("mta"),
-        tls=parts.tls,
-        assess=Filtered(parts.assessor, parts.filters.inbound, settings.assess.junk_mailbox),
-        judge_sender=parts.assessor.sender,
-        examine=parts.assessor.examine,
-        seal=signer.seal if settings.assess.seal_forwarded else None,
-        border=defence.border,
         gate=parts.gateway.gate,
     )
     submission = Submission(
@@ -361,7 +311,7 @@ def _services(
             size_limit=limits.message_octets,
             recipient_limit=limits.recipients,
             expire_seconds=settings.transfer.expire_after_seconds,
-            trusted_proxies=trusted_proxies,
+            trusted_proxies=trusted_proxies(settings),
         ),
         store=parts.store,
         accounts=parts.accounts,

@@ -357,6 +357,20 @@ class Smime(Section):
         description="Decrypt also what was encrypted so that changes do not show (CBC) and carries no signature inside. "
         "Without it such mail is delivered as it came.",
     )
+    revocation: Literal["at-hand", "ask", "require"] = Field(
+        "ask",
+        description="Whether signers' certificates were revoked: by what is at hand; by asking the authorities, too (lists and "
+        "OCSP over http); or so that what cannot be told makes a signature prove nothing.",
+    )
+    revocation_seconds: float = Field(5, gt=0, le=60, description="How long a message waits for such answers.")
+    revocation_private: bool = Field(
+        False, description="Ask also where authorities say addresses of private networks, such as one's own authority."
+    )
+    fetch_issuers: bool = Field(
+        True,
+        description="Fetch missing certificates of authorities from where signers' certificates say, for the next message; "
+        "who wrote the certificate sees that.",
+    )
     originals_mailbox: str = Field("Encrypted", description="Where accounts that wish it keep what came encrypted.")
     signature_log: bool = Field(
         False, description="Keep the signatures of all mail sent and received, without the mail (signatures.sqlite)."

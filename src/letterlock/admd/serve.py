@@ -10,93 +10,38 @@ See also: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3); contrib/letter
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import os
-import resource
 import signal
 import sys
-from collections.abc import Iterator
-from io import FileIO
-from pathlib import Path
 
 import uvloop
 
+from letterlock.admd.log_file import LogFile, log_file
+from letterlock.admd.process import raise_descriptor_limit, tidy
 from letterlock.admd.run import Admd, running
 from letterlock.admd.settings import Settings
 from letterlock.admd.sockets import Sockets, bound_sockets
 from letterlock.errors import SettingsFault, Unavailable
-from letterlock.host import logs
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.logs import Log
-from letterlock.host.memory import give_back_now, give_memory_back
+from letterlock.host.memory import give_memory_back
 from letterlock.host.notify import notify
 from letterlock.host.privileges import drop_to
-
-_TIDY_SECONDS = 20.0
 
 
 def serve_until_stopped(settings: Settings, *, until_stdin_closes: bool = False) -> None:
     """Serve until SIGTERM or SIGINT. Raises what keeps the server from starting."""
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     sockets = bound_sockets(settings, os.environ)
     if settings.run_as:
         drop_to(settings.run_as)
     give_memory_back()
-    with _log_file(settings) as log_file, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings, sockets, log_file, until_stdin_closes=until_stdin_closes))
+    with log_file(settings) as file, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings, sockets, file, until_stdin_closes=until_stdin_closes))
 
 
-class _LogFile:
-    """The log's file; opened anew on demand, for those who rename it to begin another."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = self._opened()
-
-    def _opened(self) -> FileIO:
-        try:
-            return self._path.open("ab", buffering=0)
-        except OSError as error:
-            raise SettingsFault((f"log.file = '{self._path}': {error.strerror}",)) from None
-
-    def write(self, line: str) -> None:
-        """Write one line. Raises OSError."""
-        self._file.write(line.encode("ascii") + b"\n")
-
-    def open_anew(self) -> None:
-        """Go on in the file that has the name now. Raises SettingsFault; then the old one is kept."""
-        before, self._file = self._file, self._opened()
-        before.close()
-
-    def close(self) -> None:
-        """Close it."""
-        self._file.close()
-
-
-@contextlib.contextmanager
-def _log_file(settings: Settings) -> Iterator[_LogFile | None]:
-    if settings.log.file is None:
-        yield None
-        return
-    file = _LogFile(settings.path(settings.log.file))
-    before = logs.send_to(file.write)
-    try:
-        yield file
-    finally:
-        logs.send_to(before)
-        file.close()
-
-
-def _raise_descriptor_limit() -> None:
-    # A connection takes a descriptor, and the soft limit of a login shell is far below what we may have.
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-async def _run(settings: Settings, sockets: Sockets, log_file: _LogFile | None, *, until_stdin_closes: bool) -> None:
+async def _run(settings: Settings, sockets: Sockets, log_file: LogFile | None, *, until_stdin_closes: bool) -> None:
     log = Log("admd")
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -111,7 +56,7 @@ async def _run(settings: Settings, sockets: Sockets, log_file: _LogFile | None, 
         log.event("ready", domain=settings.domain, endpoints=endpoints)
         notify(notify_socket, "READY=1")
         beating = asyncio.create_task(_beat(notify_socket))
-        tidying = asyncio.create_task(_tidy())
+        tidying = asyncio.create_task(tidy())
         failed = asyncio.create_task(admd.failed())
         asked = asyncio.create_task(stopped.wait())
         await asyncio.wait({failed, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -128,7 +73,7 @@ async def _run(settings: Settings, sockets: Sockets, log_file: _LogFile | None, 
         raise Unavailable(f"stopped because {reason}")
 
 
-def _reload(admd: Admd, log_file: _LogFile | None, notify_socket: str | None) -> None:
+def _reload(admd: Admd, log_file: LogFile | None, notify_socket: str | None) -> None:
     if log_file is not None:
         try:
             log_file.open_anew()
@@ -136,15 +81,6 @@ def _reload(admd: Admd, log_file: _LogFile | None, notify_socket: str | None) ->
             Log("admd").error("log not opened anew", problems=list(fault.problems))
     admd.reload()
     notify(notify_socket, "READY=1")
-
-
-async def _tidy() -> None:
-    """Keep what was made at the start out of later collections, and give memory back now and then."""
-    gc.collect()
-    gc.freeze()
-    while True:
-        await asyncio.sleep(_TIDY_SECONDS)
-        await asyncio.to_thread(give_back_now)
 
 
 async def _beat(notify_socket: str | None) -> None:

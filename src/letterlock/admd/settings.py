@@ -58,6 +58,13 @@ class Settings(Section):
     run_as: str = Field(
         "", description="The user to become, for good, when the ports are bound, if started as root; empty: stay."
     )
+    workers: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Processes of their own that take mail from other domains (port 25), each with the clients of some"
+        " networks; 0: the one process does all. For machines with more than one core and much mail.",
+    )
     listen: Listen = Listen()
     tls: Tls = Tls()
     dns: Dns = Dns()
@@ -132,7 +139,27 @@ def parse(table: dict[str, Any], file: Path) -> Settings:
     except pydantic.ValidationError as error:
         raise SettingsFault(tuple(_problem(file, dict(one)) for one in error.errors())) from None
     settings._file = file
+    if settings.workers:
+        _demand_no_conflict(settings)
     return settings
+
+
+def _demand_no_conflict(settings: Settings) -> None:
+    """Raise SettingsFault where workers would have to do what only the main process does."""
+    alone = {
+        "smime.password_file": settings.smime.password_file,
+        "smime.labels": settings.smime.labels,
+        "smime.signature_log": settings.smime.signature_log,
+        "registrar.password_file": settings.registrar.password_file,
+        "reports.send_failures": settings.reports.send_failures,
+    }
+    problems = [
+        f"{settings.file}: workers = {settings.workers}: where {name} is set the main process takes mail; set workers = 0"
+        for name, value in alone.items()
+        if value
+    ]
+    if problems:
+        raise SettingsFault(tuple(problems))
 
 
 def _problem(file: Path, error: dict[str, Any]) -> str:

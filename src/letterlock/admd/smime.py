@@ -30,6 +30,7 @@ from letterlock.trust.pkix.path import Anchor
 if TYPE_CHECKING:
     from letterlock.gateway.domain_keys import DomainKeys
     from letterlock.gateway.enrolment import Enrolment
+    from letterlock.gateway.inquiry import Inquiry
     from letterlock.gateway.programs import Program
     from letterlock.gateway.signature_record import SignatureRecord
     from letterlock.gateway.workshop import Workshop
@@ -184,8 +185,10 @@ def open_gateway(base: Foundation, stack: contextlib.AsyncExitStack) -> Gateway:
     if base.settings.lists and wanted.password_file is None:
         raise SettingsFault(("lists: a list needs keys; set smime.password_file, and enrol it",))
     is_certifying = registrar.password_file is not None
-    if not (is_certifying or wanted.password_file or wanted.labels or wanted.signature_log):
+    anchors = smime_anchors(base.settings)
+    if not (is_certifying or wanted.password_file or wanted.labels or wanted.signature_log or anchors):
         return Gateway()
+    from letterlock.admd.revocation import open_inquiry
     from letterlock.gateway.admit import Admission
     from letterlock.gateway.judge import BorderJudge
     from letterlock.gateway.programs import GatewayPrograms
@@ -194,7 +197,8 @@ def open_gateway(base: Foundation, stack: contextlib.AsyncExitStack) -> Gateway:
     from letterlock.gateway.workshop import Workshop
 
     rules = label_rules(base.settings)
-    keys = _domain_keys(base, stack) if wanted.password_file is not None else None
+    inquiry = open_inquiry(base.settings, base.resolver, base.clock, stack)
+    keys = _domain_keys(base, anchors, inquiry, stack) if wanted.password_file is not None else None
     record = _signature_record(base.settings, stack)
     workshop = Workshop()
     log = Log("smime")
@@ -213,10 +217,9 @@ def open_gateway(base: Foundation, stack: contextlib.AsyncExitStack) -> Gateway:
     enrolment = _enrolment(base, keys, stack) if is_certifying else None
     if enrolment is not None and registrar.address:
         programs[fold(registrar.address)] = enrolment
-    anchors = smime_anchors(base.settings)
     judges = keys is not None or record.is_on or bool(anchors)
     return Gateway(
-        BorderJudge(keys, anchors, record, log) if judges else None,
+        BorderJudge(keys, anchors, record, log, inquiry) if judges else None,
         SubmissionSigner(keys, workshop, record, base.clock, base.entropy, log),
         Admission(keys, rules, workshop, log) if keys is not None or rules is not None else None,
         GatewayPrograms(programs, treatment),
@@ -244,7 +247,9 @@ def _enrolment(base: Foundation, keys: DomainKeys | None, stack: contextlib.Asyn
     return made
 
 
-def _domain_keys(base: Foundation, stack: contextlib.AsyncExitStack) -> DomainKeys:
+def _domain_keys(
+    base: Foundation, anchors: tuple[Anchor, ...], inquiry: Inquiry, stack: contextlib.AsyncExitStack
+) -> DomainKeys:
     from letterlock.gateway.domain_keys import DomainKeys
     from letterlock.registrar.gateway_accounts import GatewayAccounts
 
@@ -256,7 +261,7 @@ def _domain_keys(base: Foundation, stack: contextlib.AsyncExitStack) -> DomainKe
         account = base.accounts.account(name)
         return account.addresses if account is not None else ()
 
-    return DomainKeys(store, accounts, addresses_of, smime_anchors(base.settings))
+    return DomainKeys(store, accounts, addresses_of, anchors, inquiry=inquiry)
 
 
 def _signature_record(settings: Settings, stack: contextlib.AsyncExitStack) -> SignatureRecord:

@@ -17,15 +17,28 @@ from letterlock.admd.values import split_endpoint
 from letterlock.errors import SettingsFault
 from letterlock.host.inherit import inherited_sockets
 from letterlock.host.listen import bind, bind_unix
+from letterlock.host.shared_port import bind_shared
 from letterlock.hostmaster.name_server import bind_pair
+
+SHARED = "smtp"  # the service that workers take over, where there are any
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Bound sockets: those of `services` by name, and pairs for UDP and TCP at which the domain's `zones` are served."""
+    """Bound sockets: those of `services` by name, and pairs for UDP and TCP at which the domain's `zones` are served.
+
+    Where there are workers, `SHARED` has one socket for each of them and endpoint, an endpoint's side by side; those a
+    supervisor bound are everybody's.
+    """
 
     services: dict[str, list[socket.socket]]
     zones: list[tuple[socket.socket, socket.socket]]
+
+    def of_worker(self, number: int, count: int) -> list[socket.socket]:
+        """Return the sockets of the worker with this number among `count`."""
+        sockets = self.services.get(SHARED, [])
+        is_ours = all(one.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) for one in sockets)
+        return sockets[number::count] if is_ours and len(sockets) % count == 0 else sockets
 
     def close(self) -> None:
         """Close them all; those that somebody serves on are closed already, and that does no harm."""
@@ -33,11 +46,13 @@ class Sockets:
             one.close()
 
 
-def _bind(settings: Settings, endpoint: str) -> socket.socket:
+def _bind(settings: Settings, service: str, endpoint: str) -> list[socket.socket]:
     kind, _, path = endpoint.partition(":")
     if kind == "unix":
-        return bind_unix(settings.path(Path(path)), mode=0o666)  # its folder says who gets there
-    return bind(*split_endpoint(endpoint))
+        return [bind_unix(settings.path(Path(path)), mode=0o666)]  # its folder says who gets there
+    if service == SHARED and settings.workers:
+        return bind_shared(*split_endpoint(endpoint), settings.workers)
+    return [bind(*split_endpoint(endpoint))]
 
 
 def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = None) -> Sockets:
@@ -63,7 +78,7 @@ def bound_sockets(settings: Settings, environment: Mapping[str, str] | None = No
         section = f"{service}.listen" if service in apart else f"listen.{service}"
         for endpoint in endpoints:
             try:
-                bound.append(_bind(settings, endpoint))
+                bound += _bind(settings, service, endpoint)
             except OSError as error:
                 problems.append(f"{section} = {endpoint!r}: {error.strerror}; choose another, or free this one")
     for endpoint in settings.publish.listen:

@@ -13,6 +13,7 @@ import os
 import resource
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from pathlib import Path
 import msgspec
 
 import letterlock
+from letterlock.admd.sockets import SHARED
+from letterlock.admd.workers import Workers
 from letterlock.errors import Malformed, SettingsFault, Unavailable
 from letterlock.host import logs
 from letterlock.host.clock import Clock
@@ -46,6 +49,7 @@ class Watched:
     store: LogStore
     ledger: Ledger
     listeners: Mapping[str, Listener]
+    workers: Workers
     transferring: asyncio.Task[None]
     certificates: tuple[Path, ...]
     data: Path
@@ -75,6 +79,7 @@ class Watched:
             "disk": disk,
             "certificate": certificate,
             "ledger": self.ledger.problem,
+            "workers": self.workers.trouble(),
         }
         return found, not (store or queue or left <= 0 or free == 0)
 
@@ -93,7 +98,10 @@ class Watched:
             messages, recipients = await self.store.queue_size()
         except Unavailable:
             messages = recipients = -1
-        events = sorted(logs.counts().items())
+        events = sorted((self.workers.counts() + Counter(logs.counts())).items())
+        connections = {name: one.connections for name, one in self.listeners.items()}
+        if self.workers.endpoints:
+            connections[SHARED] = self.workers.connections
         disk = shutil.disk_usage(self.data)
         return [
             Metric("letterlock_info", "gauge", "The version that runs.", (Sample(1, version=letterlock.__version__),)),
@@ -105,7 +113,7 @@ class Watched:
                 "letterlock_connections",
                 "gauge",
                 "Open connections by service.",
-                tuple(Sample(one.connections, service=name) for name, one in self.listeners.items()),
+                tuple(Sample(count, service=name) for name, count in connections.items()),
             ),
             Metric(
                 "letterlock_events_total",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from letterlock.admd import settings as admd_settings
-from letterlock.admd.run import LEDGER_NAME
+from letterlock.admd.incoming import LEDGER_NAME
 from letterlock.cli.output import safe
 from letterlock.formats.imf.header import Header
 from letterlock.formats.imf.trace import received

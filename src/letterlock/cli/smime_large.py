@@ -102,9 +102,14 @@ def _outer(header: Header) -> bytes:
 
 
 def verify(
-    path: Path, trust: Trust, content: Path | None, sender: str | None, sink: Callable[[bytes], object]
+    path: Path,
+    trust: Trust,
+    content: Path | None,
+    sender: str | None,
+    sink: Callable[[bytes], object],
+    complete: Callable[[Unwrapped, Trust], Trust],
 ) -> Proof:
-    """Say what the signatures of a signed file or opaque message prove."""
+    """Say what the signatures of a signed file or opaque message prove; `complete` looks for what else is to be known."""
     header, cms = _cms(path)
     detached = None if content is None else pieces(content)
     verified = stream.verify(cms, sink, trust.certificates, detached)
@@ -113,4 +118,5 @@ def verify(
     layer = SignedLayer(verified.checks, signed, False, b"", faults)
     if sender is not None or header is None:
         header = read_header(f"From: {sender or ''}\r\n\r\n".encode())
-    return prove(header, Unwrapped((layer,), b"", oids.DATA), trust)
+    unwrapped = Unwrapped((layer,), b"", oids.DATA)
+    return prove(header, unwrapped, complete(unwrapped, trust))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,19 +12,22 @@ from typing import TypeVar
 import click
 
 from letterlock.cli import smime_files as files
-from letterlock.errors import OurFault, SettingsFault
+from letterlock.errors import Malformed, OurFault, SettingsFault
 from letterlock.formats.address import Address
+from letterlock.formats.cms.attributes import Attribute
 from letterlock.formats.imf.addresses import parse_addresses
 from letterlock.formats.imf.header import read_header
 from letterlock.host.drive_decisions import drive
 from letterlock.host.resolver.interface import Resolver
 from letterlock.mua import protect
 from letterlock.mua.compose import Composed
-from letterlock.mua.protect import Opened
+from letterlock.mua.protect import Complete, Opened
+from letterlock.mua.receipts import request_for
 from letterlock.registrar import usable
 from letterlock.registrar.key_store import KeyStore
 from letterlock.registrar.signature_log import LoggedSignature
 from letterlock.trust.primitives import public_keys
+from letterlock.trust.smime import labels
 from letterlock.trust.smime.choose_cipher import Recipient
 from letterlock.trust.smime.decrypt import KeyRing, Own
 from letterlock.trust.smime.labels import LabelRules, rules_of
@@ -66,15 +70,15 @@ def protected(
     sign: bool,
     encrypt: bool,
     looked_up: Mapping[str, Found] | None = None,
+    attributes: tuple[Attribute, ...] = (),
 ) -> Composed:
     """Return the message signed and encrypted as asked; OurFault with what is missing.
 
-    `looked_up` is what the DNS says of recipients for whom the store has nothing.
+    `looked_up` is what the DNS says of recipients for whom the store has nothing, `attributes` go into the signature.
     """
     if sign:
-        own = usable.to_sign_with(store, author, files.now())
-        key = store.key(public_keys.key_id(own.public_key).hex())
-        composed = protect.sign(composed, Signer(key, own), files.now(), files.token())
+        signer = dataclasses.replace(signer_of(store, author), attributes=attributes)
+        composed = protect.sign(composed, signer, files.now(), files.token())
         for cms in protect.detached_signatures(unwrap(composed.content)):
             store.signatures.add(LoggedSignature(files.now(), True, author, composed.message_id, "sent", cms))
     if encrypt:
@@ -82,6 +86,35 @@ def protected(
         recipients = [_recipient(store, address, (looked_up or {}).get(address)) for address in addresses]
         composed = protect.encrypt(composed, recipients, usable.to_keep_readable(store, author, files.now()))
     return composed
+
+
+def labelled(text: str, policy_file: Path | None, composed: Composed) -> tuple[Attribute, ...]:
+    """Return what puts a security label into a signature.
+
+    Raises OurFault for a label that is none, and where the policy file says that a recipient may not read it; SettingsFault.
+    """
+    rules = label_rules(policy_file)
+    policies = rules.policies if rules is not None else {}
+    label = labels.label_of(text, policies)
+    for recipient in composed.envelope.recipients:
+        reading = labels.may_read_label(label, (), str(recipient.forward_path), policies)
+        if rules is not None and not reading.allowed:
+            raise OurFault(f"nothing was sent: {reading.reason}")
+    return labels.attributes(label)
+
+
+def receipt_request(composed: Composed, receipts_to: str) -> Attribute:
+    """Return what asks for receipts to an address. Raises Malformed."""
+    (box, *more) = parse_addresses(receipts_to).mailboxes or [None]
+    if box is None or more:
+        raise Malformed(f"{receipts_to!r} is no address for receipts")
+    return request_for(composed.message_id, str(box.to_address()))
+
+
+def signer_of(store: KeyStore, author: str) -> Signer:
+    """Return who signs for an address; OurFault with what is missing."""
+    own = usable.to_sign_with(store, author, files.now())
+    return Signer(store.key(public_keys.key_id(own.public_key).hex()), own)
 
 
 def _recipient(store: KeyStore, address: str, looked_up: Found | None) -> Recipient:
@@ -140,12 +173,22 @@ def ring_of(store: KeyStore) -> KeyRing:
     )
 
 
-def opened(store: KeyStore, octets: bytes, reader: str = "", rules: LabelRules | None = None) -> Opened:
+def opened(
+    store: KeyStore,
+    octets: bytes,
+    reader: str = "",
+    rules: LabelRules | None = None,
+    complete: Complete | None = None,
+    *,
+    require_revocation: bool = False,
+) -> Opened:
     """Open a message with the store's keys, and keep the author's certificates and capabilities if it proves good.
 
-    With `rules`, what labels do not let `reader` see is withheld.
+    With `rules`, what labels do not let `reader` see is withheld. `complete` looks for what else is to be known of its
+    signers; with `require_revocation` a signature proves nothing where its signer's certificate may have been revoked.
     """
-    found = protect.open_message(octets, ring_of(store), usable.trust_of(store, files.now()), reader, rules)
+    trust = dataclasses.replace(usable.trust_of(store, files.now()), require_revocation=require_revocation)
+    found = protect.open_message(octets, ring_of(store), trust, reader, rules, complete)
     for certificate in found.certificates:
         store.add_certificate(certificate, "signed mail", files.now())
     if found.announced is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import click
 
 from letterlock.cli import smime_files as files
 from letterlock.cli import smime_large
+from letterlock.cli.online import Online, online_options
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
 from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids
-from letterlock.formats.cms.ess.labels import SecurityLabel
 from letterlock.formats.imf.header import read_header
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
@@ -98,7 +97,7 @@ def sign(
         fail(f"{digest} proves too little today; --legacy signs with it all the same", Exit.USAGE)
     pairs = _pairs(keys, certs, password_file)
     oid = (DIGESTS | LEGACY_DIGESTS)[digest]
-    attributes = labels.attributes(_label(label)) if label else ()
+    attributes = labels.attributes(labels.label_of(label, {})) if label else ()
     signers = tuple(signing.Signer(key, found[0], oid, pss, attributes=attributes) for key, found in pairs)
     more = [each for _key, found in pairs for each in found[1:]]
     for path in chain:
@@ -124,14 +123,6 @@ def sign(
     files.write(made, out)
 
 
-def _label(text: str) -> SecurityLabel:
-    policy, _, rest = text.partition(":")
-    classification, _, mark = rest.partition(":")
-    if not re.fullmatch(r"[0-2](\.\d+)+", policy) or (classification and not classification.isdigit()):
-        fail("--label takes a policy's object identifier, a classification from 0 to 256 and a mark", Exit.USAGE)
-    return SecurityLabel(policy, int(classification) if classification else None, mark)
-
-
 def _pairs(
     keys: tuple[Path, ...], certs: tuple[Path, ...], password_file: Path | None
 ) -> list[tuple[PrivateKey, list[Certificate]]]:
@@ -154,6 +145,7 @@ def _pairs(
 @click.option("--at", type=click.DateTime(), help="Verify as of this time (UTC).")
 @click.option("--legacy", is_flag=True, help="Accept SHA-1, DSA and RSA under 2048 bits.")
 @click.option("--require-revocation", is_flag=True, help="Refuse where revocation could not be told.")
+@online_options
 @out_option
 @password_option
 @json_option
@@ -169,11 +161,14 @@ def verify(
     at: datetime.datetime | None,
     legacy: bool,
     require_revocation: bool,
+    online: Online,
     out: Path | None,
     password_file: Path | None,
     as_json: bool,
 ) -> None:
     """Say what the signatures of a message prove; exit 0 only when all of it is good."""
+    if at is not None and online.is_on:
+        fail("--online tells what is now, not what was --at another time", Exit.USAGE, as_json=as_json)
     known = tuple(each for path in certs for each in files.certificates(path))
     ring = KeyRing(tuple(Own(files.key(path, files.password_of(password_file))) for path in keys))
     trust = Trust(
@@ -185,14 +180,14 @@ def verify(
         require_revocation=require_revocation,
     )
     if not keys and (smime_large.is_large(file) or (content is not None and smime_large.is_large(content))):
-        proof = smime_large.verify(file, trust, content, sender, len)
+        proof = smime_large.verify(file, trust, content, sender, len, online.complete)
         if out is not None:
             fail("--out is for files that fit into memory", Exit.USAGE)
     else:
         octets = files.read(file)
         unwrapped = _unwrap(octets, ring, known, None if content is None else files.read(content))
         header = read_header(f"From: {sender}\r\n\r\n".encode() if sender is not None else octets)
-        proof = prove(header, unwrapped, trust)
+        proof = prove(header, unwrapped, online.complete(unwrapped, trust))
         if out is not None and proof.good:
             out.write_bytes(unwrapped.content)
     answer(proof_value(proof), as_json=as_json, lines=proof_lines(proof))

@@ -15,6 +15,7 @@ from letterlock.formats.imf.addresses import parse_addresses
 from letterlock.formats.imf.header import Header
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import RevocationList
+from letterlock.gateway.inquiry import Inquiry
 from letterlock.mua.protect import Learned
 from letterlock.registrar import usable
 from letterlock.registrar.gateway_accounts import GatewayAccount, GatewayAccounts
@@ -36,13 +37,17 @@ def authors_of(header: Header) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class DomainKeys:
-    """The store, the accounts it serves, the addresses of an account, the settings' `anchors`, and `crls` at hand now."""
+    """The store, the accounts it serves, the addresses of an account, the settings' `anchors`, `crls` at hand now.
+
+    `inquiry` asks about what is not.
+    """
 
     store: KeyStore
     accounts: GatewayAccounts
     addresses_of: Callable[[str], tuple[str, ...]]
     anchors: tuple[Anchor, ...] = ()
     crls: Callable[[], tuple[RevocationList, ...]] = tuple
+    inquiry: Inquiry = field(default_factory=Inquiry)
     _opened: dict[str, PrivateKey] = field(default_factory=dict, repr=False)
 
     def of(self, account: str) -> GatewayAccount:

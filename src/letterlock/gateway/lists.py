@@ -40,11 +40,10 @@ from letterlock.mta.inbound import queue_entries
 from letterlock.mta.queue.local import Served
 from letterlock.store.interface import Instant, QueuedRecipient, QueueEntry, Store, Transaction
 from letterlock.trust.pkix.smime_profile import comparable
-from letterlock.trust.smime.decrypt import KeyRing
 from letterlock.trust.smime.encrypt import To
 from letterlock.trust.smime.labels import LabelPolicy
 from letterlock.trust.smime.proof import Trust, prove
-from letterlock.trust.smime.unwrap import unwrap
+from letterlock.trust.smime.unwrap import Unwrapped, unwrap
 
 POSTERS = ("anyone", "members", "signed-members")
 _KINDS = {"none": PolicyKind.NONE, "owner": PolicyKind.INSTEAD_OF, "also-owner": PolicyKind.IN_ADDITION_TO}
@@ -197,7 +196,9 @@ class ListProgram:
         if self.settings.posters == "members":
             return ""
         make_ring, trust = self.around.keys.ring((str(self.settings.address),)), self.around.keys.trust(header, when)
-        proved = await self.around.workshop.run(lambda: _proved_author(octets, header, make_ring, trust))
+        unwrapped = await self.around.workshop.run(lambda: unwrap(octets, make_ring(), trust.certificates))
+        known_now = await self.around.keys.inquiry.complete(unwrapped, trust)
+        proved = await self.around.workshop.run(lambda: _proved_author(header, unwrapped, known_now))
         if proved is None or _folded(proved) not in known:
             return f"Only what a member signed is taken for {self.settings.address}"
         return ""
@@ -304,9 +305,9 @@ def _addressed(expanded: Expanded) -> _Copy:
     return _Copy(expanded.message, tuple(map(Address.parse, expanded.recipients)))
 
 
-def _proved_author(octets: bytes, header: Header, make_ring: Callable[[], KeyRing], trust: Trust) -> str | None:
+def _proved_author(header: Header, unwrapped: Unwrapped, trust: Trust) -> str | None:
     """Return the address whose holder signed the message, if that is proved; in a thread."""
-    proof = prove(header, unwrap(octets, make_ring(), trust.certificates), trust)
+    proof = prove(header, unwrapped, trust)
     return next((each.address for each in proof.signers if each.good), None) if proof.good else None
 
 

@@ -9,10 +9,11 @@ Standards: RFC 8601 section 5 (our own field only), RFC 7281 (method smime), RFC
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import msgspec
 
 from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats import authentication_results
@@ -108,7 +109,7 @@ class Treatment:
         assert self.keys is not None  # what was opened was opened with keys
         if not self.keys.of(delivery.account).keeps_original:
             return ()
-        return (dataclasses.replace(delivery, mailbox=self.settings.originals_mailbox, flags=("\\Seen",)),)
+        return (msgspec.structs.replace(delivery, mailbox=self.settings.originals_mailbox, flags=("\\Seen",)),)
 
     async def _copy(
         self, octets: bytes, header: Header, delivery: Delivery, when: datetime.datetime, *, is_opened: bool
@@ -119,19 +120,14 @@ class Treatment:
             make_ring, trust = self.keys.ring_of_account(delivery.account), self.keys.trust(header, when)
         token = self.entropy.octets(12).hex()
         account = delivery.account
-        return await self.workshop.run(lambda: self._opened(octets, header, account, make_ring, trust, token))
+        unwrapped = await self.workshop.run(lambda: unwrap(octets, make_ring(), trust.certificates))
+        known = trust if self.keys is None else await self.keys.inquiry.complete(unwrapped, trust)
+        return await self.workshop.run(lambda: self._opened(octets, header, account, unwrapped, known, token))
 
     def _opened(
-        self,
-        octets: bytes,
-        header: Header,
-        account: str,
-        make_ring: Callable[[], KeyRing],
-        trust: Trust,
-        token: str,
+        self, octets: bytes, header: Header, account: str, unwrapped: Unwrapped, trust: Trust, token: str
     ) -> _Copy:
-        """Open and judge a message; in a thread."""
-        unwrapped = unwrap(octets, make_ring(), trust.certificates)
+        """Judge and reveal a message that was taken apart; in a thread."""
         proof = prove(header, unwrapped, trust)
         reading = Reading(True, "")
         if self.rules is not None:

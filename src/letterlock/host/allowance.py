@@ -49,7 +49,10 @@ class Allowance:
         return missing if missing > _ROUNDING_SECONDS else 0.0
 
     def _filling(self, key: str, now: float) -> float:
-        return min(max(self._full_at.get(key, now), now), now + self._span)
+        full_at = self._full_at.get(key, now)
+        if full_at > now + self._span:  # the clock was set back: the bucket is empty now, and fills from here
+            full_at = self._full_at[key] = now + self._span
+        return max(full_at, now)
 
     def _set(self, key: str, full_at: float) -> None:
         self._full_at[key] = full_at
@@ -72,10 +75,12 @@ class Allowance:
         """Return the bucket after what we and what others took."""
         full_at = change.first
         if known is not None:
-            full_at = max(known.first, change.first - change.second) + change.second
+            first = min(known.first, self._clock.now() + self._span)
+            full_at = max(first, change.first - change.second) + change.second
         return Note(full_at, 0.0, full_at)
 
     def learn(self, key: str, note: Note) -> None:
         """Hear what is left of a bucket."""
-        if note.first > self._full_at.get(key, 0.0):
-            self._set(key, note.first)
+        full_at = min(note.first, self._clock.now() + self._span)
+        if full_at > self._full_at.get(key, 0.0):
+            self._set(key, full_at)

@@ -62,7 +62,7 @@ class Backoff:
             excess = count - self._settings.free_failures
             if excess > 0:
                 shut = min(self._settings.first_seconds * 2.0 ** min(excess - 1, 30), self._settings.longest_seconds)
-                waits.append(min(last, now) + shut - now)  # a clock that was set back makes no wait longer
+                waits.append(last + shut - now)
         return max(waits)
 
     def shut(self) -> dict[str, float]:
@@ -71,7 +71,11 @@ class Backoff:
 
     def _current(self, key: str) -> tuple[float, float]:
         count, last = self._failures.get(key, (0.0, 0.0))
-        if count and self._clock.now() - last > self._settings.forget_seconds:
+        now = self._clock.now()
+        if last > now:  # the clock was set back: the failure was just now, and no wait is longer than it was
+            last = now
+            self._failures[key] = (count, last)
+        if count and now - last > self._settings.forget_seconds:
             del self._failures[key]
             return 0.0, 0.0
         return count, last
@@ -101,7 +105,8 @@ class Backoff:
             return Note(-change.first - 1, change.second, change.until)
         if known is None:
             return change
-        return Note(known.first + change.first, max(known.second, change.second), max(known.until, change.until))
+        last = max(min(known.second, self._clock.now()), change.second)
+        return Note(known.first + change.first, last, last + self._settings.forget_seconds)
 
     def learn(self, key: str, note: Note) -> None:
         """Hear how many failures there were in all."""
@@ -110,4 +115,4 @@ class Backoff:
             if note.second >= last:
                 self._failures.pop(key, None)
         else:
-            self._set(key, max(count, note.first), max(last, note.second))
+            self._set(key, max(count, note.first), max(last, min(note.second, self._clock.now())))

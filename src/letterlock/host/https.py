@@ -24,7 +24,8 @@ from letterlock.host.stream import Endpoint, Stream
 
 _LONGEST_HEADER = 16_384
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?")
-_MOST_ADDRESSES = 4
+MOST_ADDRESSES = 4
+_REDIRECTIONS = (b"301", b"302", b"303", b"307", b"308")  # RFC 9110 section 15.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,9 @@ _URI = re.compile(
 
 
 async def _exchange(host: str, request: bytes, how: Fetch, *, accepted: tuple[bytes, ...]) -> tuple[str, bytes]:
-    addresses = await _addresses(host, how)
+    addresses = await addresses_of(host, how.resolver, allow_private=how.allow_private)
     problem = ConnectionFailed(f"{host} has no address that may be asked")
-    for address in addresses[:_MOST_ADDRESSES]:
+    for address in addresses[:MOST_ADDRESSES]:
         try:
             stream = await connect(Endpoint(address, how.port), within_seconds=min(how.within_seconds, 10))
         except ConnectionFailed as failed:
@@ -79,16 +80,17 @@ async def _exchange(host: str, request: bytes, how: Fetch, *, accepted: tuple[by
         try:
             stream.expect_within(how.within_seconds)
             await stream.start_tls(how.context, server_side=False, server_name=host)
-            return await _ask(stream, host, request, how.longest_octets, accepted)
+            return await exchange(stream, host, request, how.longest_octets, accepted)
         finally:
             stream.abort()
     raise problem
 
 
-async def _addresses(host: str, how: Fetch) -> list[str]:
-    answers = await ask_all(how.resolver, (Question(host, "AAAA"), Question(host, "A")))
+async def addresses_of(host: str, resolver: Resolver, *, allow_private: bool) -> list[str]:
+    """Return the addresses of a host that may be asked."""
+    answers = await ask_all(resolver, (Question(host, "AAAA"), Question(host, "A")))
     found = [record.address for answer in answers for record in answer.records if isinstance(record, A | Aaaa)]
-    return [address for address in found if how.allow_private or is_public(address)]
+    return [address for address in found if allow_private or is_public(address)]
 
 
 def is_public(address: str) -> bool:
@@ -106,9 +108,18 @@ def is_public(address: str) -> bool:
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-async def _ask(
+class Redirected(PeerFault):
+    """The server answered that what was asked for is elsewhere; `location` is what it says."""
+
+    def __init__(self, problem: str, location: str) -> None:
+        self.location = location
+        super().__init__(problem)
+
+
+async def exchange(
     stream: Stream, host: str, request: bytes, longest: int, accepted: tuple[bytes, ...]
 ) -> tuple[str, bytes]:
+    """Send a request; return the media type and the body of the answer. Raises Redirected, or another PeerFault."""
     await stream.send(request)
     octets = b""
     while (end := octets.find(b"\r\n\r\n")) < 0:
@@ -120,53 +131,74 @@ async def _ask(
     match = _STATUS.fullmatch(status)
     if match is None:
         raise PeerFault(f"{host} sent no HTTP response")
+    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
     if match[1] not in accepted:
         asked = request[: request.index(b" HTTP/")].decode("ascii")
-        raise PeerFault(f"{host} answered {match[1].decode()} to {asked}")
+        problem = f"{host} answered {match[1].decode()} to {asked[:200]}"
+        if match[1] in _REDIRECTIONS:
+            raise Redirected(problem, fields.get(b"location", b"").decode("latin-1"))
+        raise PeerFault(problem)
     if match[1] == b"204":
         return "", b""  # RFC 9110 section 15.3.5: no content, whatever the fields say
-    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
     body = await _body(stream, octets[end + 4 :], fields, longest, host)
     return fields.get(b"content-type", b"").decode("latin-1"), body
 
 
 async def _body(stream: Stream, octets: bytes, fields: dict[bytes, bytes], longest: int, host: str) -> bytes:
-    chunked = fields.get(b"transfer-encoding", b"").lower() == b"chunked"
+    chunked = _Chunks() if fields.get(b"transfer-encoding", b"").lower() == b"chunked" else None
     length = fields.get(b"content-length")
-    wanted = int(length) if length is not None and re.fullmatch(rb"[0-9]{1,12}", length) and not chunked else None
-    while wanted is None or len(octets) < wanted:
-        if len(octets) > (longest + _LONGEST_HEADER if chunked else longest):
-            raise PeerFault(f"{host} sent more than {longest} octets")
-        if chunked and (whole := _unchunked(octets)) is not None:
-            octets = whole
+    told = length is not None and chunked is None and re.fullmatch(rb"[0-9]{1,12}", length) is not None
+    wanted = int(length) if told and length is not None else None
+    body = bytearray() if chunked is not None else bytearray(octets)
+    more = octets
+    while not (chunked.take(more, body) if chunked is not None else wanted is not None and len(body) >= wanted):
+        if len(body) > longest:
             break
         more = await stream.read()
         if not more:
-            if wanted is not None or chunked:
+            if wanted is not None or chunked is not None:
                 raise PeerFault(f"{host} closed within its answer")
             break
-        octets += more
-    octets = octets if wanted is None else octets[:wanted]
-    if len(octets) > longest:
+        if chunked is None:
+            body += more
+    del body[wanted if wanted is not None else len(body) :]
+    if len(body) > longest:
         raise PeerFault(f"{host} sent more than {longest} octets")
-    return octets
+    return bytes(body)
 
 
-def _unchunked(octets: bytes) -> bytes | None:
-    """Return the content of a chunked body, or None before its end. Raises PeerFault."""
-    content: list[bytes] = []
-    at = 0
-    while True:
-        end = octets.find(b"\r\n", at)
-        if end < 0:
-            return None
-        size = re.fullmatch(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;.*)?", octets[at:end])
-        if size is None:
-            raise PeerFault("a chunked body that is not understood")
-        count = int(size[1], 16)
-        if count == 0:
-            return b"".join(content)
-        if len(octets) < end + 2 + count + 2:
-            return None
-        content.append(octets[end + 2 : end + 2 + count])
-        at = end + 2 + count + 2
+class _Chunks:
+    """Takes chunked coding apart as it comes, each octet once (RFC 9112 section 7.1)."""
+
+    def __init__(self) -> None:
+        self._rest = b""  # the beginning of a line
+        self._missing = 0  # of the chunk at hand, its line end counted
+
+    def take(self, octets: bytes, body: bytearray) -> bool:
+        """Put the content of more octets into `body`; tell whether the last chunk came. Raises PeerFault."""
+        octets, self._rest, at = self._rest + octets, b"", 0
+        while True:
+            if self._missing > 0:
+                # the two octets that end a chunk are no content
+                body += octets[at : at + max(0, self._missing - 2)]
+                taken = min(self._missing, len(octets) - at)
+                self._missing -= taken
+                at += taken
+                if self._missing > 0:
+                    return False
+            end = octets.find(b"\r\n", at)
+            if end < 0:
+                self._rest = octets[at:]
+                if len(self._rest) > _LONGEST_CHUNK_LINE:
+                    raise PeerFault("a chunked body that is not understood")
+                return False
+            size = re.fullmatch(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;.*)?", octets[at:end])
+            if size is None:
+                raise PeerFault("a chunked body that is not understood")
+            count = int(size[1], 16)
+            if count == 0:
+                return True
+            self._missing, at = count + 2, end + 2
+
+
+_LONGEST_CHUNK_LINE = 4_096

@@ -37,7 +37,7 @@ from letterlock.host.proxy_protocol import Proxied, peek
 from letterlock.host.stream import Bounds, Endpoint, Stream, handshake_problem
 from letterlock.host.tls import ServerTls
 
-_BACKLOG = 1024
+BACKLOG = 1024
 _HEADER_SECONDS = 5.0
 _HEADER_PAUSE_SECONDS = 0.02
 
@@ -167,16 +167,16 @@ class Listener:
         for bound in sockets:
             name = bound.getsockname()
             if self._tls is not None or self._proxies:
-                bound.listen(_BACKLOG)
+                bound.listen(BACKLOG)
                 loop.add_reader(bound, self._accept_all, bound)
                 self._accepting.append(bound)
                 endpoints.append(Endpoint(name[0], name[1]))
                 continue
             if bound.family == socket.AF_UNIX:
-                server: asyncio.Server = await loop.create_unix_server(self._accept, sock=bound, backlog=_BACKLOG)
+                server: asyncio.Server = await loop.create_unix_server(self._accept, sock=bound, backlog=BACKLOG)
                 endpoints.append(Endpoint(str(name), 0))
             else:
-                server = await loop.create_server(self._accept, sock=bound, backlog=_BACKLOG)
+                server = await loop.create_server(self._accept, sock=bound, backlog=BACKLOG)
                 endpoints.append(Endpoint(name[0], name[1]))
             self._servers.append(server)
         self.endpoints = tuple(endpoints)

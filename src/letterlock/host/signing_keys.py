@@ -6,10 +6,10 @@ See also: hostmaster, which publishes the records; host/key_ring.py for the life
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from letterlock.errors import Malformed
+from letterlock.host.files import write_new
 from letterlock.trust.dkim import SigningKey
 from letterlock.trust.primitives import eddsa, private_keys, rsa
 
@@ -30,16 +30,7 @@ def generate(domain: str, selector: str, kind: str = "rsa", bits: int = 2048) ->
 
 def write_key(path: Path, key: SigningKey) -> None:
     """Write a new file with mode 600, durable when this returns; raises FileExistsError, OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(private_keys.write_pem(key.private_key))
-        file.flush()
-        os.fsync(file.fileno())
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_new(path, private_keys.write_pem(key.private_key))
 
 
 def quoted_record(key: SigningKey) -> str:

@@ -20,7 +20,7 @@ from letterlock.formats.outcome import Outcome, Result
 from letterlock.mda.ownership import changed_owner
 from letterlock.mda.resolve import Local, Resolved, Resolver
 from letterlock.store.accounts import Accounts
-from letterlock.store.interface import Delivery, Store
+from letterlock.store.interface import Delivery, Intake
 
 DEFAULT_MAILBOXES: Mapping[str, str] = {
     "Drafts": "\\Drafts",
@@ -47,7 +47,7 @@ class Destination:
 class DeliveryAgent:
     """Says what becomes of a recipient."""
 
-    def __init__(self, resolver: Resolver, accounts: Accounts, store: Store) -> None:
+    def __init__(self, resolver: Resolver, accounts: Accounts, store: Intake) -> None:
         self.resolver = resolver
         self._accounts = accounts
         self._store = store

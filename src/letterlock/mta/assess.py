@@ -14,7 +14,6 @@ Standards: RFC 9989 section 5.3 and 5.4, RFC 7208 section 8, RFC 8601 section 5 
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import datetime
 import ipaddress
@@ -180,11 +179,10 @@ class Assessor:
         return ByAnchors(self.settings.smime_anchors) if self.settings.smime_anchors else None
 
     async def _judge_smime(self, arrival: Arrival, header: Header, judge: Judge | None) -> SmimeFound | None:
-        """Judge S/MIME signatures in a thread: hashing a large message must not keep other sessions waiting."""
+        """Judge S/MIME signatures."""
         if judge is None or not may_be_signed(header):
             return None
-        trust = judge.trust(header, _moment(arrival))
-        return await asyncio.to_thread(find_smime, b"".join(arrival.content), header, trust)
+        return await find_smime(b"".join(arrival.content), header, judge, _moment(arrival))
 
     def _with_local_policy(self, findings: Findings, client: Client | None) -> dmarc.Verdict:
         """Return the DMARC verdict after what this site knows of forwarders and lists (RFC 9989 section 5.4)."""

@@ -8,6 +8,7 @@ Standards: RFC 8601 section 2.7, RFC 7281 (the method smime and its properties).
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,10 +46,14 @@ class SmimeFound:
 
 
 class Judge(Protocol):
-    """What a domain trusts, and who hears of what was found. Both are called on the event loop."""
+    """What a domain trusts, and who hears of what was found. All are called on the event loop."""
 
     def trust(self, header: Header, when: datetime.datetime) -> Trust:
         """Return what to judge a message with this header by."""
+        ...
+
+    async def complete(self, unwrapped: Unwrapped, trust: Trust) -> Trust:
+        """Return `trust` with what else can be found to judge a message by, in bounded time."""
         ...
 
     def heard(self, header: Header, found: SmimeFound, when: datetime.datetime) -> None:
@@ -66,22 +71,25 @@ class ByAnchors:
         """Return the anchors."""
         return Trust(when, self.anchors)
 
+    async def complete(self, _unwrapped: Unwrapped, trust: Trust) -> Trust:
+        """Look for nothing else."""
+        return trust
+
     def heard(self, header: Header, found: SmimeFound, when: datetime.datetime) -> None:
         """Keep nothing."""
 
 
-def find_smime(octets: bytes, header: Header, trust: Trust) -> SmimeFound | None:
-    """Return what S/MIME there is in a message and what it proves, or None for a message without."""
-    unwrapped = unwrap(octets, known=trust.certificates)
+async def find_smime(octets: bytes, header: Header, judge: Judge, when: datetime.datetime) -> SmimeFound | None:
+    """Return what S/MIME there is in a message and what it proves, or None for a message without.
+
+    What takes long is done in a thread: hashing a large message must not keep other sessions waiting.
+    """
+    trust = judge.trust(header, when)
+    unwrapped = await asyncio.to_thread(unwrap, octets, known=trust.certificates)
     if not unwrapped.layers and not unwrapped.parts:
         return None
-    return SmimeFound(unwrapped, prove(header, unwrapped, trust), bool(trust.anchors))
-
-
-def judge_smime(octets: bytes, header: Header, anchors: tuple[Anchor, ...], now: int) -> MethodResult | None:
-    """Return the result of method smime, or None for a message without S/MIME signatures."""
-    found = find_smime(octets, header, Trust(datetime.datetime.fromtimestamp(now, datetime.UTC), anchors))
-    return None if found is None else found.result
+    trust = await judge.complete(unwrapped, trust)
+    return SmimeFound(unwrapped, await asyncio.to_thread(prove, header, unwrapped, trust), bool(trust.anchors))
 
 
 def method_result(proof: Proof) -> MethodResult:

@@ -54,9 +54,9 @@ class Backup:
         return refusal if refusal is not None else Destination(relays=(recipient,))
 
     async def _refusal(self, address: Address) -> Outcome | None:
-        now = self._clock.now()
+        elapsed = self._clock.elapsed()
         known = self._known.get(address)
-        if known is not None and known[1] > now:
+        if known is not None and known[1] > elapsed:
             return known[0]
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -66,7 +66,7 @@ class Backup:
         if answer is None or answer.result is Result.DEFERRED:
             return None
         refusal = answer if answer.result is Result.FAILED else None
-        self._known[address] = refusal, now + (_TAKEN_SECONDS if refusal is None else _REFUSED_SECONDS)
+        self._known[address] = refusal, elapsed + (_TAKEN_SECONDS if refusal is None else _REFUSED_SECONDS)
         if len(self._known) > _MOST_ANSWERS:
             self._known.popitem(last=False)
         return refusal

@@ -52,7 +52,7 @@ from letterlock.protocols.smtp.command import Sender
 from letterlock.protocols.smtp.offer import Dialect, ServerSettings
 from letterlock.protocols.smtp.reply import Reply, reply
 from letterlock.protocols.smtp.xclient import CLIENT_ATTRIBUTES, Introduction
-from letterlock.store.interface import Delivery, Queued, Store, Transaction
+from letterlock.store.interface import Delivery, Intake, Queued, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Inbound:
         self,
         settings: InboundSettings,
         *,
-        store: Store,
+        store: Intake,
         recipients: Recipients,
         clock: Clock,
         entropy: Entropy,

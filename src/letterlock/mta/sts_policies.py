@@ -49,7 +49,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A fetch that failed: when it may be tried again, and how a report names it."""
+    """A fetch that failed: when it may be tried again, in seconds that only grow, and how a report names it."""
 
     until: float
     result_type: str
@@ -140,7 +140,7 @@ class StsPolicies:
     def trouble(self, domain: str) -> str:
         """Return the TLSRPT result type of a policy that is announced and could not be had, "" for none."""
         failure = self._failed.get(domain)
-        return failure.result_type if failure is not None and self._clock.now() < failure.until else ""
+        return failure.result_type if failure is not None and self._clock.elapsed() < failure.until else ""
 
     def _is_ageing(self, kept: Kept, now: float) -> bool:
         # RFC 8461 section 10.2: who blocks the fetch must keep blocking for half of max_age, not for a moment.
@@ -148,7 +148,7 @@ class StsPolicies:
 
     async def _renewed(self, domain: str, identifier: str) -> Kept | None:
         failure = self._failed.get(domain)
-        if failure is not None and self._clock.now() < failure.until:
+        if failure is not None and self._clock.elapsed() < failure.until:
             return None
         fetching = self._fetching.get(domain)
         if fetching is None:
@@ -171,7 +171,7 @@ class StsPolicies:
             self._log.warning("MTA-STS policy not fetched", domain=domain, problem=problem)
             if len(self._failed) >= _MOST_POLICIES:
                 self._failed.clear()
-            self._failed[domain] = _Failure(self._clock.now() + _AGAIN_SECONDS, _result_type(fault))
+            self._failed[domain] = _Failure(self._clock.elapsed() + _AGAIN_SECONDS, _result_type(fault))
             return None
         self._failed.pop(domain, None)
         kept = Kept(policy, identifier, self._clock.now() + policy.max_age_seconds)

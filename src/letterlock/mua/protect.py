@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from letterlock.errors import Malformed, OurFault
 from letterlock.formats.asn1 import oids, reader
@@ -32,6 +32,8 @@ from letterlock.trust.smime.proof import Proof, Trust, prove
 from letterlock.trust.smime.reveal import with_protected_fields
 from letterlock.trust.smime.sign import Signer
 from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, Unwrapped, unwrap
+
+Complete = Callable[[Unwrapped, Trust], Trust]
 
 
 def sign(composed: Composed, signer: Signer, when: datetime.datetime, token: str) -> Composed:
@@ -68,7 +70,7 @@ class Opened:
 
     `fault` tells why it could not be opened, or may not be shown. `certificates` and `announced` are those of an author whose
     signature proved good; `signatures` are all of them without the content, for the log. `withheld` where a
-    label forbids to show the rest.
+    label forbids to show the rest. `unwrapped` are the layers of what may be shown.
     """
 
     content: bytes
@@ -79,16 +81,25 @@ class Opened:
     announced: Remembered | None = None
     signatures: tuple[bytes, ...] = ()
     withheld: bool = False
+    unwrapped: Unwrapped | None = field(default=None, repr=False)
 
 
 def open_message(
-    octets: bytes, ring: KeyRing, trust: Trust, reader: str = "", rules: LabelRules | None = None
+    octets: bytes,
+    ring: KeyRing,
+    trust: Trust,
+    reader: str = "",
+    rules: LabelRules | None = None,
+    complete: Complete | None = None,
 ) -> Opened:
     """Open a message; one that is not S/MIME comes back as it is.
 
-    With `rules`, what its security label does not let `reader` see is not shown: the reason stands in its place.
+    With `rules`, what its security label does not let `reader` see is not shown: the reason stands in its place. `complete`
+    looks for what else is to be known of its signers.
     """
     unwrapped = unwrap(octets, ring, trust.certificates)
+    if complete is not None:
+        trust = complete(unwrapped, trust)
     if rules is not None:
         reading = may_read_layers(unwrapped.layers, reader, rules)
         if not reading.allowed:
@@ -112,10 +123,15 @@ def judge(octets: bytes, unwrapped: Unwrapped, trust: Trust) -> Opened:
     signatures = detached_signatures(unwrapped)
     closed = any(isinstance(layer, EncryptedLayer) and layer.opened is None for layer in unwrapped.layers)
     if unwrapped.fault or closed:
-        return Opened(octets, proof, True, unwrapped.fault, signatures=signatures)
-    content = restore(with_protected_fields(split(octets).outer, unwrapped), unwrapped.content)
+        return Opened(octets, proof, True, unwrapped.fault, signatures=signatures, unwrapped=unwrapped)
+    inner = _RECEIPT if unwrapped.content_type == oids.RECEIPT else unwrapped.content
+    content = restore(with_protected_fields(split(octets).outer, unwrapped), inner)
     found = learned(unwrapped, proof, trust.when)
-    return Opened(content, proof, True, "", found.certificates, found.announced, signatures)
+    return Opened(content, proof, True, "", found.certificates, found.announced, signatures, unwrapped=unwrapped)
+
+
+# a receipt is no text: this stands for it
+_RECEIPT = b"Content-Type: text/plain\r\n\r\nThis is a signed receipt.\r\n"
 
 
 @dataclass(frozen=True, slots=True)

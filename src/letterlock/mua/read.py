@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -196,6 +197,20 @@ class MailReader:
             if "\\sent" in (attribute.lower() for attribute in mailbox.attributes):
                 await self.append(mailbox.name, message, "\\Seen")
                 return mailbox.name
+        return None
+
+    async def sent(self, message_ids: Sequence[str]) -> bytes | None:
+        """Return the first message with one of these identifiers in the mailbox for sent mail, None where there is none."""
+        for mailbox in await self.mailboxes():
+            if "\\sent" not in (attribute.lower() for attribute in mailbox.attributes):
+                continue
+            await self._select(mailbox.name)
+            for message_id in message_ids:
+                argument = client.string_argument(f"<{message_id}>")
+                found = await self._run(b"UID SEARCH", b"HEADER", b"Message-ID", argument)
+                uids = [uid for one in found if one.name == b"SEARCH" for uid in one.values if isinstance(uid, bytes)]
+                for octets in (await self._parts(uids[-1:], b"")).values():
+                    return octets
         return None
 
     async def append(self, mailbox: str, message: bytes, *flags: str) -> int:

@@ -115,7 +115,7 @@ class AggregateSender:
         begin, end = last_interval(now, self.settings.interval_seconds)
         # A day of mail takes longer to read than sessions should wait.
         drafts = await asyncio.to_thread(drafts_of, self._ledger, self.settings.reporter, begin, end)
-        sent = {entry.transaction for entry in self._ledger.read(kind=KIND, since=now - 3 * 86_400)}
+        sent = await asyncio.to_thread(self._sent, now - 3 * 86_400)
         due = [
             drafted
             for drafted in drafts
@@ -126,6 +126,9 @@ class AggregateSender:
         if not keys:
             return 0  # a report that nobody signs would not pass DMARC itself
         return sum([await self._send(drafted, keys, now) for drafted in due[: self.settings.most_reports]])
+
+    def _sent(self, since: int) -> set[str]:
+        return {entry.transaction for entry in self._ledger.read(kind=KIND, since=since)}
 
     async def _send(self, drafted: Drafted, keys: tuple[dkim.SigningKey, ...], now: int) -> bool:
         report = drafted.report
@@ -149,7 +152,7 @@ class AggregateSender:
             return False  # a look-up failed: this report stays due
         facts: dict[str, Fact] = {"domain": report.policy.domain, "to": [*addresses], "problems": [*problems]}
         self._ledger.append(Entry(now, KIND, report.report_id, report.policy.domain, facts))
-        self._ledger.flush()
+        await asyncio.to_thread(self._ledger.flush)  # sessions do not wait for the disk
         return bool(delivered)
 
     async def _destinations(self, drafted: Drafted) -> tuple[list[ReportUri], list[str], bool]:

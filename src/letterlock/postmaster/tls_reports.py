@@ -200,7 +200,7 @@ class TlsReportSender:
             self._log.event("TLS report", domain=drafted.domain, sent=bool(delivered))
         facts: dict[str, Fact] = {"to": [*uris]}
         self._ledger.append(Entry(now, SENT, drafted.report.report_id, drafted.domain, facts))
-        self._ledger.flush()
+        await asyncio.to_thread(self._ledger.flush)
         return bool(delivered)
 
     def _later(self, drafted: Drafted, now: int) -> bool:

@@ -16,6 +16,7 @@ from letterlock.formats.address import Address
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import Name
+from letterlock.host.files import make_directory, write_new
 from letterlock.registrar.authority import AuthoritySettings, CertificationAuthority
 from letterlock.registrar.registry import Registry
 from letterlock.trust.pkix import issue
@@ -40,16 +41,20 @@ def found(
     ocsp_uri: str = "",
 ) -> Certificate:
     """Found an authority for `domains` in a folder that holds none, and return its certificate. Raises OurFault."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(folder, mode=0o700)
     if (folder / KEY).exists():
         raise OurFault(f"{folder} holds an authority already")
     made = issue.found(key, Name.make(O=domains[0], CN=name), when, days, issue.serial_number(entropy(16)))
-    (folder / KEY).touch(mode=0o600)
-    (folder / KEY).write_bytes(key_pairs.dump(key, password))
-    (folder / CERTIFICATE).write_bytes(pem.encode("CERTIFICATE", made.certificate.octets))
     lines = (*(f"domain {each}" for each in domains), f"crl {crl_uri}", f"ocsp {ocsp_uri}")
-    (folder / SETTINGS).write_text("\n".join(lines) + "\n")
+    public = {
+        CERTIFICATE: pem.encode("CERTIFICATE", made.certificate.octets),
+        SETTINGS: ("\n".join(lines) + "\n").encode(),
+    }
+    for file, octets in public.items():
+        (folder / file).unlink(missing_ok=True)  # the left-over of a founding that was cut off
+        write_new(folder / file, octets, mode=0o644)
     Registry(folder / REGISTRY).close()
+    write_new(folder / KEY, key_pairs.dump(key, password))  # last: with it the authority is founded
     return made.certificate
 
 

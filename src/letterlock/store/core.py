@@ -21,7 +21,7 @@ import apsw
 from letterlock.errors import Unavailable
 from letterlock.host.clock import Clock
 from letterlock.store.committer import Committer, Ticket
-from letterlock.store.entries import AnyEntry, ContentsMoved, pack
+from letterlock.store.entries import Accepted, AnyEntry, ContentsMoved, pack
 from letterlock.store.index import Batch, Indexer
 from letterlock.store.interface import Refused
 from letterlock.store.live import Handle, LiveMailbox
@@ -132,9 +132,21 @@ class Core:
         if self._indexer.waiting > _MOST_BATCHES_WAITING:
             await self._ask(lambda _: None)
         pinned = [Handle(await self._load(mailbox)) for mailbox in mailboxes]
+        return await self._submit(entry, pack(entry), octets, pinned)
+
+    def begin(self, entry: Accepted, description: bytes, octets: tuple[bytes, ...]) -> asyncio.Future[object]:
+        """Begin to make a transaction durable that was packed elsewhere. Raises Unavailable."""
+        if self._closed or self._indexer.waiting > _MOST_BATCHES_WAITING:
+            return asyncio.ensure_future(self._change(entry, octets))
+        self._demand_room(sum(map(len, octets)))
+        return self._submit(entry, description, octets, ())
+
+    def _submit(
+        self, entry: AnyEntry, description: bytes, octets: tuple[bytes, ...], pinned: Sequence[Handle]
+    ) -> asyncio.Future[object]:
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._committer.submit(pack(entry), octets, _Pending(entry, future, pinned))
-        return await future
+        self._committer.submit(description, octets, _Pending(entry, future, pinned))
+        return future
 
     def _demand_room(self, octets: int) -> None:
         if self._indexer.trouble:

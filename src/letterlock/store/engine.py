@@ -28,6 +28,7 @@ from letterlock.store.entries import (
     MessagesCopied,
     QueueDropped,
     QueueHeld,
+    QueueProlonged,
     QueueRetried,
     Settled,
     Subscribed,
@@ -346,22 +347,32 @@ class LogStore(Core):
 
     async def hold(self, chosen: QueueFilter, held: bool) -> int:
         """Hold entries back, or let them go."""
-        return await self._change_chosen(chosen, lambda some: QueueHeld(some, held))
+        return await self._change_chosen(partial(queue_rows.choose, chosen=chosen), lambda some: QueueHeld(some, held))
 
     async def retry(self, chosen: QueueFilter, when: Instant, *, route: str | None = None) -> int:
         """Make entries due."""
-        return await self._change_chosen(chosen, lambda some: QueueRetried(some, when, route))
+        choose = partial(queue_rows.choose, chosen=chosen)
+        return await self._change_chosen(choose, lambda some: QueueRetried(some, when, route))
+
+    async def bring_forward(self, now: Instant, longest_wait_seconds: float) -> int:
+        """Make due what a clock that was ahead put off."""
+        choose = partial(queue_rows.put_off, now=now, longest_wait_seconds=longest_wait_seconds)
+        return await self._change_chosen(choose, lambda some: QueueRetried(some, now, None))
+
+    async def prolong(self, seconds: float, arrived_until: Instant) -> None:
+        """Let entries expire later."""
+        await self._change(QueueProlonged(seconds, arrived_until), frees=True)
 
     async def drop(self, chosen: QueueFilter) -> int:
         """Forget entries."""
-        return await self._change_chosen(chosen, QueueDropped)
+        return await self._change_chosen(partial(queue_rows.choose, chosen=chosen), QueueDropped)
 
     async def _change_chosen(
         self,
-        chosen: QueueFilter,
+        choose: Callable[[apsw.Connection], list[tuple[str, int]]],
         change: Callable[[tuple[tuple[str, int], ...]], QueueHeld | QueueRetried | QueueDropped],
     ) -> int:
-        numbers = await self._ask(lambda connection: queue_rows.choose(connection, chosen))
+        numbers = await self._ask(choose)
         for start in range(0, len(numbers), _CHOSEN_AN_ENTRY):
             await self._change(change(tuple(numbers[start : start + _CHOSEN_AN_ENTRY])), frees=True)
         return len(numbers)

@@ -234,6 +234,13 @@ class ContentsMoved(Entry, frozen=True, tag=16):
     contents: tuple[tuple[int, int], ...]
 
 
+class QueueProlonged(Entry, frozen=True, tag=17):
+    """Queue entries that arrived until an instant expire so many seconds later."""
+
+    seconds: float
+    arrived_until: float
+
+
 AnyEntry = (
     Accepted
     | Appended
@@ -251,6 +258,7 @@ AnyEntry = (
     | QueueRetried
     | QueueDropped
     | ContentsMoved
+    | QueueProlonged
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -437,8 +437,36 @@ class Queue(Protocol):
         """Make entries due at `when`, with another route if given; return how many recipients."""
         ...
 
+    async def bring_forward(self, now: Instant, longest_wait_seconds: float) -> int:
+        """Make due `now` what a clock that was ahead put off; return how many recipients.
+
+        These are the ones that came, by that clock, later than now, and those that wait longer than anything is let
+        wait between two attempts. What was to wait when it came (a release its sender asked for) goes on waiting.
+        """
+        ...
+
+    async def prolong(self, seconds: float, arrived_until: Instant) -> None:
+        """Let entries that arrived until an instant expire so many seconds later."""
+        ...
+
     async def drop(self, chosen: QueueFilter) -> int:
         """Forget entries without a report; return how many recipients."""
+        ...
+
+
+class Intake(Protocol):
+    """As much of a Store as taking mail on needs; store/remote.py offers it to other processes."""
+
+    async def commit(self, transaction: Transaction) -> Receipt:
+        """Take responsibility for a message. When this returns, it is on disk and 250 may be said."""
+        ...
+
+    async def usage(self, account: str) -> Usage:
+        """Return what the account holds."""
+        ...
+
+    async def mailbox(self, account: str, name: str) -> Mailbox | None:
+        """Return one mailbox with its counts, or None."""
         ...
 
 

@@ -156,6 +156,11 @@ def drop(batch: Batch, chosen: Sequence[tuple[str, int]]) -> None:
     again(batch, {queue_id for queue_id, _ in chosen})
 
 
+def prolong(batch: Batch, seconds: float, arrived_until: Instant) -> None:
+    """Let entries that arrived until an instant expire later."""
+    batch.add("UPDATE queue_entries SET expires = expires + ? WHERE arrived <= ?", seconds, arrived_until)
+
+
 def owed_numbers(connection: apsw.Connection, queue_id: str) -> set[int]:
     """Return the numbers of the recipients an entry is owed to."""
     rows = connection.execute(f"SELECT number FROM queue_recipients WHERE entry IN {_THIS}", (queue_id,))
@@ -271,6 +276,17 @@ def choose(connection: apsw.Connection, chosen: QueueFilter) -> list[tuple[str, 
     rows = connection.execute(
         f"SELECT e.queue_id, r.number FROM queue_entries e JOIN queue_recipients r ON r.entry = e.id WHERE {condition}",
         values,
+    )
+    return [(str(queue_id), int(number)) for queue_id, number in rows]
+
+
+def put_off(connection: apsw.Connection, now: Instant, longest_wait_seconds: float) -> list[tuple[str, int]]:
+    """Return (queue id, number) of the recipients that a clock which was ahead put off."""
+    rows = connection.execute(
+        "SELECT e.queue_id, r.number FROM queue_recipients r JOIN queue_entries e ON e.id = r.entry"
+        " WHERE r.next_attempt > ?1 AND ((r.attempts = 0 AND r.next_attempt <= e.arrived)"
+        " OR (r.attempts > 0 AND (e.arrived > ?1 OR r.next_attempt > ?1 + ?2)))",
+        (now, longest_wait_seconds),
     )
     return [(str(queue_id), int(number)) for queue_id, number in rows]
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import apsw
 
+from letterlock.host.files import sync_directory
 from letterlock.store.index import BACKUP_NAME, INDEX_NAME, connect, value
-from letterlock.store.segments import path_of, sync_directory
+from letterlock.store.segments import path_of
 
 _CONTENTS_AN_ENTRY = 200
 _OCTETS_AN_ENTRY = 4 << 20

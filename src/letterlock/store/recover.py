@@ -23,6 +23,7 @@ from pathlib import Path
 import apsw
 
 from letterlock.errors import Malformed, Unavailable
+from letterlock.host.files import make_directory, sync_directory
 from letterlock.store import queue_rows
 from letterlock.store.contents import Contents
 from letterlock.store.directory import Directory, Entry
@@ -39,7 +40,6 @@ from letterlock.store.segments import (
     read_header,
     scan,
     segments_in,
-    sync_directory,
 )
 from letterlock.store.state import REMEMBERED_TRANSACTIONS, State
 
@@ -95,7 +95,7 @@ def recover(folder: Path, segment_octets: int, ballast_octets: int) -> Recovered
     started = time.monotonic()
     report = Report()
     try:
-        (folder / "log").mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(folder / "log", mode=0o700)
         lock = lock_folder(folder)
         try:
             recovered = _open(folder, segment_octets, lock, report)
@@ -138,14 +138,15 @@ def _is_full(folder: Path) -> bool:
 def _take_ballast(folder: Path, octets: int) -> None:
     """Set room aside that a start on a full disk can drop, if there is plenty."""
     disk = os.statvfs(folder)
-    if not octets or (folder / _BALLAST_NAME).exists() or disk.f_bavail * disk.f_frsize < 8 * octets:
+    if not octets or disk.f_bavail * disk.f_frsize < 8 * octets:
         return
-    descriptor = os.open(folder / _BALLAST_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        with suppress(OSError):  # it is only a precaution
-            os.posix_fallocate(descriptor, 0, octets)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # it is only a precaution
+        descriptor = os.open(folder / _BALLAST_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(descriptor).st_size < octets:  # a crash may have left it empty
+                os.posix_fallocate(descriptor, 0, octets)
+        finally:
+            os.close(descriptor)
 
 
 def _open(folder: Path, segment_octets: int, lock: int, report: Report) -> Recovered:

@@ -32,6 +32,7 @@ from zlib import crc32
 import msgspec
 
 from letterlock.errors import Malformed
+from letterlock.host.files import sync_directory
 
 _MAGIC = b"LLSEG\x00\x00\x01"
 _FILE_HEADER = struct.Struct("<8sQI")
@@ -100,15 +101,6 @@ def path_of(folder: Path, segment: int) -> Path:
 def segments_in(folder: Path) -> list[int]:
     """Return the numbers of the segment files in `folder`, ascending; other files are none of ours."""
     return sorted(int(path.stem, 16) for path in folder.glob("*.log") if len(path.stem) == 10)
-
-
-def sync_directory(folder: Path) -> None:
-    """Make the names in `folder` durable: without it a power cut undoes the creation of a synced file."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Segment:

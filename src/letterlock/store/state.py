@@ -35,6 +35,7 @@ from letterlock.store.entries import (
     MessagesCopied,
     QueueDropped,
     QueueHeld,
+    QueueProlonged,
     QueueRetried,
     Settled,
     Subscribed,
@@ -120,6 +121,8 @@ class State:
                     self.contents.move(self.batch, number, octets.take(length))
             case QueueHeld() | QueueRetried() | QueueDropped():
                 self._change_queue(entry)
+            case QueueProlonged():
+                queue_rows.prolong(self.batch, entry.seconds, entry.arrived_until)
             case _:
                 return self._change_directory(entry)
         return None

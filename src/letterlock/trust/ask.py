@@ -18,6 +18,8 @@ from letterlock.errors import OurFault
 from letterlock.formats.dns.question import Answer, Question
 
 T = TypeVar("T")
+Q = TypeVar("Q")  # what is asked, and what is answered: of names here, of what lies on the web in pkix/retrieval
+A = TypeVar("A")
 Decision = Generator[tuple[Question, ...], tuple[Answer, ...], T]
 
 
@@ -35,12 +37,14 @@ def ask_all(questions: tuple[Question, ...]) -> Decision[tuple[Answer, ...]]:
     return answers
 
 
-def together(decisions: Sequence[Decision[T]]) -> Decision[tuple[T, ...]]:
+def together(
+    decisions: Sequence[Generator[tuple[Q, ...], tuple[A, ...], T]],
+) -> Generator[tuple[Q, ...], tuple[A, ...], tuple[T, ...]]:
     """Take several decisions step by step at the same time; their questions are asked together, equal ones once."""
     results: dict[int, T] = {}
-    waiting: dict[int, tuple[Question, ...]] = {}
+    waiting: dict[int, tuple[Q, ...]] = {}
 
-    def advance(place: int, answers: tuple[Answer, ...] | None) -> None:
+    def advance(place: int, answers: tuple[A, ...] | None) -> None:
         try:
             decision = decisions[place]
             waiting[place] = next(decision) if answers is None else decision.send(answers)
@@ -52,6 +56,11 @@ def together(decisions: Sequence[Decision[T]]) -> Decision[tuple[T, ...]]:
         for place in range(len(decisions)):
             advance(place, None)
         while waiting:
+            if len(waiting) == 1:  # the last one goes on alone, as long as it has one question at a time
+                ((place, asked),) = waiting.items()
+                if len(asked) == 1:
+                    advance(place, (yield asked))
+                    continue
             questions = tuple(dict.fromkeys(question for asked in waiting.values() for question in asked))
             answers = dict(zip(questions, (yield questions), strict=True))
             for place, asked in list(waiting.items()):

@@ -17,6 +17,8 @@ def test_room_is_filled_in_its_place(parts: list[tuple[bool, bytes]]) -> None:
 
         return Room(len(octets), fill)
 
-    whole = writer.join(writer.around(0x04, [room(octets) if late else octets for late, octets in parts]))
+    size = sum(len(octets) for _late, octets in parts)
+    inside = [room(octets) if late else octets for late, octets in parts]
+    whole = writer.join([writer.beginning(0x04, b"", size), *inside])
     assert whole == writer.octet_string(b"".join(octets for _late, octets in parts))
     assert reader.parse(whole).octet_string() == b"".join(octets for _late, octets in parts)

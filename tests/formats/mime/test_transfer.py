@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letterlock.formats.defect import Defect, Kind
+from letterlock.formats.mime import transfer
 from letterlock.formats.mime.transfer import (
     decode,
     decode_stream,
@@ -87,6 +88,21 @@ def test_even_lines_are_read_as_any_other(octets: bytes, at: int, change: bytes)
     slow: list[Defect] = []
     # an empty line in front makes the lines uneven, and is no defect
     assert decode(changed, "base64", quick, 2) == decode(b"\r\n" + changed, "base64", slow)
+    assert [defect.kind for defect in quick] == [defect.kind for defect in slow]
+
+
+@given(st.binary(min_size=400, max_size=900), st.integers(0, 1200), st.sampled_from([b"", b"=", b"*", b"\r\n"]))
+def test_even_lines_in_several_blocks(octets: bytes, at: int, change: bytes) -> None:
+    """Blocks of four lines join without a seam, whatever stands where one ends."""
+    lines = encode_base64(octets)
+    changed = lines[:at] + change + lines[at + 1 :]
+    quick: list[Defect] = []
+    slow: list[Defect] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transfer, "_BLOCK_CHARACTERS", 4 * 78)
+        assert decode(lines, "base64", quick) == octets
+        assert not quick
+        assert decode(changed, "base64", quick) == decode(b"\r\n" + changed, "base64", slow)
     assert [defect.kind for defect in quick] == [defect.kind for defect in slow]
 
 

@@ -586,3 +586,80 @@ async def test_what_was_under_way_at_a_crash_is_tried_again(site: Site, tmp_path
     site.store = await open_store(StoreSettings(tmp_path / "store", reserve_octets=0), clock=site.clock)
     assert await site.store.take_due(site.clock.now(), 10) == (entry,)
     await site.store.close()
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_a_clock_that_was_hours_ahead_leaves_nothing_waiting(site: Site, is_restarted: bool) -> None:
+    """Queued or deferred meanwhile, noticed at a start and while it runs; a release the sender asked for stays."""
+    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.2.0", "450 4.2.0 not now")
+    await site.queue("before", to("a@harbor.test"))
+    if not is_restarted:
+        await site.turn()
+    site.clock.jump(9 * 3600)
+    if not is_restarted:
+        await site.turn()  # tried again, and put off by the clock that is ahead
+        await site.queue("tried ahead", to("b@harbor.test"))
+        await site.turn()
+    await site.queue("queued ahead", to("c@harbor.test"))
+    now = site.clock.now()
+    envelope = Envelope(None, (to("d@harbor.test"),))
+    await site.store.commit(Transaction("r", now, (BODY,), (), (Queued("release", envelope, now + 60, now + 999),)))
+    site.clock.jump(-9 * 3600)
+    site.errands.clear()
+    await site.turn()
+    expected = {"before", "queued ahead"} if is_restarted else {"before", "tried ahead", "queued ahead"}
+    assert {errand.entry.queue_id for errand in site.errands} == expected
+    due = await site.store.next_due()
+    assert due is not None
+    assert due - site.clock.now() <= SETTINGS.most_wait_seconds
+    release = await site.store.queue_entry("release")
+    assert release is not None
+    assert release.recipients[0].next_attempt == now + 60
+
+
+async def test_a_destination_in_peace_is_tried_again_though_the_clock_was_set_back(site: Site) -> None:
+    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.4.1", "", about_host=True)
+    for number in range(12):
+        await site.queue(f"q{number}", to("a@harbor.test"))
+    await site.turn()
+    assert site.runner.destinations() == (1, 1)
+    site.clock.jump(-9 * 3600)
+    site.clock.move(SETTINGS.peace_seconds + 1)
+    assert site.runner.destinations()[1] == 0
+
+
+async def test_a_clock_that_is_set_ahead_returns_nothing(site: Site) -> None:
+    """However often it was tried: time that has not passed is not counted; what has passed is."""
+    site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.2.0", "450 4.2.0 not now")
+    await site.queue("q", to("a@harbor.test", Notify.FAILURE))
+    for _ in range(4):
+        await site.turn()
+        site.clock.move(SETTINGS.retry_longest_seconds * 2)
+    site.clock.jump(2 * SETTINGS.expire_after_seconds)
+    await site.turn()
+    await site.queue("after", to("b@harbor.test", Notify.FAILURE))
+    for _ in range(3):
+        await site.turn()
+        site.clock.move(SETTINGS.retry_longest_seconds * 2)
+    assert (await site.store.queue_size())[0] == 2
+    assert await site.reports() == []
+    site.clock.move(SETTINGS.expire_after_seconds)
+    await site.turn()
+    assert await site.store.queue_size() == (0, 0)
+    assert len(await site.reports()) == 2
+
+
+async def test_a_clock_set_ahead_during_an_attempt_returns_nothing(site: Site) -> None:
+    def answer(errand: Errand) -> Sequence[Outcome]:
+        if len(site.errands) == 4:
+            site.clock.jump(2 * SETTINGS.expire_after_seconds)
+        return outcomes(errand, Result.DEFERRED, "4.2.0", "450 4.2.0 not now")
+
+    site.answer = answer
+    await site.queue("q", to("a@harbor.test", Notify.FAILURE))
+    for _ in range(4):
+        await site.turn()
+        site.clock.move(SETTINGS.retry_longest_seconds * 2)
+    await site.turn()
+    assert (await site.store.queue_size())[0] == 1
+    assert await site.reports() == []

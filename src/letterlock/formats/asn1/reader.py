@@ -14,7 +14,7 @@ identifiers of 128 octets.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -68,12 +68,17 @@ class Element(msgspec.Struct, eq=False, gc=False):
         """Return the error that names `problem` at this element."""
         return Malformed(problem, offset=self.start, clause=clause)
 
-    def children(self) -> Iterator[Element]:
-        """Read the elements inside, one after the other."""
+    def check_constructed(self) -> None:
+        """Raise Malformed unless there may be elements inside."""
         if not self.constructed:
             raise self.fault(f"a primitive {tags.name(self.tag)} where a constructed one belongs")
         if self.depth >= MAX_DEPTH:
             raise self.fault(f"more than {MAX_DEPTH} levels of elements")
+
+    def children(self) -> Iterator[Element]:
+        """Read the elements inside, one after the other."""
+        if not self.constructed or self.depth >= MAX_DEPTH:
+            self.check_constructed()
         octets, position, limit, depth, ends = self.octets, self.content, self.content_end, self.depth + 1, self.ends
         last = limit - 2
         while position < limit:
@@ -94,10 +99,13 @@ class Element(msgspec.Struct, eq=False, gc=False):
 
     def only_child(self) -> Element:
         """Return the one element inside, as explicit tagging has it."""
-        children = self.children()
-        child = next(children, None)
-        if child is None or next(children, None) is not None:
-            raise self.fault(f"{'no' if child is None else 'several'} elements where one belongs")
+        if not self.constructed or self.depth >= MAX_DEPTH:
+            self.check_constructed()
+        if self.content == self.content_end:
+            raise self.fault("no element where one belongs")
+        child = _read(self.octets, self.content, self.content_end, self.depth + 1, self.ends)
+        if child.end != self.content_end:
+            raise self.fault("several elements where one belongs")
         return child
 
     def retagged(self, tag: int) -> Element:
@@ -145,12 +153,12 @@ class Element(msgspec.Struct, eq=False, gc=False):
         self.expect(tags.OCTET_STRING)
         return self.value if not self.constructed else b"".join(self.pieces())
 
-    def pieces(self) -> Iterator[memoryview]:
+    def pieces(self) -> Iterable[memoryview]:
         """Return the octets of a string type as views of its segments, without copying."""
         view = memoryview(self.octets)
-        if not self.constructed:
-            yield view[self.content : self.content_end]
-            return
+        return self._segments(view) if self.constructed else (view[self.content : self.content_end],)
+
+    def _segments(self, view: memoryview) -> Iterator[memoryview]:
         tag = self.tag if self.tag < 0x80 else tags.OCTET_STRING
         waiting = [self.children()]
         while waiting:
@@ -225,46 +233,87 @@ _CODECS = {
 class Fields:
     """The elements of a SEQUENCE or SET, taken one after the other as its definition lists them."""
 
-    __slots__ = ("_children", "_parent", "following")
+    __slots__ = ("_at", "_last", "_limit", "_octets", "_parent")
 
     def __init__(self, element: Element, tag: int = tags.SEQUENCE) -> None:
-        self._parent = element if element.tag == tag else element.expect(tag)
-        self._children = element.children()
-        self.following = next(self._children, None)
+        if element.tag != tag:
+            element.expect(tag)
+        if not element.constructed or element.depth >= MAX_DEPTH:
+            element.check_constructed()
+        self._parent = element
+        self._octets = element.octets
+        self._at = element.content
+        self._limit = element.content_end
+        self._last = self._limit - 1
+
+    @property
+    def more(self) -> bool:
+        """Whether an element is left."""
+        return self._at < self._limit
 
     def any(self) -> Element:
         """Take the next element, whatever its tag; Malformed if there is none."""
-        element = self.following
-        if element is None:
-            raise self._parent.fault("a field is missing at the end of this SEQUENCE")
-        self.following = next(self._children, None)
+        parent = self._parent
+        if self._at >= self._limit:
+            raise parent.fault("a field is missing at the end of this SEQUENCE")
+        element = _read(self._octets, self._at, self._limit, parent.depth + 1, parent.ends)
+        self._at = element.end
         return element
 
     def take(self, tag: int) -> Element:
         """Take the next element, which must have `tag`."""
-        element = self.following
-        if element is None or element.tag != tag:
-            return self.any().expect(tag)
-        self.following = next(self._children, None)
-        return element
+        parent = self._parent
+        if self._at >= self._limit:
+            raise parent.fault(f"{tags.name(tag)} is missing at the end of this SEQUENCE")
+        element = _read(self._octets, self._at, self._limit, parent.depth + 1, parent.ends)
+        self._at = element.end
+        return element if element.tag == tag else element.expect(tag)
 
     def optional(self, tag: int) -> Element | None:
         """Take the next element if it has `tag`."""
-        element = self.following
-        if element is None or element.tag != tag:
+        at = self._at
+        if at >= self._limit or (tag < 0x100 and self._octets[at] & 0xDF != tag):
             return None
-        self.following = next(self._children, None)
+        element = _read(self._octets, at, self._limit, self._parent.depth + 1, self._parent.ends)
+        if element.tag != tag:
+            return None
+        self._at = element.end
         return element
+
+    def skip(self, tag: int) -> None:
+        """Pass over the next element, which must have `tag`, a universal one of a primitive type."""
+        octets, at = self._octets, self._at
+        if at < self._last and octets[at] == tag:
+            end = at + 2 + octets[at + 1]
+            if octets[at + 1] < 0x80 and end <= self._limit:
+                self._at = end
+                return
+        self.take(tag)
+
+    def oid(self) -> str:
+        """Take an OBJECT IDENTIFIER and return its dotted form."""
+        octets, at = self._octets, self._at
+        if at < self._last and octets[at] == tags.OBJECT_IDENTIFIER and (length := octets[at + 1]) < 0x80:
+            end = at + 2 + length
+            if end <= self._limit and (known := _OIDS.get(octets[at + 2 : end])) is not None:
+                self._at = end
+                return known
+        return self.take(tags.OBJECT_IDENTIFIER).oid()
+
+    @property
+    def left(self) -> bytes:
+        """The octets of all that is left."""
+        return self._octets[self._at : self._limit]
 
     def rest(self) -> Iterator[Element]:
         """Take all that is left."""
-        while self.following is not None:
+        while self._at < self._limit:
             yield self.any()
 
     def finish(self) -> None:
         """Check that nothing is left."""
-        if self.following is not None:
-            raise self.following.fault("an element too many in this SEQUENCE")
+        if self._at < self._limit:
+            raise self.any().fault("an element too many in this SEQUENCE")
 
 
 def parse(octets: bytes, *, trailing: bool = False) -> Element:
@@ -343,13 +392,19 @@ def read_header(octets: bytes, start: int, limit: int) -> tuple[int, int, int]:
 def _find_ends(octets: bytes, content: int, limit: int, ends: dict[int, int]) -> None:
     """Note where the indefinite length whose content begins at `content` ends, and all such nested directly in it."""
     unfinished = [content]
-    position = content
+    position, last = content, min(limit, len(octets)) - 1
     while unfinished:
-        if octets[position : position + 2] == b"\x00\x00":
-            ends[unfinished.pop()] = position
-            position += 2
-            continue
-        _tag, inside, length = read_header(octets, position, limit)
+        # nearly all headers are two octets, and are read here without a call
+        if position < last and octets[position] & 0x1F != 0x1F and (length := octets[position + 1]) <= 0x80:
+            inside = position + 2
+            if length == 0x80:
+                length = -1
+            elif length == 0 and octets[position] == 0:
+                ends[unfinished.pop()] = position
+                position = inside
+                continue
+        else:
+            _tag, inside, length = read_header(octets, position, limit)
         if length >= 0:
             position = inside + length
             if position > limit:
@@ -387,24 +442,44 @@ def decode_oid(octets: bytes, offset: int = 0) -> str:
 _OIDS: dict[bytes, str] = {}  # a bounded cache: the same few dozen identifiers stand in every message
 
 
+def decode_time(encoded: bytes) -> datetime.datetime:
+    """Return what an encoded UTCTime or GeneralizedTime says, in UTC; raises Malformed."""
+    if len(encoded) == _UTC_TIME_OCTETS and encoded[:2] == b"\x17\x0d" and encoded[14] == 0x5A:  # as all write it
+        try:
+            return _moment(encoded[2:14])
+        except ValueError:
+            pass  # the other way says what is wrong with it
+    return parse(encoded).time()
+
+
+_UTC_TIME_OCTETS = 15
+
+
 def _decode_time(element: Element) -> datetime.datetime:
     octets = element.value
     try:
         if element.constructed or octets[-1:] != b"Z":
             raise ValueError
-        digits, _, fraction = octets[:-1].partition(b".")
-        if not digits.isdigit() or (fraction and not fraction.isdigit()):
-            raise ValueError
+        digits, fraction = octets[:-1], b""
         if element.tag == tags.UTC_TIME:
-            # RFC 5280 section 4.1.2.5.1: years 50 to 99 are of the twentieth century
-            digits = (b"19" if digits >= b"50" else b"20") + digits
-            if len(digits) == 12:  # QUIRK utctime-without-seconds
+            if len(digits) == 10:  # QUIRK utctime-without-seconds
                 digits += b"00"
-        if len(digits) != 14:
-            raise ValueError
-        year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
-        hour, minute, second = int(digits[8:10]), int(digits[10:12]), int(digits[12:])
-        microsecond = int(fraction[:6].ljust(6, b"0")) if fraction else 0
-        return datetime.datetime(year, month, day, hour, minute, second, microsecond, datetime.UTC)
+            if len(digits) != 12:
+                raise ValueError
+        else:
+            digits, _, fraction = digits.partition(b".")
+            if len(digits) != 14 or (fraction and not fraction.isdigit()):
+                raise ValueError
+        return _moment(digits, b"." + fraction[:6].ljust(6, b"0") if fraction else b"")
     except ValueError:
         raise element.fault("not a time in UTC with seconds", "RFC 5280 section 4.1.2.5") from None
+
+
+def _moment(digits: bytes, fraction: bytes = b"") -> datetime.datetime:
+    """Return the time that digits from the year to the second say; ValueError for none."""
+    if len(digits) == 12:
+        # RFC 5280 section 4.1.2.5.1: years 50 to 99 are of the twentieth century
+        digits = (b"19" if digits >= b"50" else b"20") + digits
+    if not digits.isdigit() or digits[8:10] > b"23":  # an hour 24 is none here, though ISO 8601 has it
+        raise ValueError
+    return datetime.datetime.fromisoformat((digits[:8] + b"T" + digits[8:] + fraction + b"Z").decode())

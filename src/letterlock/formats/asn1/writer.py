@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar, cast
+from typing import cast
 
 import msgspec
 
@@ -28,17 +28,17 @@ def length_octets(length: int) -> bytes:
 def header(identifier: int, length: int) -> bytes:
     """Return identifier and length octets for content of `length` octets."""
     if length < 0x80:
-        return bytes((identifier, length))
+        return (identifier << 8 | length).to_bytes(2, "big")
     if length < 0x100:
-        return bytes((identifier, 0x81, length))
+        return (identifier << 16 | 0x8100 | length).to_bytes(3, "big")
     if length < 0x10000:
-        return bytes((identifier, 0x82, length >> 8, length & 0xFF))
+        return (identifier << 24 | 0x820000 | length).to_bytes(4, "big")
     return bytes((identifier,)) + length_octets(length)
 
 
 def element(identifier: int, *content: bytes) -> bytes:
     """Return an element with this identifier octet (constructed bit included) around `content`."""
-    body = content[0] if len(content) == 1 else b"".join(content)
+    body = b"".join(content)
     return header(identifier, len(body)) + body
 
 
@@ -54,12 +54,14 @@ class Room(msgspec.Struct, frozen=True):
 
 
 Part = bytes | memoryview | Room
-_P = TypeVar("_P", bound=Part)
 
 
-def around(identifier: int, parts: Sequence[_P]) -> list[bytes | _P]:
-    """Return an element as parts to be joined later, so that large content is copied only once, or never."""
-    return [header(identifier, sum(map(len, parts))), *parts]
+def beginning(identifier: int, first: bytes, following: int) -> bytes:
+    """Return the beginning of an element: its header and the `first` octets, of which `following` more belong to it.
+
+    So large content is copied only once, when all is joined, or never.
+    """
+    return header(identifier, len(first) + following) + first
 
 
 def join(parts: Sequence[Part]) -> bytes:

@@ -19,7 +19,7 @@ from letterlock.formats.asn1.reader import Element, Fields
 MAX_ATTRIBUTES = 64
 
 
-class Attribute(msgspec.Struct, frozen=True):
+class Attribute(msgspec.Struct, frozen=True, gc=False):
     """A type and its values, each one encoded element."""
 
     type: str
@@ -35,7 +35,7 @@ class Attribute(msgspec.Struct, frozen=True):
         return writer.sequence(writer.oid(self.type), writer.set_of(self.values))
 
 
-class Attributes(msgspec.Struct, frozen=True):
+class Attributes(msgspec.Struct, frozen=True, gc=False):
     """A set of attributes in the order it came."""
 
     items: tuple[Attribute, ...] = ()
@@ -76,8 +76,8 @@ class Attributes(msgspec.Struct, frozen=True):
     @property
     def signing_time(self) -> datetime.datetime | None:
         """When the signer says it signed (section 11.3)."""
-        value = self.first(oids.SIGNING_TIME)
-        return None if value is None else value.time()
+        value = self.single(oids.SIGNING_TIME)
+        return None if value is None else reader.decode_time(value)
 
 
 NO_ATTRIBUTES = Attributes()
@@ -111,7 +111,7 @@ def _parse_short(encoded: bytes) -> Attribute:
 
 def _parse(element: Element) -> Attribute:
     fields = Fields(element)
-    oid = fields.take(tags.OBJECT_IDENTIFIER).oid()
+    oid = fields.oid()
     values = [value.encoded for value in itertools.islice(fields.take(tags.SET).children(), MAX_ATTRIBUTES + 1)]
     fields.finish()
     if len(values) > MAX_ATTRIBUTES:

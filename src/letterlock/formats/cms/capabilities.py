@@ -31,8 +31,8 @@ def parse(element: Element) -> tuple[Capability, ...]:
         if len(found) >= 128:
             break
         fields = Fields(child)
-        oid = fields.take(tags.OBJECT_IDENTIFIER).oid()
-        found.append(Capability(oid, fields.any().encoded if fields.following is not None else None))
+        oid = fields.oid()
+        found.append(Capability(oid, fields.any().encoded if fields.more else None))
     return tuple(found)
 
 

@@ -28,7 +28,7 @@ class CompressedData:
         fields.take(tags.INTEGER)
         algorithm = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
         inner = Fields(fields.take(tags.SEQUENCE))
-        content_type = inner.take(tags.OBJECT_IDENTIFIER).oid()
+        content_type = inner.oid()
         body = inner.take(tags.context(0)).only_child().expect(tags.OCTET_STRING)
         inner.finish()
         fields.finish()

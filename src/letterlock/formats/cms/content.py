@@ -5,14 +5,8 @@ Standards: RFC 5652 section 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
-
 from letterlock.formats.asn1 import reader, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
-from letterlock.formats.asn1.writer import Part
-
-_P = TypeVar("_P", bound=Part)
 
 
 def parse(octets: bytes) -> tuple[str, Element]:
@@ -24,15 +18,15 @@ def parse(octets: bytes) -> tuple[str, Element]:
     if octets[root.end :].strip(b"\r\n\x00"):
         raise root.fault("octets after the end of the ContentInfo", "RFC 5652 section 3")
     fields = Fields(root)
-    content_type = fields.take(tags.OBJECT_IDENTIFIER).oid()
+    content_type = fields.oid()
     content = fields.take(tags.context(0)).only_child()
     fields.finish()
     return content_type, content
 
 
-def around(content_type: str, parts: Sequence[_P]) -> list[bytes | _P]:
-    """Return the DER of a ContentInfo around an encoded content, both in parts (`writer.join` makes octets of them)."""
-    return writer.around(0x30, [writer.oid(content_type), *writer.around(0xA0, parts)])
+def beginning(content_type: str, first: bytes, following: int) -> bytes:
+    """Return the beginning of a ContentInfo in DER: the `first` octets of its content, of which there are `following` more."""
+    return writer.beginning(0x30, writer.oid(content_type) + writer.beginning(0xA0, first, following), following)
 
 
 def encode(content_type: str, content: bytes) -> bytes:

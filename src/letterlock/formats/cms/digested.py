@@ -78,7 +78,7 @@ class AuthenticatedData:
 
 def _parse_encapsulated(element: Element) -> tuple[str, Element | None]:
     fields = Fields(element)
-    content_type = fields.take(tags.OBJECT_IDENTIFIER).oid()
+    content_type = fields.oid()
     wrapped = fields.optional(tags.context(0))
     fields.finish()
     return content_type, None if wrapped is None else wrapped.only_child().expect(tags.OCTET_STRING)

@@ -5,7 +5,7 @@ Standards: RFC 5652 sections 6 and 8, RFC 5083 section 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -60,9 +60,9 @@ class EnvelopedData(msgspec.Struct, frozen=True):
         parsed = NO_ATTRIBUTES if attributes is None else Attributes.parse(attributes)
         return cls(content_info_type, certificates, infos, content_type, algorithm, body, parsed, octets, tag)
 
-    def pieces(self) -> Iterator[memoryview]:
+    def pieces(self) -> Iterable[memoryview]:
         """Return the cipher text as views of its segments."""
-        return iter(()) if self.content is None else self.content.pieces()
+        return () if self.content is None else self.content.pieces()
 
 
 def parse_recipients(fields: Fields) -> tuple[tuple[bytes, ...], tuple[RecipientInfo, ...]]:
@@ -76,11 +76,18 @@ def parse_recipients(fields: Fields) -> tuple[tuple[bytes, ...], tuple[Recipient
 
 def _parse_content(element: Element) -> tuple[str, AlgorithmIdentifier, Element | None]:
     fields = Fields(element)
-    content_type = fields.take(tags.OBJECT_IDENTIFIER).oid()
+    content_type = fields.oid()
     algorithm = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
     body = fields.optional(tags.context(0))
     fields.finish()
     return content_type, algorithm, body
+
+
+def _version_for(info: RecipientInfo) -> int:
+    """Return the version of EnvelopedData that a recipient calls for (RFC 5652 section 6.1)."""
+    if isinstance(info, (recipients.Password, recipients.Other)):
+        return 3
+    return 0 if isinstance(info, KeyTransport) and not isinstance(info.identifier, KeyIdentifier) else 2
 
 
 def encode_head(
@@ -89,12 +96,8 @@ def encode_head(
     """Return version, originator and recipients, which stand before the content."""
     version = 0
     if content_info_type == oids.ENVELOPED_DATA:
-        # RFC 5652 section 6.1
-        simple = all(
-            isinstance(info, KeyTransport) and not isinstance(info.identifier, KeyIdentifier) for info in infos
-        )
-        with_password = any(isinstance(info, (recipients.Password, recipients.Other)) for info in infos)
-        version = 3 if with_password else 0 if simple and not certificates else 2
+        version = max(map(_version_for, infos), default=0)
+        version = version or (2 if certificates else 0)
     originator = writer.implicit(0, writer.sequence(encode_certificates(certificates))) if certificates else b""
     return writer.integer(version) + originator + writer.set_of(info.encode() for info in infos)
 
@@ -113,13 +116,11 @@ def encode(
 
     Cipher text and tag may also be room, in which they are made.
     """
-    described = writer.oid(content_type) + algorithm.encode()
-    parts: list[Part] = [
-        encode_head(content_info_type, infos),
-        *writer.around(0x30, [described, *writer.around(0x80, sealed)]),
-    ]
+    size, tail = sum(map(len, sealed)), b""
     if content_info_type == oids.AUTH_ENVELOPED_DATA:
-        if authenticated:
-            parts.append(writer.implicit(1, authenticated))
-        parts += (writer.header(0x04, len(tag)), tag)
-    return writer.join(content.around(content_info_type, writer.around(0x30, parts)))
+        tail = (writer.implicit(1, authenticated) if authenticated else b"") + writer.header(0x04, len(tag))
+    body = writer.oid(content_type) + algorithm.encode() + writer.header(0x80, size)
+    head = encode_head(content_info_type, infos) + writer.beginning(0x30, body, size)
+    following = size + len(tail) + len(tag)
+    first = content.beginning(content_info_type, writer.beginning(0x30, head, following), following)
+    return writer.join((first, *sealed, tail, tag))

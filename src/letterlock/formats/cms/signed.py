@@ -1,7 +1,6 @@
 """SignedData: content, the signatures over it, and the certificates and lists to check them with.
 
-The content is not copied: `SignedData.pieces` are views of the segments it came in. What a signature covers when there
-are signed attributes is `SignerInfo.signed_octets`, their DER.
+The content is not copied: `SignedData.pieces` are views of the segments it came in.
 
 Standards: RFC 5652 section 5, RFC 5940 (OCSP answers among the lists).
 Limits: 64 signers, 256 certificates of together 2 MiB, 64 lists.
@@ -9,83 +8,27 @@ Limits: 64 signers, 256 certificates of together 2 MiB, 64 lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
-from letterlock.formats.cms import content, identifiers
-from letterlock.formats.cms.attributes import NO_ATTRIBUTES, Attributes
-from letterlock.formats.cms.identifiers import CertificateIdentifier, KeyIdentifier
+from letterlock.formats.cms import content, forms
+from letterlock.formats.cms.forms import Tail
+from letterlock.formats.cms.identifiers import KeyIdentifier
+from letterlock.formats.cms.signer import SignerInfo
 from letterlock.formats.x509.algorithm import AlgorithmIdentifier
 
 MAX_SIGNERS = 64
 MAX_CERTIFICATES = 256
 MAX_CERTIFICATES_OCTETS = 2 << 20
+_REMEMBERED_OCTETS = 64
 _OCSP_RESPONSE = "1.3.6.1.5.5.7.16.2"  # RFC 5940 section 2.1
 
 
-class SignerInfo(msgspec.Struct, frozen=True):
-    """One signature; `signed_octets` is what it covers, None where it covers the content itself.
-
-    They are as they came; should that not be DER, `canonical_octets` is what was signed.
-    """
-
-    identifier: CertificateIdentifier
-    digest_algorithm: AlgorithmIdentifier
-    signed: Attributes
-    signed_octets: bytes | None
-    signature_algorithm: AlgorithmIdentifier
-    signature: bytes
-    unsigned: Attributes = NO_ATTRIBUTES
-
-    @classmethod
-    def parse(cls, element: Element) -> SignerInfo:
-        """Read a SignerInfo; raises Malformed."""
-        fields = Fields(element)
-        fields.take(tags.INTEGER)
-        identifier = identifiers.parse(fields.any())
-        digest_algorithm = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
-        attributes = fields.optional(tags.context(0))
-        signature_algorithm = AlgorithmIdentifier.parse(fields.take(tags.SEQUENCE))
-        signature = fields.take(tags.OCTET_STRING).octet_string()
-        unsigned = fields.optional(tags.context(1))
-        fields.finish()
-        signed_octets = None
-        if attributes is not None:
-            # RFC 5652 section 5.4: the SET OF tag stands in place of the [0]
-            signed_octets = b"\x31" + attributes.encoded[1:]
-        return cls(
-            identifier,
-            digest_algorithm,
-            NO_ATTRIBUTES if attributes is None else Attributes.parse(attributes),
-            signed_octets,
-            signature_algorithm,
-            signature,
-            NO_ATTRIBUTES if unsigned is None else Attributes.parse(unsigned),
-        )
-
-    @property
-    def canonical_octets(self) -> bytes:
-        """The signed attributes in DER (RFC 5652 section 5.4), where they came in some other form of BER."""
-        return b"" if self.signed_octets is None else writer.content_of(reader.parse(self.signed_octets))
-
-    def encode(self) -> bytes:
-        """Return the DER."""
-        version = 3 if isinstance(self.identifier, KeyIdentifier) else 1
-        return writer.sequence(
-            writer.integer(version),
-            self.identifier.encode(),
-            self.digest_algorithm.encode(),
-            b"" if self.signed_octets is None else writer.implicit(0, self.signed_octets),
-            self.signature_algorithm.encode(),
-            writer.octet_string(self.signature),
-            writer.implicit(1, self.unsigned.encode()) if self.unsigned.items else b"",
-        )
-
-
-class SignedData(msgspec.Struct, frozen=True):
+class SignedData(msgspec.Struct, frozen=True, gc=False):
     """A SignedData as it came. `content` is None when detached, or when there is none (certs-only)."""
 
     content_type: str
@@ -100,25 +43,49 @@ class SignedData(msgspec.Struct, frozen=True):
     def parse(cls, element: Element) -> SignedData:
         """Read a SignedData; raises Malformed."""
         fields = Fields(element)
-        fields.take(tags.INTEGER)
-        digests = tuple(AlgorithmIdentifier.parse(each).oid for each in fields.take(tags.SET).children())
+        fields.skip(tags.INTEGER)
+        digests = _digests(fields.take(tags.SET))
         inner = Fields(fields.take(tags.SEQUENCE))
-        content_type = inner.take(tags.OBJECT_IDENTIFIER).oid()
+        content_type = inner.oid()
         wrapped = inner.optional(tags.context(0))
         inner.finish()
         tail = parse_tail(fields)
         body = None if wrapped is None else wrapped.only_child().expect(tags.OCTET_STRING)
         return cls(content_type, body, digests, *tail)
 
-    def pieces(self) -> Iterator[memoryview]:
+    def pieces(self) -> Iterable[memoryview]:
         """Return the content as views of its segments."""
-        return iter(()) if self.content is None else self.content.pieces()
+        return () if self.content is None else self.content.pieces()
 
 
-def parse_tail(
-    fields: Fields,
-) -> tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[bytes, ...], tuple[SignerInfo, ...]]:
-    """Read what follows the content: certificates, CRLs, OCSP responses and signers."""
+def _digests(element: Element) -> tuple[str, ...]:
+    """Read DigestAlgorithmIdentifiers."""
+    encoded = element.encoded
+    if len(encoded) <= _REMEMBERED_OCTETS:
+        return _digests_once(encoded)
+    return tuple(AlgorithmIdentifier.parse(each).oid for each in element.children())
+
+
+@functools.lru_cache(maxsize=128)
+def _digests_once(encoded: bytes) -> tuple[str, ...]:
+    """Read a short set once: all messages have one of the same few."""
+    return tuple(AlgorithmIdentifier.parse(each).oid for each in reader.parse(encoded).children())
+
+
+def parse_tail(fields: Fields) -> Tail:
+    """Read what follows the content: certificates, CRLs, OCSP responses and signers.
+
+    What is the same in all messages of a signer is read once.
+    """
+    octets = fields.left
+    tail = forms.recall(octets)
+    if tail is None:
+        tail = _read_tail(fields)
+        forms.remember(octets, tail)
+    return tail
+
+
+def _read_tail(fields: Fields) -> Tail:
     certificates = parse_certificates(fields.optional(tags.context(0)))
     crls, responses = parse_crls(fields.optional(tags.context(1)))
     signers: list[SignerInfo] = []
@@ -151,7 +118,7 @@ def parse_crls(element: Element | None) -> tuple[tuple[bytes, ...], tuple[bytes,
             crls.append(child.encoded)
         elif child.tag == tags.context(1):
             other = Fields(child.retagged(tags.SEQUENCE))
-            if other.take(tags.OBJECT_IDENTIFIER).oid() == _OCSP_RESPONSE:
+            if other.oid() == _OCSP_RESPONSE:
                 responses.append(other.take(tags.SEQUENCE).encoded)
     return tuple(crls), tuple(responses)
 
@@ -195,8 +162,15 @@ def encode_parts(
 ) -> list[bytes | memoryview]:
     """Return what `encode` does for content in pieces, in parts among which are those pieces."""
     digests = tuple(signer.digest_algorithm for signer in signers)
-    encapsulated: list[bytes | memoryview] = [writer.oid(content_type)]
+    encapsulated, size = writer.oid(content_type), 0
     if body is not None:
-        encapsulated += writer.around(0xA0, writer.around(0x04, body))
-    head, tail = encode_head(content_type, digests, signers), encode_tail(certificates, crls, signers)
-    return content.around(oids.SIGNED_DATA, writer.around(0x30, [head, *writer.around(0x30, encapsulated), tail]))
+        size = sum(map(len, body))
+        encapsulated += writer.beginning(0xA0, writer.header(0x04, size), size)
+    head = encode_head(content_type, digests, signers) + writer.beginning(0x30, encapsulated, size)
+    tail = encode_tail(certificates, crls, signers)
+    following = size + len(tail)
+    return [
+        content.beginning(oids.SIGNED_DATA, writer.beginning(0x30, head, following), following),
+        *(body or ()),
+        tail,
+    ]

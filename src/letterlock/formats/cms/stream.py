@@ -20,7 +20,7 @@ from letterlock.formats.cms import enveloped, signed
 from letterlock.formats.cms.attributes import Attributes
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.recipients import RecipientInfo
-from letterlock.formats.cms.signed import SignerInfo
+from letterlock.formats.cms.signer import SignerInfo
 from letterlock.formats.x509.algorithm import AlgorithmIdentifier
 
 MAX_AUTHENTICATED_OCTETS = 1 << 16

@@ -29,8 +29,8 @@ class AlgorithmIdentifier(msgspec.Struct, frozen=True):
     @classmethod
     def _read(cls, element: Element) -> AlgorithmIdentifier:
         fields = Fields(element)
-        oid = fields.take(tags.OBJECT_IDENTIFIER).oid()
-        parameters = fields.any().encoded if fields.following is not None else None
+        oid = fields.oid()
+        parameters = fields.any().encoded if fields.more else None
         fields.finish()
         return cls(oid, parameters)
 

@@ -100,8 +100,8 @@ def _parse(octets: bytes) -> RevocationList:
         raise tbs.fault("two different signature algorithms", "RFC 5280 section 5.1.1.2")
     issuer = Name.parse(fields.any())
     this_update = fields.any().time()
-    following = fields.following
-    next_update = fields.any().time() if following and following.tag in (tags.UTC_TIME, tags.GENERALIZED_TIME) else None
+    following = fields.optional(tags.UTC_TIME) or fields.optional(tags.GENERALIZED_TIME)
+    next_update = None if following is None else following.time()
     revoked = fields.optional(tags.SEQUENCE)
     more = fields.optional(tags.context(0))
     fields.finish()

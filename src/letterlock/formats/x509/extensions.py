@@ -114,7 +114,7 @@ def split(element: Element) -> list[tuple[str, bool, Element]]:
     found, seen = [], set()
     for child in element.expect(tags.SEQUENCE).children():
         fields = Fields(child)
-        oid = fields.take(tags.OBJECT_IDENTIFIER).oid()
+        oid = fields.oid()
         critical = fields.optional(tags.BOOLEAN)
         value = fields.take(tags.OCTET_STRING)
         fields.finish()

@@ -127,7 +127,7 @@ def _parse_rdn(element: Element) -> tuple[Attribute, ...]:
     attributes = []
     for child in element.expect(tags.SET).children():
         fields = Fields(child)
-        oid = fields.take(tags.OBJECT_IDENTIFIER).oid()
+        oid = fields.oid()
         value = fields.any()
         fields.finish()
         text = value.text() if value.tag in _TEXT_TAGS else value.encoded.hex()
@@ -186,7 +186,7 @@ class GeneralName:
     @classmethod
     def _parse_other(cls, element: Element) -> GeneralName:
         fields = Fields(element, tags.context(0))
-        type_id = fields.take(tags.OBJECT_IDENTIFIER).oid()
+        type_id = fields.oid()
         value = fields.take(tags.context(0)).only_child()
         fields.finish()
         text = value.text() if type_id == oids.SMTP_UTF8_MAILBOX else ""

@@ -136,7 +136,7 @@ class OcspResponse:
         if status != 0:
             raise Malformed(f"the responder answered with status {status}", clause="RFC 6960 section 4.2.1")
         inner = Fields(root.take(tags.context(0)).only_child())
-        if inner.take(tags.OBJECT_IDENTIFIER).oid() != oids.OCSP_BASIC:
+        if inner.oid() != oids.OCSP_BASIC:
             raise Malformed("an OCSP answer that is not a basic one", clause="RFC 6960 section 4.2.1")
         return cls._parse_basic(reader.parse(inner.take(tags.OCTET_STRING).octet_string()))
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from letterlock.formats.outcome import Outcome, Result
-from letterlock.store.interface import Instant, QueueEntry
+from letterlock.store.interface import QueueEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,17 @@ class Errand:
 
 @dataclass(slots=True)
 class Lane:
-    """The errands for one destination. `credit` is how many more failures are borne before it counts as down."""
+    """The errands for one destination. `credit` is how many more failures are borne before it counts as down.
+
+    Times are seconds that only grow (Clock.elapsed): a clock that is set back keeps no destination in peace for longer.
+    """
 
     limit: float
     running: int = 0
     credit: int = 0
     waiting: list[tuple[int, int, Errand]] = field(default_factory=list)  # a heap
     added: int = 0
-    failing_until: Instant = 0.0
+    failing_until: float = 0.0
     failure: Outcome | None = None
     has_parked: bool = False
     is_fetching: bool = False
@@ -66,15 +69,17 @@ class Lane:
             return False
         return -priority >= self.waiting[0][0] or len(self.waiting) >= 2 * most
 
-    def is_spare(self, now: Instant) -> bool:
+    def is_spare(self, elapsed: float) -> bool:
         """Tell whether nothing would be lost with it."""
-        return not (self.running or self.waiting or self.has_parked or self.is_fetching) and now >= self.failing_until
+        return (
+            not (self.running or self.waiting or self.has_parked or self.is_fetching) and elapsed >= self.failing_until
+        )
 
-    def hindrance(self, now: Instant) -> Outcome | None:
+    def hindrance(self, elapsed: float) -> Outcome | None:
         """Return why nothing is tried now, or None."""
-        return self.failure if now < self.failing_until else None
+        return self.failure if elapsed < self.failing_until else None
 
-    def learn(self, outcomes: Sequence[Outcome], now: Instant, *, widest: int, peace_seconds: float) -> None:
+    def learn(self, outcomes: Sequence[Outcome], elapsed: float, *, widest: int, peace_seconds: float) -> None:
         """Take note of how an errand ended."""
         if not all(outcome.result is Result.DEFERRED and outcome.about_host for outcome in outcomes):
             self.limit = min(self.limit + 1, widest)
@@ -84,4 +89,4 @@ class Lane:
         self.limit = max(self.limit / 2, 1)
         self.credit -= 1
         if self.credit < 0:
-            self.failing_until, self.failure = now + peace_seconds, outcomes[0]
+            self.failing_until, self.failure = elapsed + peace_seconds, outcomes[0]

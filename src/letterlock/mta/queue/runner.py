@@ -37,7 +37,7 @@ from letterlock.mta.queue.conclude import conclude
 from letterlock.mta.queue.lanes import Errand, Lane
 from letterlock.mta.queue.local import LocalDelivery, Programs
 from letterlock.mta.queue.reports import Reporter
-from letterlock.mta.queue.schedule import QueueSettings
+from letterlock.mta.queue.schedule import OUR_TROUBLE_SECONDS, QueueSettings
 from letterlock.mta.queue.suppressed import Suppressions
 from letterlock.store.interface import (
     Instant,
@@ -51,7 +51,7 @@ from letterlock.store.interface import (
 )
 
 _LONGEST_SLEEP_SECONDS = 60.0
-_OUR_TROUBLE_SECONDS = 60.0
+_SET_SECONDS = 1.0  # by which a clock that was set differs from one that goes
 _DELAYS_SECONDS = (1, 10, 60, 300, 1800, 3600, 14_400, 86_400, 432_000)
 _RECORD_AGAIN_SECONDS = 5.0
 
@@ -112,6 +112,8 @@ class Runner:
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
         self._resting = False
+        self._ahead: float | None = None  # of the seconds that only grow, when the clock was last looked at
+        self._looking = asyncio.Lock()
         self.adopt(settings)
 
     def adopt(self, settings: QueueSettings) -> None:
@@ -132,8 +134,8 @@ class Runner:
 
     def destinations(self) -> tuple[int, int]:
         """Return how many destinations have mail under way or failed just now, and how many of them are left in peace."""
-        now = self._clock.now()
-        return len(self._lanes), sum(lane.hindrance(now) is not None for lane in self._lanes.values())
+        elapsed = self._clock.elapsed()
+        return len(self._lanes), sum(lane.hindrance(elapsed) is not None for lane in self._lanes.values())
 
     @property
     def is_idle(self) -> bool:
@@ -146,6 +148,7 @@ class Runner:
             wanted = self._limits.most_taken - len(self._open)
             entries: tuple[QueueEntry, ...] = ()
             try:
+                await self._mind_the_clock()
                 if wanted > 0:
                     entries = await self._store.take_due(self._clock.now(), min(wanted, 100))
                 for entry in entries:
@@ -155,6 +158,23 @@ class Runner:
             except Unavailable as trouble:
                 self._log.error("queue unavailable", problem=trouble.problem)
                 await self._pause(_RECORD_AGAIN_SECONDS)
+
+    async def _mind_the_clock(self) -> None:
+        """See whether the clock was set: nothing waits longer for it, and nothing expires by time that has not passed.
+
+        What came while a clock was ahead expires later than it should: kept too long rather than returned too early.
+        """
+        async with self._looking:
+            now, elapsed = self._clock.now(), self._clock.elapsed()
+            before = self._ahead
+            if before is None or now - elapsed < before - _SET_SECONDS:
+                count = await self._store.bring_forward(now, self._settings.most_wait_seconds)
+                if count:
+                    self._log.warning("clock was ahead", recipients_made_due=count)
+            elif now - elapsed > before + _SET_SECONDS:
+                await self._store.prolong(now - elapsed - before, before + elapsed)
+                self._log.warning("clock was set ahead", seconds=round(now - elapsed - before))
+            self._ahead = now - elapsed
 
     async def stop(self, grace_seconds: float = 10.0) -> None:
         """Take nothing more, let attempts under way end within the grace, and give up the rest."""
@@ -264,7 +284,7 @@ class Runner:
         if lane.has_parked and not lane.is_fetching and len(lane.waiting) <= self._limits.most_waiting // 2:
             lane.is_fetching = True
             self._spawn(self._fetch(destination, lane))
-        elif lane.is_spare(self._clock.now()):
+        elif lane.is_spare(self._clock.elapsed()):
             self._lanes.pop(destination, None)
 
     async def _fetch(self, destination: str, lane: Lane) -> None:
@@ -280,7 +300,7 @@ class Runner:
                 self._log.error("queue unavailable", problem=trouble.problem)
                 await self._pause(_RECORD_AGAIN_SECONDS)
         lane.is_fetching = False
-        if lane.is_spare(self._clock.now()):
+        if lane.is_spare(self._clock.elapsed()):
             self._lanes.pop(destination, None)
 
     async def _run(self, lane: Lane, errand: Errand) -> None:
@@ -318,13 +338,12 @@ class Runner:
 
     async def _attempt(self, lane: Lane, destination: str, entry: QueueEntry) -> Sequence[Outcome]:
         """Return the outcomes of an attempt, which a destination that does not answer makes short. Raises Unavailable."""
-        now = self._clock.now()
-        if (failure := lane.hindrance(now)) is not None:
+        if (failure := lane.hindrance(self._clock.elapsed())) is not None:
             return [replace(failure, recipient=one.recipient.forward_path) for one in entry.recipients]
-        outcomes = await self._transfer(Errand(destination, self._forwarded(entry, now)))
+        outcomes = await self._transfer(Errand(destination, self._forwarded(entry, self._clock.now())))
         lane.learn(
             outcomes,
-            self._clock.now(),
+            self._clock.elapsed(),
             widest=self._limits.most_concurrency,
             peace_seconds=self._settings.peace_seconds,
         )
@@ -377,6 +396,12 @@ class Runner:
         transactions: Sequence[Transaction] = (),
     ) -> None:
         now = self._clock.now()
+        try:
+            if now >= entry.expires:
+                entry = await self._as_it_expires(entry)
+        except Unavailable as trouble:
+            await self._defer_for_us(entry, trouble)
+            return
         conclusion = conclude(entry, attempted, self._settings, now, self._entropy)
         try:
             reports = await self._reporter.reports(entry, conclusion.notes, now)
@@ -405,10 +430,16 @@ class Runner:
                 next_attempt=settlement.next_attempt,
             )
 
+    async def _as_it_expires(self, entry: QueueEntry) -> QueueEntry:
+        """Return an entry with the time of its expiry, which another clock may have set when it was taken."""
+        await self._mind_the_clock()
+        current = await self._store.queue_entry(entry.queue_id)
+        return replace(entry, expires=current.expires) if current is not None else entry
+
     async def _defer_for_us(self, entry: QueueEntry, trouble: Unavailable) -> None:
         """Come back later without counting the message's age: the trouble is ours."""
         self._log.error("attempt abandoned", queue_id=entry.queue_id, problem=trouble.problem)
-        when = self._clock.now() + _OUR_TROUBLE_SECONDS
+        when = self._clock.now() + OUR_TROUBLE_SECONDS
         settlements = [
             Settlement(
                 recipient.number,

@@ -11,6 +11,8 @@ from letterlock.formats.address import Address
 from letterlock.host.entropy import Entropy
 from letterlock.store.interface import Instant
 
+OUR_TROUBLE_SECONDS = 60.0  # until the next attempt, where it was we who could not make one
+
 _GROWTH = 2.0
 _JITTER = 0.2
 
@@ -42,6 +44,11 @@ class QueueSettings:
                     if name in rules:
                         return name
         return ""
+
+    @property
+    def most_wait_seconds(self) -> float:
+        """How far ahead the next attempt can lie, give or take included."""
+        return max(self.retry_longest_seconds * (1 + _JITTER), OUR_TROUBLE_SECONDS)
 
 
 def wait_seconds(settings: QueueSettings, attempts: int, entropy: Entropy) -> float:

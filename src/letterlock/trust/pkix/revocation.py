@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import datetime
 import enum
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats.asn1 import oids
@@ -50,25 +50,28 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is at hand to tell revocation by."""
+    """What is at hand to tell revocation by; `troubles` says for whom more was sought in vain, and why."""
 
     crls: Sequence[RevocationList] = ()
     ocsp: Sequence[OcspResponse] = ()
     pool: Pool = field(default_factory=Pool)
+    troubles: Mapping[Certificate, str] = field(default_factory=dict)
 
 
 def check_path(path: Path, evidence: Evidence, when: datetime.datetime) -> Revocation:
-    """Return the worst status among the certificates of a path."""
+    """Return the worst status among the certificates of a path; where all are good, the reason is the target's."""
     worst: Revocation | None = None
-    for index, certificate in enumerate(path.certificates):
+    for index, certificate in reversed(list(enumerate(path.certificates))):
         if path.anchor.certificate == certificate:
             continue
         issuer = path.anchor.certificate if index == 0 else path.certificates[index - 1]
         found = check(certificate, path.issuer_key(index), issuer, path.anchor, evidence, when)
         if found.status is Status.REVOKED:
             return found
-        if worst is None or (worst.status is Status.GOOD and (found.status is Status.UNKNOWN or _sooner(found, worst))):
+        if worst is None or (worst.status is Status.GOOD and found.status is Status.UNKNOWN):
             worst = found
+        elif worst.status is Status.GOOD and _sooner(found, worst):
+            worst = replace(worst, fresh_until=found.fresh_until)
     return worst or Revocation(Status.GOOD, "the certificate is itself the trusted anchor")
 
 
@@ -84,17 +87,24 @@ def check(
     evidence: Evidence,
     when: datetime.datetime,
 ) -> Revocation:
-    """Return whether one certificate is revoked: by OCSP if there is an answer, else by lists."""
+    """Return whether one certificate is revoked: by the newest OCSP answer if there is one, else by lists."""
+    answers = []
     for response in evidence.ocsp[:MAX_LISTS]:
         answer = ocsp_check.answer(response, certificate, issuer_key, issuer, when)
         if answer is not None and answer.status is not CertificateStatus.UNKNOWN:
-            return _from_ocsp(certificate, answer)
-    return _Lists(anchor, evidence, when, ()).check(certificate, issuer_key)
+            answers.append(answer)
+    if answers:
+        # an older one may come with the very message, chosen by whose certificate was revoked since
+        return _from_ocsp(certificate, max(answers, key=lambda each: each.produced_at))
+    found = _Lists(anchor, evidence, when, ()).check(certificate, issuer_key)
+    trouble = evidence.troubles.get(certificate, "")
+    return replace(found, reason=f"{found.reason}; {trouble}") if found.status is Status.UNKNOWN and trouble else found
 
 
 def _from_ocsp(certificate: Certificate, answer: ocsp_check.OcspAnswer) -> Revocation:
     if answer.status is CertificateStatus.GOOD:
-        return Revocation(Status.GOOD, "an OCSP answer says so", fresh_until=answer.fresh_until)
+        said = f"says an OCSP answer of {answer.produced_at:%Y-%m-%d %H:%M} UTC"
+        return Revocation(Status.GOOD, said, fresh_until=answer.fresh_until)
     revoked = Revoked(certificate.serial, answer.revoked_at or answer.produced_at, answer.reason)
     return Revocation(Status.REVOKED, _sentence(certificate, revoked), revoked, answer.fresh_until)
 
@@ -117,6 +127,7 @@ class _Lists:
         """RFC 5280 section 6.3.3."""
         missing, fault = set(_ALL_REASONS), ""
         fresh: datetime.datetime | None = None
+        issued = ""
         points = certificate.extensions.crl_distribution_points or (DistributionPoint(),)
         for point in points:
             for crl in self._lists_for(point, certificate):
@@ -136,9 +147,10 @@ class _Lists:
                 if revoked is not None:
                     return Revocation(Status.REVOKED, _sentence(certificate, revoked), revoked, crl.next_update)
                 missing -= reasons
+                issued = issued or f" of {crl.this_update:%Y-%m-%d %H:%M} UTC"
                 fresh = crl.next_update if fresh is None else min(fresh, crl.next_update or fresh)
         if not missing:
-            return Revocation(Status.GOOD, "not on the revocation list", fresh_until=fresh)
+            return Revocation(Status.GOOD, f"says the revocation list{issued}", fresh_until=fresh)
         about = f"no current revocation list speaks about the certificate for {certificate.subject}"
         return Revocation(Status.UNKNOWN, f"{about}: {fault}" if fault else about)
 

@@ -5,7 +5,9 @@ Standards: FIPS 180-4, FIPS 202, RFC 5754, RFC 8419 section 3.1 (SHAKE256 with 5
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Callable
 from typing import Protocol
 
 from cryptography.hazmat.primitives import hashes
@@ -13,14 +15,6 @@ from cryptography.hazmat.primitives import hashes
 from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids
 
-_NAMES = {
-    oids.MD5: "md5",
-    oids.SHA1: "sha1",
-    oids.SHA224: "sha224",
-    oids.SHA256: "sha256",
-    oids.SHA384: "sha384",
-    oids.SHA512: "sha512",
-}
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     oids.MD5: hashes.MD5(),
     oids.SHA1: hashes.SHA1(),
@@ -29,7 +23,6 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     oids.SHA384: hashes.SHA384(),
     oids.SHA512: hashes.SHA512(),
 }
-_SHAKES = (oids.SHAKE256, oids.SHAKE256_512)
 
 
 class Digester(Protocol):
@@ -45,8 +38,8 @@ class Digester(Protocol):
 class _Shake:
     """SHAKE256 with 512 bits of output."""
 
-    def __init__(self) -> None:
-        self._state = hashlib.shake_256()
+    def __init__(self, octets: bytes | memoryview = b"") -> None:
+        self._state = hashlib.shake_256(octets)
 
     def update(self, octets: bytes | memoryview) -> None:
         self._state.update(octets)
@@ -55,26 +48,35 @@ class _Shake:
         return self._state.digest(64)
 
 
+_DIGESTERS: dict[str, Callable[[bytes | memoryview], Digester]] = {
+    oids.MD5: functools.partial(hashlib.md5, usedforsecurity=False),
+    oids.SHA1: functools.partial(hashlib.sha1, usedforsecurity=False),
+    oids.SHA224: hashlib.sha224,
+    oids.SHA256: hashlib.sha256,
+    oids.SHA384: hashlib.sha384,
+    oids.SHA512: hashlib.sha512,
+    oids.SHAKE256: _Shake,
+    oids.SHAKE256_512: _Shake,
+}
+
+
 def is_known(oid: str) -> bool:
     """Tell whether this digest can be computed."""
-    return oid in _NAMES or oid in _SHAKES
+    return oid in _DIGESTERS
 
 
-def digester(oid: str) -> Digester:
-    """Return a fresh digester; Malformed for a digest not known here."""
-    if oid in _SHAKES:
-        return _Shake()
-    if oid not in _NAMES:
+def digester(oid: str, octets: bytes | memoryview = b"") -> Digester:
+    """Return a digester that has taken `octets`; Malformed for a digest not known here."""
+    make = _DIGESTERS.get(oid)
+    if make is None:
         raise Malformed(f"a message digest not known here: {oids.label(oid)}", clause="RFC 5652 section 10.1.1")
-    if oid == oids.SHA256:  # the usual one, made without looking its name up
-        return hashlib.sha256()
-    return hashlib.new(_NAMES[oid], usedforsecurity=False)
+    return make(octets)
 
 
-def digest(oid: str, *pieces: bytes | memoryview) -> bytes:
+def digest(oid: str, octets: bytes | memoryview = b"", *more: bytes | memoryview) -> bytes:
     """Return the digest of octets, whole or in pieces."""
-    state = digester(oid)
-    for piece in pieces:
+    state = digester(oid, octets)
+    for piece in more:
         state.update(piece)
     return state.digest()
 

@@ -153,8 +153,9 @@ def _load_der(octets: bytes, password: bytes | None) -> PrivateKey:
         octets, password = opened, None
     root = Fields(reader.parse(octets))
     first = root.any()
-    if first.tag == tags.INTEGER and root.following is not None and root.following.tag == tags.SEQUENCE:
-        algorithm = AlgorithmIdentifier.parse(root.any())
+    second = root.optional(tags.SEQUENCE) if first.tag == tags.INTEGER else None
+    if second is not None:
+        algorithm = AlgorithmIdentifier.parse(second)
         inner = root.take(tags.OCTET_STRING).octet_string()
         if algorithm.oid in (oids.DSA, oids.DH_PUBLIC_NUMBER) and algorithm.parameters:
             if password is not None:

@@ -56,6 +56,6 @@ def _parse(parameters: bytes) -> tuple[bytes, int, str]:
     salt = fields.take(tags.OCTET_STRING).octet_string()
     rounds = fields.take(tags.INTEGER).integer()
     fields.optional(tags.INTEGER)
-    digest = oids.HMAC_SHA1 if fields.following is None else AlgorithmIdentifier.parse(fields.any()).oid
+    digest = AlgorithmIdentifier.parse(fields.any()).oid if fields.more else oids.HMAC_SHA1
     fields.finish()
     return salt, rounds, digest

@@ -8,10 +8,10 @@ Standards: RFC 8017, RFC 4056 (PSS in CMS), RFC 5754, RFC 5480, RFC 8419, RFC 84
 from __future__ import annotations
 
 import enum
+import functools
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
@@ -88,6 +88,7 @@ _BY_DIGEST = {
     Family.DSA: {oids.SHA1: oids.DSA_SHA1, oids.SHA224: oids.DSA_SHA224, oids.SHA256: oids.DSA_SHA256},
 }
 _PKCS1V15 = padding.PKCS1v15()
+_LIMITED_OIDS = (oids.RSA_PSS, oids.RSA_OAEP)
 _KEY_OIDS = {oids.RSA: Family.RSA, oids.EC_PUBLIC_KEY: Family.ECDSA, oids.DSA: Family.DSA}
 
 
@@ -181,19 +182,21 @@ def verify(key: PublicKeyInfo, scheme: Scheme, signature: bytes, octets: bytes, 
 
     Raises NotAuthentic if it does not hold, Malformed if the key or the algorithm are not usable.
     """
-    public = public_keys.load(key)
-    _check_limits(key, scheme)
+    public, family = public_keys.load(key), scheme.family
+    if key.algorithm.oid in _LIMITED_OIDS:
+        _check_limits(key, scheme)
     try:
-        if scheme.family is Family.EDDSA:
+        if family is Family.EDDSA:
             _verify_eddsa(public, scheme, signature, octets, digested)
             return
-        algorithm = hash_algorithm(scheme.digest)
-        hashed: hashes.HashAlgorithm | Prehashed = Prehashed(algorithm) if digested else algorithm
-        if isinstance(public, rsa.RSAPublicKey) and scheme.family in (Family.RSA, Family.PSS):
+        if not digested:
+            octets = digest(scheme.digest, octets)
+        hashed = _prehashed(scheme.digest)
+        if (family is Family.RSA or family is Family.PSS) and isinstance(public, rsa.RSAPublicKey):
             public.verify(signature, octets, _padding(scheme), hashed)
-        elif isinstance(public, ec.EllipticCurvePublicKey) and scheme.family is Family.ECDSA:
+        elif family is Family.ECDSA and isinstance(public, ec.EllipticCurvePublicKey):
             public.verify(signature, octets, ec.ECDSA(hashed))
-        elif isinstance(public, dsa.DSAPublicKey) and scheme.family is Family.DSA:
+        elif family is Family.DSA and isinstance(public, dsa.DSAPublicKey):
             public.verify(signature, octets, hashed)
         else:
             raise NotAuthentic(f"the key is {public_keys.describe(key)}, the signature {scheme.label}")
@@ -204,11 +207,9 @@ def verify(key: PublicKeyInfo, scheme: Scheme, signature: bytes, octets: bytes, 
 
 
 def _check_limits(key: PublicKeyInfo, scheme: Scheme) -> None:
-    """Hold a scheme against what an RSA key is limited to by its own algorithm identifier (RFC 4056 section 2.1)."""
+    """Hold a scheme against what an RSA-PSS or RSA-OAEP key is limited to by its identifier (RFC 4056 section 2.1)."""
     if key.algorithm.oid == oids.RSA_OAEP:
         raise NotAuthentic("the key is for encryption (RSA-OAEP) and signs nothing")
-    if key.algorithm.oid != oids.RSA_PSS:
-        return
     if scheme.family is not Family.PSS:
         raise NotAuthentic(f"the key is for RSA-PSS alone, the signature is {scheme.label}")
     if key.algorithm.parameters is None:
@@ -230,6 +231,11 @@ def _verify_eddsa(key: public_keys.PublicKey, scheme: Scheme, signature: bytes, 
     key.verify(signature, octets)
 
 
+@functools.cache
+def _prehashed(digest_oid: str) -> Prehashed:
+    return Prehashed(hash_algorithm(digest_oid))
+
+
 def _padding(scheme: Scheme) -> padding.AsymmetricPadding:
     if scheme.family is Family.RSA:
         return _PKCS1V15
@@ -245,7 +251,7 @@ def sign(key: PrivateKey, scheme: Scheme, octets: bytes, *, digested: bool = Fal
         return private.sign(octets)
     if not digested:
         octets = digest(scheme.digest, octets)
-    hashed = Prehashed(hash_algorithm(scheme.digest))
+    hashed = _prehashed(scheme.digest)
     if isinstance(private, rsa.RSAPrivateKey) and scheme.family in (Family.RSA, Family.PSS):
         return private.sign(octets, _padding(scheme), hashed)
     if isinstance(private, ec.EllipticCurvePrivateKey) and scheme.family is Family.ECDSA:

@@ -10,13 +10,14 @@ Standards: RFC 2634 sections 3.1 to 3.4.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from letterlock.errors import Malformed, SettingsFault
+from letterlock.errors import Malformed, OurFault, SettingsFault
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms.attributes import Attribute, Attributes
-from letterlock.formats.cms.ess.labels import SecurityLabel, encode_equivalent, parse_equivalent
+from letterlock.formats.cms.ess.labels import CLASSIFICATIONS, SecurityLabel, encode_equivalent, parse_equivalent
 from letterlock.trust.pkix.smime_profile import comparable
 from letterlock.trust.smime.unwrap import Layer, SignedLayer
 from letterlock.trust.smime.verify import Check
@@ -114,6 +115,26 @@ def policies_of(value: object) -> dict[str, LabelPolicy]:
 _BEYOND = ("refuse", "deliver")
 
 
+def label_of(text: str, policies: Mapping[str, LabelPolicy]) -> SecurityLabel:
+    """Read POLICY, POLICY:CLASSIFICATION or POLICY:CLASSIFICATION:MARK.
+
+    POLICY is a name in the policy file or an object identifier, CLASSIFICATION a number from 0 to 256 or one of the
+    standard's words (RFC 2634 section 3.2). Raises OurFault with what is wrong.
+    """
+    name, _, rest = text.partition(":")
+    level, _, mark = rest.partition(":")
+    oid = next((each.oid for each in policies.values() if each.name == name), name)
+    if not re.fullmatch(r"[0-2](\.\d+)+", oid):
+        known = ", ".join(sorted(each.name for each in policies.values())) or "none, without a policy file"
+        raise OurFault(f"{name!r} is neither an object identifier nor a policy known here ({known})")
+    if level and not level.isdecimal() and level not in CLASSIFICATIONS:
+        raise OurFault(f"{level!r} is no classification: a number, or one of {', '.join(CLASSIFICATIONS)}")
+    number = int(level) if level.isdecimal() else CLASSIFICATIONS.index(level) if level else None
+    if (number or 0) > 256 or len(mark) > 128:
+        raise OurFault("a classification is at most 256, and a mark has at most 128 characters")
+    return SecurityLabel(oid, number, mark)
+
+
 def attributes(label: SecurityLabel, equivalent: tuple[SecurityLabel, ...] = ()) -> tuple[Attribute, ...]:
     """Return the signed attributes that carry a label and what it is called elsewhere."""
     made = [Attribute.of(oids.SECURITY_LABEL, label.encode())]
@@ -146,11 +167,18 @@ def may_read(signatures: tuple[Attributes, ...], reader: str, policies: Mapping[
     if any(label != labels[0] for label in labels):
         return Reading(False, "the signatures carry different security labels")
     equivalents = next(equivalent for label, equivalent in found if label is not None)
-    for label in (labels[0], *equivalents):
-        policy = policies.get(label.policy)
+    return may_read_label(labels[0], equivalents, reader, policies)
+
+
+def may_read_label(
+    label: SecurityLabel, equivalents: tuple[SecurityLabel, ...], reader: str, policies: Mapping[str, LabelPolicy]
+) -> Reading:
+    """Decide whether `reader` may read what has a label, by the first policy known of it and its equivalents."""
+    for each in (label, *equivalents):
+        policy = policies.get(each.policy)
         if policy is not None:
-            return _judge(label, policy, reader)
-    return Reading(False, f"the label {labels[0]} is of a policy not known here")
+            return _judge(each, policy, reader)
+    return Reading(False, f"the label {label} is of a policy not known here")
 
 
 def _judge(label: SecurityLabel, policy: LabelPolicy, reader: str) -> Reading:

@@ -20,7 +20,7 @@ from letterlock.formats.cms import signed
 from letterlock.formats.cms.attributes import Attribute, Attributes
 from letterlock.formats.cms.ess.multiple import OtherSignature
 from letterlock.formats.cms.ess.signing_certificate import CertificateHash
-from letterlock.formats.cms.signed import SignerInfo
+from letterlock.formats.cms.signer import SignerInfo
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.primitives import signatures
 from letterlock.trust.primitives.digests import digest

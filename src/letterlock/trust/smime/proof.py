@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from letterlock.errors import Malformed, NotAuthentic
@@ -61,13 +61,17 @@ class Coverage(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What a reader trusts and knows: anchors, further certificates, revocation evidence, the time."""
+    """What a reader trusts and knows: anchors, further certificates, revocation evidence, the time.
+
+    `troubles` says of whose revocation more was sought in vain, and why (gather.py).
+    """
 
     when: datetime.datetime
     anchors: tuple[Anchor, ...] = ()
     certificates: tuple[Certificate, ...] = ()
     crls: tuple[RevocationList, ...] = ()
     ocsp: tuple[OcspResponse, ...] = ()
+    troubles: Mapping[Certificate, str] = field(default_factory=dict)
     accept_legacy: bool = False
     require_revocation: bool = False
 
@@ -248,14 +252,20 @@ def _mismatch(certificate: Certificate, claimed: _Claimed) -> str:
     )
 
 
-def _pool(layer: SignedLayer, trust: Trust) -> Pool:
+def certificates_of(layer: SignedLayer) -> tuple[Certificate, ...]:
+    """Return the certificates that a layer brings and that can be read."""
     brought = []
     for octets in layer.signed.certificates:
         try:
             brought.append(Certificate.parse(octets))
         except Malformed:
             continue
-    return Pool((*brought, *trust.certificates, *(a.certificate for a in trust.anchors if a.certificate is not None)))
+    return tuple(brought)
+
+
+def _pool(layer: SignedLayer, trust: Trust) -> Pool:
+    anchors = (anchor.certificate for anchor in trust.anchors if anchor.certificate is not None)
+    return Pool((*certificates_of(layer), *trust.certificates, *anchors))
 
 
 def _evidence(layer: SignedLayer, trust: Trust) -> Evidence:
@@ -270,7 +280,7 @@ def _evidence(layer: SignedLayer, trust: Trust) -> Evidence:
             answers.append(OcspResponse.parse(octets))
         except Malformed:
             continue
-    return Evidence(crls, answers, _pool(layer, trust))
+    return Evidence(crls, answers, _pool(layer, trust), trust.troubles)
 
 
 def _chain(check: Check, pool: Pool, trust: Trust) -> tuple[Path | None, list[str], bool]:
@@ -384,8 +394,8 @@ def _sentence(
         among = f", as one of its {len(claimed.authors)} authors" if len(claimed.authors) > 1 else ""
         role = among if best.role is Role.FROM else ", as its Sender, not as its author"
         revoked = {
-            Status.GOOD: "was not revoked",
-            Status.UNKNOWN: "may have been revoked, which could not be told",
+            Status.GOOD: f"was not revoked, {best.revocation_reason}",
+            Status.UNKNOWN: f"may have been revoked, which could not be told: {visible(best.revocation_reason)}",
             Status.REVOKED: "was revoked",
         }[best.revocation]
         return f"{who}{role}; the certificate leads to an anchor you trust and {revoked}."

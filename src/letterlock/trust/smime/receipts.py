@@ -16,7 +16,8 @@ from letterlock.formats.cms.attributes import Attribute
 from letterlock.formats.cms.ess import expansion
 from letterlock.formats.cms.ess.expansion import PolicyKind
 from letterlock.formats.cms.ess.receipts import Receipt, ReceiptRequest
-from letterlock.formats.cms.signed import SignedData, SignerInfo
+from letterlock.formats.cms.signed import SignedData
+from letterlock.formats.cms.signer import SignerInfo
 from letterlock.formats.x509.name import GeneralName, NameKind
 from letterlock.trust.pkix.smime_profile import comparable
 from letterlock.trust.primitives.digests import digest
@@ -62,7 +63,8 @@ def wanted(author: Check, addresses: tuple[str, ...], outer: SignerInfo | None =
         return Wanted(False, str(error))
     if asked is None:
         return Wanted(False, "no receipt was asked for")
-    policy = next((entry.receipt_policy for entry in reversed(history) if entry.receipt_policy is not None), None)
+    # RFC 2634 section 4.3: the last list carries on what those before it want
+    policy = history[-1].receipt_policy if history else None
     if policy is not None and policy.kind is PolicyKind.NONE:
         return Wanted(False, "a mail list on the way wants no receipts", asked)
     if asked.receipts_from is None:

@@ -22,7 +22,7 @@ from letterlock.formats.cms.attributes import Attribute, Attributes
 from letterlock.formats.cms.ess import signing_certificate
 from letterlock.formats.cms.ess.signing_certificate import CertificateHash
 from letterlock.formats.cms.identifiers import CertificateIdentifier, KeyIdentifier
-from letterlock.formats.cms.signed import SignerInfo
+from letterlock.formats.cms.signer import SignerInfo
 from letterlock.formats.x509.algorithm import NULL, AlgorithmIdentifier
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import GeneralName

@@ -19,7 +19,7 @@ from letterlock.errors import Malformed, NotAuthentic, OurFault
 from letterlock.formats.asn1 import oids
 from letterlock.formats.asn1.stream import Source
 from letterlock.formats.cms import stream as cms
-from letterlock.formats.cms.signed import SignerInfo
+from letterlock.formats.cms.signer import SignerInfo
 from letterlock.formats.imf.header import Header, read_header
 from letterlock.formats.mime.content_type import parse_content_type, parse_encoding
 from letterlock.formats.mime.transfer import decode_stream, encode_base64_stream
@@ -31,7 +31,7 @@ from letterlock.trust.smime.decrypt import KeyRing
 from letterlock.trust.smime.encrypt import Recipient
 from letterlock.trust.smime.entities import split, wrap
 from letterlock.trust.smime.sign import Signer, sign_digest
-from letterlock.trust.smime.verify import Check, Content, candidates, check_all
+from letterlock.trust.smime.verify import Check, Passing, candidates, check_all
 
 MAX_HEADER_OCTETS = 1 << 18
 Sink = Callable[[bytes], object]
@@ -48,7 +48,7 @@ def sign(
     """Yield a ContentInfo (BER) with the content signed. EdDSA works too, for it signs the attributes."""
     if not all(signer.with_attributes for signer in signers):
         raise OurFault("content in pieces is signed with attributes")
-    taken = Content(signer.digest_algorithm.oid for signer in signers)
+    taken = Passing(signer.digest_algorithm.oid for signer in signers)
 
     def tail() -> tuple[tuple[bytes, ...], tuple[SignerInfo, ...]]:
         digests = {signer.digest_algorithm.oid: taken.digest(signer.digest_algorithm.oid) for signer in signers}
@@ -92,7 +92,7 @@ def verify(
     reader = cms.SignedReader(source)
     if reader.head.attached == (detached is not None):
         raise Malformed("content inside and outside of the signature, or nowhere", clause="RFC 5652 section 5.2")
-    taken = Content(reader.head.digest_algorithms)
+    taken = Passing(reader.head.digest_algorithms)
     for piece in reader.content():
         taken.update(piece)
         sink(piece)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hmac
 from collections.abc import Iterable
+from typing import Protocol
 
 import msgspec
 
@@ -21,7 +21,9 @@ from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Fields
 from letterlock.formats.cms.attributes import Attributes
 from letterlock.formats.cms.ess import signing_certificate
-from letterlock.formats.cms.signed import SignedData, SignerInfo
+from letterlock.formats.cms.forms import MAX_FORMS
+from letterlock.formats.cms.signed import SignedData
+from letterlock.formats.cms.signer import SignerInfo
 from letterlock.formats.x509.algorithm import NULL, AlgorithmIdentifier, PublicKeyInfo
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.pkix.path import MAX_LENGTH
@@ -52,14 +54,53 @@ class Check(msgspec.Struct, frozen=True):
         return not self.fault
 
 
-class Content:
-    """What was signed, taken piece by piece: a digest for each algorithm, and the octets where a signer needs them."""
+class Content(Protocol):
+    """What was signed, as the check of a signature asks for it."""
 
-    def __init__(self, digest_oids: Iterable[str], *, keep: bool = False) -> None:
+    def digest(self, oid: str) -> bytes:
+        """Return the content's digest; Malformed if it was not foreseen, or is not known."""
+
+    @property
+    def octets(self) -> bytes | None:
+        """The content itself, if it is at hand."""
+
+    @property
+    def is_attributes(self) -> bool:
+        """Whether the content is the signed attributes of a signature."""
+
+
+class Whole:
+    """Content that is in memory, in pieces; each digest is made when it is first asked for."""
+
+    def __init__(self, pieces: Iterable[bytes | memoryview]) -> None:
+        self._pieces = tuple(pieces)
+        self._digests: dict[str, bytes] = {}
+
+    def digest(self, oid: str) -> bytes:
+        """Return the content's digest; Malformed if it is not known."""
+        found = self._digests.get(oid)
+        if found is None:
+            found = self._digests[oid] = digests.digest(oid, *self._pieces)
+        return found
+
+    @property
+    def octets(self) -> bytes:
+        """The content itself."""
+        return b"".join(self._pieces)
+
+    @property
+    def is_attributes(self) -> bool:
+        """Whether the content is the signed attributes of a signature."""
+        return _looks_like_attributes(self.octets)
+
+
+class Passing:
+    """Content taken piece by piece and not kept: a digest for each algorithm that was announced."""
+
+    def __init__(self, digest_oids: Iterable[str]) -> None:
         self._digesters: dict[str, Digester] = {
             oid: digests.digester(oid) for oid in dict.fromkeys(digest_oids) if digests.is_known(oid)
         }
-        self._kept: list[bytes] | None = [] if keep else None
         self._head = b""  # enough to recognise attributes passed off as content
         self._size = 0
 
@@ -67,9 +108,7 @@ class Content:
         """Take more octets."""
         for digester in self._digesters.values():
             digester.update(octets)
-        if self._kept is not None:
-            self._kept.append(bytes(octets))
-        elif self._size < MAX_ATTRIBUTE_OCTETS:
+        if self._size < MAX_ATTRIBUTE_OCTETS:
             self._head += octets[: MAX_ATTRIBUTE_OCTETS - self._size]
         self._size += len(octets)
 
@@ -80,15 +119,12 @@ class Content:
         return self._digesters[oid].digest()
 
     @property
-    def octets(self) -> bytes | None:
-        """The content itself, if it was kept."""
-        return None if self._kept is None else b"".join(self._kept)
+    def octets(self) -> None:
+        """Nothing: the content has passed."""
 
     @property
     def is_attributes(self) -> bool:
         """Whether the content is the signed attributes of a signature (which are never larger than the limit here)."""
-        if self._kept is not None:
-            return _looks_like_attributes(b"".join(self._kept))
         return self._size <= MAX_ATTRIBUTE_OCTETS and _looks_like_attributes(self._head)
 
 
@@ -102,11 +138,8 @@ def verify(signed: SignedData, content: bytes | None = None, known: Iterable[Cer
         raise Malformed("a detached signature that brings content of its own", clause="RFC 8551 section 3.5.3.1")
     if signed.content is None and content is None and signed.signers:
         raise Malformed("a detached signature without its content", clause="RFC 5652 section 5.2")
-    bare = any(signer.signed_octets is None for signer in signed.signers)
-    taken = Content((signer.digest_algorithm.oid for signer in signed.signers), keep=bare)
-    for piece in signed.pieces() if content is None else (memoryview(content),):
-        taken.update(piece)
-    return check_all(signed.signers, signed.content_type, taken, candidates(signed.certificates, known))
+    whole = Whole(signed.pieces() if content is None else (content,))
+    return check_all(signed.signers, signed.content_type, whole, candidates(signed.certificates, known))
 
 
 def candidates(octets: Iterable[bytes], known: Iterable[Certificate] = ()) -> tuple[Certificate, ...]:
@@ -125,7 +158,35 @@ def check_all(
 ) -> tuple[Check, ...]:
     """Check every signature over `content`."""
     counters = min(MAX_COUNTER_SIGNATURES, MAX_COUNTER_SIGNATURES_TOGETHER // max(1, len(signers)))
-    return tuple(_check(signer, content_type, content, certificates, counters) for signer in signers)
+    return tuple([_check(signer, content_type, content, certificates, counters) for signer in signers])
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What is the same in all signatures of a signer: with which certificate, how, and whether they name it."""
+
+    certificate: Certificate
+    names_certificate: bool
+    scheme: signatures.Scheme
+    scheme_label: str
+    key: PublicKeyInfo
+
+
+def _standing(signer: SignerInfo, certificates: tuple[Certificate, ...]) -> Standing:
+    """Look at all of a signature that is not of its message; raises NotAuthentic or Malformed."""
+    found = _candidates_of(signer, certificates)
+    if not found:
+        raise NotAuthentic(f"the signer's certificate ({signer.identifier}) is not there")
+    scheme = signatures.scheme_of(signer.signature_algorithm, signer.digest_algorithm.oid)
+    certificate, names = _named(found, signer.signed)
+    _check_protection(signer.signed, signer)
+    return Standing(certificate, names, scheme, scheme.label, _key_of(certificate, certificates))
+
+
+_remembered_standing = functools.lru_cache(maxsize=MAX_FORMS)(_standing)
+
+
+def _candidates_of(signer: SignerInfo, certificates: tuple[Certificate, ...]) -> list[Certificate]:
+    return [each for each in certificates if signer.identifier.names(each)]
 
 
 def _check(
@@ -137,62 +198,58 @@ def _check(
     *,
     is_counter: bool = False,
 ) -> Check:
-    digest_oid = signer.digest_algorithm.oid
-    found = [each for each in certificates if signer.identifier.names(each)]
-    scheme_label = oids.label(signer.signature_algorithm.oid)
-    certificate, fault, time, names = (found[0] if found else None), "", None, False
+    standing, fault, time = None, "", None
     try:
         time = signer.signed.signing_time
-        if not found:
-            raise NotAuthentic(f"the signer's certificate ({signer.identifier}) is not there")
-        scheme = signatures.scheme_of(signer.signature_algorithm, digest_oid)
-        scheme_label = scheme.label
-        certificate, names = _named(found, signer.signed)
-        key = _key_of(certificate, certificates)
-        _check_one(signer, key, scheme, content_type, content, counter=is_counter)
+        like = signer.like
+        standing = _standing(signer, certificates) if like is None else _remembered_standing(like, certificates)
+        _check_one(signer, standing, content_type, content, counter=is_counter)
     except (NotAuthentic, Malformed) as error:
         fault = str(error)
-    counters = _counter_signatures(signer, certificates, counter_signatures)
-    return Check(signer, certificate, scheme_label, oids.label(digest_oid), fault, time, names, counters)
+    if standing is None:
+        found = _candidates_of(signer, certificates)
+        certificate, names, scheme = (found[0] if found else None), False, oids.label(signer.signature_algorithm.oid)
+    else:
+        certificate, names, scheme = standing.certificate, standing.names_certificate, standing.scheme_label
+    counters = _counter_signatures(signer, certificates, counter_signatures) if signer.unsigned.items else ()
+    return Check(signer, certificate, scheme, oids.label(signer.digest_algorithm.oid), fault, time, names, counters)
 
 
-def _check_one(
-    signer: SignerInfo,
-    key: PublicKeyInfo,
-    scheme: signatures.Scheme,
-    content_type: str,
-    content: Content,
-    *,
-    counter: bool,
-) -> None:
-    signature = signer.signature
-    if signer.signed_octets is None:
-        if content_type != oids.DATA and not counter:
-            raise Malformed("content other than data signed without attributes", clause="RFC 5652 section 5.3")
-        if content.is_attributes:
-            # a signature over attributes must not pass as one over content that consists of them
-            raise NotAuthentic("the content is the attributes of another signature")
-        octets = content.octets
-        if octets is not None:
-            signatures.verify(key, scheme, signature, octets)
-        else:
-            signatures.verify(key, scheme, signature, content.digest(scheme.digest), digested=True)
+def _check_one(signer: SignerInfo, standing: Standing, content_type: str, content: Content, *, counter: bool) -> None:
+    """Check what is of the message: its digest, what the attributes say of it, and the signature."""
+    key, scheme = standing.key, standing.scheme
+    covered, signature = signer.signed_octets, signer.signature
+    if covered is None:
+        _check_bare(signer, standing, content_type, content, counter=counter)
         return
-    attributes = signer.signed
-    _check_content_type(attributes, content_type, counter=counter)
-    expected = attributes.first(oids.MESSAGE_DIGEST)
+    _check_content_type(signer.signed, content_type, counter=counter)
+    expected = signer.signed.single(oids.MESSAGE_DIGEST)
     if expected is None:
         raise NotAuthentic("the signed attributes lack the message digest")
-    if not hmac.compare_digest(expected.octet_string(), content.digest(signer.digest_algorithm.oid)):
+    digest = content.digest(signer.digest_algorithm.oid)
+    if expected != b"\x04%c%b" % (len(digest), digest) and reader.parse(expected).octet_string() != digest:
         raise NotAuthentic("the content was changed: its digest is not the one that was signed")
-    _check_protection(attributes, signer)
     try:
-        signatures.verify(key, scheme, signature, signer.signed_octets)
+        signatures.verify(key, scheme, signature, covered)
     except NotAuthentic:
         canonical = signer.canonical_octets
-        if canonical == signer.signed_octets:
+        if canonical == covered:
             raise
         signatures.verify(key, scheme, signature, canonical)
+
+
+def _check_bare(signer: SignerInfo, standing: Standing, content_type: str, content: Content, *, counter: bool) -> None:
+    """Check a signature over the content itself."""
+    if content_type != oids.DATA and not counter:
+        raise Malformed("content other than data signed without attributes", clause="RFC 5652 section 5.3")
+    if content.is_attributes:
+        # a signature over attributes must not pass as one over content that consists of them
+        raise NotAuthentic("the content is the attributes of another signature")
+    key, scheme, octets = standing.key, standing.scheme, content.octets
+    if octets is not None:
+        signatures.verify(key, scheme, signer.signature, octets)
+    else:
+        signatures.verify(key, scheme, signer.signature, content.digest(scheme.digest), digested=True)
 
 
 def _check_content_type(attributes: Attributes, content_type: str, *, counter: bool) -> None:
@@ -285,7 +342,5 @@ def _counter_signatures(signer: SignerInfo, certificates: tuple[Certificate, ...
     checks = []
     for value in signer.unsigned.all(oids.COUNTER_SIGNATURE)[:most]:
         counter = SignerInfo.parse(reader.parse(value))
-        taken = Content([counter.digest_algorithm.oid], keep=counter.signed_octets is None)
-        taken.update(signer.signature)
-        checks.append(_check(counter, "", taken, certificates, 0, is_counter=True))
+        checks.append(_check(counter, "", Whole((signer.signature,)), certificates, 0, is_counter=True))
     return tuple(checks)

@@ -54,7 +54,7 @@ class Expansion:
         else:
             identifier = IssuerAndSerial.parse(who)
         when = fields.take(tags.GENERALIZED_TIME).time()
-        policy = None if fields.following is None else _parse_policy(fields.any())
+        policy = _parse_policy(fields.any()) if fields.more else None
         fields.finish()
         return cls(identifier, when, policy)
 

@@ -71,7 +71,7 @@ class Receipt:
         fields = Fields(element)
         if fields.take(tags.INTEGER).integer() != 1:
             raise element.fault("a receipt of another version", "RFC 2634 section 2.8")
-        content_type = fields.take(tags.OBJECT_IDENTIFIER).oid()
+        content_type = fields.oid()
         identifier = fields.take(tags.OCTET_STRING).octet_string()
         signature = fields.take(tags.OCTET_STRING).octet_string()
         fields.finish()

@@ -1,0 +1,132 @@
+"""One GET or POST over plain HTTP, for what is signed and cannot be changed on the way: revocation lists, OCSP, certificates.
+
+As with https (host/https.py) the name is resolved first and the connection goes to the address that was looked at: nothing
+on behalf of mail reaches loopback, private or link-local networks, unless `allow_private`. A redirection is followed where
+it leads to http again, its name looked at as the first one was.
+
+Standards: RFC 9110 sections 9.3.1, 9.3.3 and 15.4, RFC 9112, RFC 5280 section 8 (https would ask for certificates again).
+Limits: 3 redirections, 2,000 characters of URI; octets and time by argument.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+from letterlock.errors import Malformed, PeerFault
+from letterlock.formats import domain
+from letterlock.host.connect import ConnectionFailed, connect
+from letterlock.host.https import MOST_ADDRESSES, Redirected, addresses_of, exchange, is_public
+from letterlock.host.resolver.interface import Resolver
+from letterlock.host.stream import Endpoint
+
+MOST_REDIRECTIONS = 3
+LONGEST_URI = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an http URI points; `path` holds the query too."""
+
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def of(cls, uri: str) -> Place:
+        """Read an absolute http URI. Raises Malformed."""
+        if len(uri) > LONGEST_URI or not re.fullmatch(r"[!-~]+", uri):
+            raise Malformed("a URI that is too long, or has characters that must be percent-encoded")
+        try:
+            parts = urlsplit(uri)
+            port = parts.port or 80
+        except ValueError as error:
+            raise Malformed(f"no URI: {error}") from None
+        if parts.scheme != "http" or not parts.hostname:
+            raise Malformed(f"{uri[:80]!r} is no http URI")
+        if parts.username is not None or parts.password is not None:
+            raise Malformed("a URI with a user name, which hides where it points")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        host = parts.hostname
+        return cls(host if _is_address(host) else domain.to_ascii(host), port, path)
+
+    @property
+    def authority(self) -> str:
+        """What the Host field says (RFC 9110 section 7.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == 80 else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """How something is fetched: who knows addresses, the limits, and whether networks of our own may be asked."""
+
+    resolver: Resolver
+    longest_octets: int
+    within_seconds: float = 30
+    allow_private: bool = False
+
+
+async def get(uri: str, how: Plain) -> bytes:
+    """Return what lies at an http URI. Raises PeerFault for anything but 200."""
+    for _ in range(MOST_REDIRECTIONS + 1):
+        place = _place(uri)
+        head = f"GET {place.path} HTTP/1.1\r\nHost: {place.authority}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        try:
+            return await _exchange(place, head.encode("ascii"), how)
+        except Redirected as elsewhere:
+            uri = urljoin(uri, elsewhere.location)
+    raise PeerFault(f"more than {MOST_REDIRECTIONS} redirections")
+
+
+async def post(uri: str, octets: bytes, media_type: str, how: Plain) -> bytes:
+    """Return the answer to octets posted to an http URI; no redirection is followed. Raises PeerFault."""
+    place = _place(uri)
+    lines = (
+        f"POST {place.path} HTTP/1.1",
+        f"Host: {place.authority}",
+        f"Content-Type: {media_type}",
+        f"Content-Length: {len(octets)}",
+        "Connection: close",
+    )
+    return await _exchange(place, ("\r\n".join(lines) + "\r\n\r\n").encode("ascii") + octets, how)
+
+
+def _place(uri: str) -> Place:
+    try:
+        return Place.of(uri)
+    except Malformed as fault:
+        raise PeerFault(fault.problem) from None
+
+
+async def _exchange(place: Place, request: bytes, how: Plain) -> bytes:
+    problem = ConnectionFailed(f"{place.host} has no address that may be asked")
+    for address in (await _addresses(place.host, how))[:MOST_ADDRESSES]:
+        try:
+            stream = await connect(Endpoint(address, place.port), within_seconds=min(how.within_seconds, 10))
+        except ConnectionFailed as failed:
+            problem = failed
+            continue
+        try:
+            stream.expect_within(how.within_seconds)
+            _media_type, body = await exchange(stream, place.host, request, how.longest_octets, (b"200",))
+            return body
+        finally:
+            stream.abort()
+    raise problem
+
+
+async def _addresses(host: str, how: Plain) -> list[str]:
+    if _is_address(host):
+        return [host] if how.allow_private or is_public(host) else []
+    return await addresses_of(host, how.resolver, allow_private=how.allow_private)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
