@@ -14,24 +14,13 @@ from pathlib import Path
 
 import uvloop
 
+from bench._queue import sending
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.host.clock import SystemClock
-from letterlock.host.entropy import SystemEntropy
-from letterlock.host.logs import Log, send_to
-from letterlock.host.resolver.zone_file import ZoneTable
-from letterlock.mda.deliver import DeliveryAgent
-from letterlock.mda.resolve import Resolver, ResolveSettings
-from letterlock.mta.outbound import Outbound, OutboundSettings
-from letterlock.mta.queue.runner import Runner
-from letterlock.mta.queue.schedule import QueueSettings
-from letterlock.mta.route import RoutingSettings
-from letterlock.mta.transfer import transfer_over
-from letterlock.store.accounts import Accounts
+from letterlock.host.logs import send_to
 from letterlock.store.engine import StoreSettings, open_store
 from letterlock.store.interface import Queued, Store, Transaction
-
-_ZONE = "harbor.test. 300 IN MX 0 mx.test.\nmx.test. 300 IN A 127.0.0.1\n"
 
 
 async def fill(store: Store, messages: int, octets: int) -> None:
@@ -53,27 +42,9 @@ async def send(folder: Path, sink: int, messages: int, octets: int) -> None:
     """Fill the queue, wait for the word, send."""
     log = (folder / "log").open("a", buffering=64 * 1024)
     send_to(lambda line: log.write(line + "\n") and None)
-    clock, entropy = SystemClock(), SystemEntropy()
     store = await open_store(StoreSettings(folder / "store"))
     await fill(store, messages, octets)
-    accounts = Accounts(folder / "accounts")
-    agent = DeliveryAgent(Resolver(ResolveSettings(("rosewood.test",)), accounts), accounts, store)
-    outbound = Outbound(
-        OutboundSettings("mx.rosewood.test", RoutingSettings(frozenset(), port=sink)),
-        resolver=ZoneTable.parse(_ZONE),
-        clock=clock,
-        entropy=entropy,
-        log=Log("mta"),
-    )
-    runner = Runner(
-        store=store,
-        agent=agent,
-        transfer=transfer_over(outbound, store),
-        settings=QueueSettings("mx.rosewood.test"),
-        clock=clock,
-        entropy=entropy,
-        log=Log("queue"),
-    )
+    runner, outbound = sending(folder, store, sink)
     loop = asyncio.get_running_loop()
     stopped, released = asyncio.Event(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)

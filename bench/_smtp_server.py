@@ -17,25 +17,17 @@ from pathlib import Path
 
 import uvloop
 
+from bench._queue import sending
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Recipient
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.listen import ConnectionLimits, Listener, bind
 from letterlock.host.logs import Log, send_to
-from letterlock.host.resolver.zone_file import ZoneTable
 from letterlock.host.tls import KeyPair, ServerTls
-from letterlock.mda.deliver import DeliveryAgent
-from letterlock.mda.resolve import Resolver, ResolveSettings
 from letterlock.mta.inbound import Inbound, InboundSettings
-from letterlock.mta.outbound import Outbound, OutboundSettings
-from letterlock.mta.queue.runner import Runner
-from letterlock.mta.queue.schedule import QueueSettings
-from letterlock.mta.route import RoutingSettings
-from letterlock.mta.transfer import transfer_over
-from letterlock.store.accounts import Accounts
 from letterlock.store.engine import StoreSettings, open_store
-from letterlock.store.interface import Delivery, Intake, Store
+from letterlock.store.interface import Delivery, Intake
 
 
 class Anybody:
@@ -80,7 +72,7 @@ async def serve(folder: Path, port: int, sink: int = 0, identity: tuple[Path, ..
     send_to(lambda line: log.write(line + "\n") and None)
     store = await open_store(StoreSettings(folder / "store"))
     listener = await take_mail(store, bind("127.0.0.1", port), relays=bool(sink), identity=identity)
-    running = asyncio.create_task(_run_queue(folder, store, sink)) if sink else None
+    running = asyncio.create_task(sending(folder, store, sink)[0].run()) if sink else None
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
@@ -91,29 +83,6 @@ async def serve(folder: Path, port: int, sink: int = 0, identity: tuple[Path, ..
         running.cancel()
         await asyncio.wait([running])
     await store.close()
-
-
-async def _run_queue(folder: Path, store: Store, sink: int) -> None:
-    clock, entropy = SystemClock(), SystemEntropy()
-    accounts = Accounts(folder / "accounts")
-    agent = DeliveryAgent(Resolver(ResolveSettings(("rosewood.test",)), accounts), accounts, store)
-    outbound = Outbound(
-        OutboundSettings("mx.rosewood.test", RoutingSettings(frozenset(), port=sink)),
-        resolver=ZoneTable.parse("harbor.test. 300 IN MX 0 mx.test.\nmx.test. 300 IN A 127.0.0.1\n"),
-        clock=clock,
-        entropy=entropy,
-        log=Log("mta"),
-    )
-    runner = Runner(
-        store=store,
-        agent=agent,
-        transfer=transfer_over(outbound, store),
-        settings=QueueSettings("mx.rosewood.test"),
-        clock=clock,
-        entropy=entropy,
-        log=Log("queue"),
-    )
-    await runner.run()
 
 
 def _print_cpu() -> None:

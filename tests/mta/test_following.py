@@ -13,6 +13,7 @@ from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.stream import Stream
+from letterlock.host.tls import KeyPair, ServerTls
 from letterlock.mta.outbound import Outbound
 
 
@@ -32,8 +33,8 @@ async def send(outbound: Outbound, number: int, *, require_tls: bool = False) ->
 class Pipelining(Host):
     """A host that knows PIPELINING and names the message in its last answer; `packets` are what it read at once."""
 
-    def __init__(self, **replies: str) -> None:
-        super().__init__(keywords=("PIPELINING",), **replies)
+    def __init__(self, tls: ServerTls | None = None, **replies: str) -> None:
+        super().__init__(tls, keywords=("PIPELINING",), **replies)
         self.packets: list[bytes] = []
         self.followed = asyncio.Event()
 
@@ -58,9 +59,10 @@ class Pipelining(Host):
         return await super().say(stream, verb)
 
 
-async def test_a_message_is_begun_in_the_packet_that_ends_the_one_before() -> None:
+@pytest.mark.parametrize("protected", [False, True])
+async def test_a_message_is_begun_in_the_packet_that_ends_the_one_before(key_pair: KeyPair, protected: bool) -> None:
     """RFC 2920 section 3.1; ten messages for one connection, and each hears its own answer."""
-    host = Pipelining()
+    host = Pipelining(ServerTls([key_pair]) if protected else None)
     async with network(host, connections_per_host=1) as (outbound, _):
         outcomes = await asyncio.gather(*(send(outbound, number) for number in range(10)))
         assert outbound.connections == (0, 1)

@@ -169,6 +169,29 @@ async def test_requiretls_goes_where_all_is_right(tmp_path: Path, seen: list[Tls
         assert any("REQUIRETLS" in line for line in host.seen)
 
 
+async def test_requiretls_goes_to_the_host_that_promises_it(tmp_path: Path, seen: list[TlsResult]) -> None:
+    """RFC 8689 section 4.2.1: the first host has good TLS but no REQUIRETLS, the second has both; the first alone is 5.7.30."""
+    first, second = self_signed(tmp_path, "a.test"), self_signed(tmp_path, "b.test")
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(first.chain.read_bytes() + second.chain.read_bytes())
+    demands = Demands(clock=SystemClock(), authenticated=authenticated_client(roots))
+    for names, expected in ((2, (Result.RELAYED, "2.0.0", "b.test")), (1, (Result.FAILED, "5.7.30", "a.test"))):
+        unable = Host(ServerTls([first]))
+        able = Host(ServerTls([second]), keywords=("REQUIRETLS",))
+        async with network(*(unable, able)[:names]) as (outbound, _):
+            outbound.adopt(outbound._settings, Signed(outbound._routes._resolver))  # type: ignore[arg-type]
+            with_demands(outbound, seen, demands)
+            outcome = await deliver(outbound, REQUIRED)
+            assert (outcome.result, outcome.status, outcome.host) == expected, outcome
+            # The header does not loosen what the envelope demands (section 4.1).
+            loosened = await deliver(outbound, REQUIRED, b"TLS-Required: No\r\n" + CONTENT)
+            assert (loosened.result, loosened.status, loosened.host) == expected, loosened
+        assert unable.contents == []
+        assert not any(line.startswith("MAIL") for line in unable.seen)
+        assert len(able.contents) == 2 * (names - 1)
+        assert all("REQUIRETLS" in line for line in able.seen if line.startswith("MAIL"))
+
+
 async def test_tls_optional_is_not_held_back(tmp_path: Path, key_pair: KeyPair, seen: list[TlsResult]) -> None:
     """RFC 8689 section 4.2.2: the policy is tried first, its failure recorded, and the message goes on."""
     async with web(tmp_path) as (site, fetch):

@@ -10,6 +10,8 @@ from tests.mta.test_inbound import SETTINGS, codes, converse, inbound
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import DeliverBy, Envelope, Late, Recipient, ValidSince
 from letterlock.host.clock import SetClock
+from letterlock.host.resolver.zone_file import ZoneTable
+from letterlock.mta.assess import Assessor, AssessSettings
 from letterlock.mta.inbound import InboundSettings
 from letterlock.mta.wishes import with_wishes
 
@@ -93,3 +95,23 @@ def test_the_header_may_ask_for_the_owner(field: bytes, demand: int | None) -> N
 def test_the_body_wishes_nothing() -> None:
     """A field behind the header section is text."""
     assert with_wishes(ENVELOPE, None, (b"From: a@b.test\r\n\r\n", b"Solicitation: a:b\r\n")) == ENVELOPE
+
+
+async def test_what_was_taken_on_demand_says_so() -> None:
+    """RFC 7293 section 11: rrvs=pass for the one recipient; nothing without a demand, or where others would read of it."""
+    told = Assessor(AssessSettings("mx.rosewood.test"), ZoneTable.parse("rosewood.test. 300 IN A 192.0.2.1\n"))
+    asked = b"RCPT TO:<ada@rosewood.test> RRVS=2014-04-03T23:01:00Z\r\n"
+    plain = b"RCPT TO:<ada@rosewood.test>\r\n"
+    for given, field, expected in (
+        (asked, b"", 1),
+        (plain, b"Require-Recipient-Valid-Since: ada@rosewood.test; Sat, 1 Jun 2013 09:23:01 -0700\r\n", 1),
+        (plain, b"", 0),
+        (asked + b"RCPT TO:<bob@rosewood.test>\r\n", b"", 0),
+    ):
+        async with inbound(assess=told) as (endpoint, ledger, _):
+            await converse(
+                endpoint, b"EHLO c.test\r\nMAIL FROM:<>\r\n" + given + b"DATA\r\nFrom: x@b.test\r\n" + field + MESSAGE
+            )
+        octets = b"".join(ledger.transactions[0].octets)
+        assert b"Authentication-Results: mx.rosewood.test" in octets
+        assert octets.count(b"rrvs=pass smtp.rcptto=ada@rosewood.test") == expected, given

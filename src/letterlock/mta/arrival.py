@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from letterlock.formats.address import Address
-from letterlock.formats.authentication_results import AuthenticationResults
+from letterlock.formats.authentication_results import AuthenticationResults, MethodResult
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome
 from letterlock.host.stream import Endpoint
@@ -33,7 +33,7 @@ class Arrival(msgspec.Struct, frozen=True):
 
     `received_at` is in seconds since 1970; `client_name` is what it said with EHLO; `user` who it proved to be, or empty.
     `examination` has been fed all of `content`, if anybody examined the message while it came. `standing` is what is
-    known of the client (mta/border).
+    known of the client (mta/border), `found` what was found of the recipient.
     """
 
     id: str
@@ -47,6 +47,7 @@ class Arrival(msgspec.Struct, frozen=True):
     content: tuple[bytes, ...]
     examination: Examination | None = None
     standing: Standing = UNSEEN
+    found: tuple[MethodResult, ...] = ()
 
     @property
     def size(self) -> int:

@@ -125,7 +125,7 @@ class Assessor:
         findings = await self._judge(checks, client, int(arrival.received_at))
         findings = dataclasses.replace(findings, dmarc=self._with_local_policy(findings, client))
         results = results_of(findings, self.settings.authserv_id, client)
-        results = dataclasses.replace(results, results=(*arrival.standing.results(), *results.results))
+        results = dataclasses.replace(results, results=(*arrival.standing.results(), *arrival.found, *results.results))
         judge = self._smime_judge
         smime = await self._judge_smime(arrival, header, judge)
         if smime is not None and smime.result is not None:

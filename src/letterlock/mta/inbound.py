@@ -216,6 +216,7 @@ class InboundPolicy:
             content=content,
             examination=self._examination,
             standing=self._standing or UNSEEN,
+            found=wishes.ownership(wished, service.recipients),
         )
         self._examination = None
         if content and count_hops(content[0]) > MOST_HOPS:

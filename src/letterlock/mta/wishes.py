@@ -4,7 +4,7 @@ MAIL and RCPT outdo the header. The fields are looked for in one pass over the h
 there; a field that is not understood is no wish.
 
 Standards: RFC 2852 section 4 (BY), RFC 3865 section 2.5 to 2.7 (Solicitation), RFC 7293 section 5.2
-(Require-Recipient-Valid-Since; the field is left in the message, which may be signed).
+(Require-Recipient-Valid-Since; the field is left in the message, which may be signed), section 11 (rrvs=).
 Limits: 256 KiB of header are looked through.
 """
 
@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from letterlock.errors import Malformed
 from letterlock.formats.address import Address
+from letterlock.formats.authentication_results import MethodResult, Property
 from letterlock.formats.envelope import DeliverBy, Envelope, Recipient, ValidSince
 from letterlock.formats.imf.dates import parse_date
 from letterlock.formats.imf.header import Field, read_header
@@ -68,6 +69,19 @@ async def refusal(before: Envelope, after: Envelope, refused: frozenset[str], re
         if isinstance(outcome, Outcome) and outcome.result is Result.FAILED:
             return reply(550, outcome.status, outcome.reply)
     return None
+
+
+def ownership(envelope: Envelope, recipients: Recipients) -> tuple[MethodResult, ...]:
+    """Return what a message that is taken reports of its recipient's mailbox (RFC 7293 section 11).
+
+    A demand that fails is refused, so what is taken passed. Of several recipients nothing is said: all of them see the field.
+    """
+    if len(envelope.recipients) != 1:
+        return ()
+    (one,) = envelope.recipients
+    if one.valid_since is None or not recipients.is_ours(one.forward_path.domain):
+        return ()
+    return (MethodResult("rrvs", "pass", (Property("smtp", "rcptto", str(one.forward_path)),)),)
 
 
 def _header(content: tuple[bytes, ...]) -> bytes:

@@ -526,6 +526,31 @@ async def test_a_lane_is_free_when_the_host_has_answered(site: Site, most_unreco
     assert await site.store.queue_size() == (0, 0)
 
 
+async def test_what_is_being_sent_is_bounded_in_octets(site: Site) -> None:
+    """One message at a time where each is more than the bound, to whatever destination, and all are sent."""
+    running = most = 0
+
+    async def transfer(errand: Errand) -> Sequence[Outcome]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await site.store.queue_size()
+        running -= 1
+        return relayed(errand)
+
+    site.runner._transfer = transfer
+    site.runner._limits = RunnerSettings(most_octets=1)
+    for number in range(12):
+        await site.queue(f"q{number}", to(f"a@d{number % 4}.test", Notify.NEVER))
+    task = asyncio.create_task(site.runner.run())
+    async with asyncio.timeout(60):
+        while (await site.store.queue_size())[0]:
+            await site.store.next_due()
+    await site.runner.stop()
+    await task
+    assert most == 1
+
+
 async def test_urgent_mail_passes_a_crowd_for_its_destination(site: Site) -> None:
     """The lane is full and more is parked: what is urgent waits before all of them."""
     gate, begun = asyncio.Event(), asyncio.Semaphore(0)

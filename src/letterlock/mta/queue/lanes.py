@@ -54,6 +54,11 @@ class Lane:
         self.added += 1
         heapq.heappush(self.waiting, (-errand.entry.priority, self.added, errand))
 
+    @property
+    def first(self) -> Errand:
+        """The errand whose turn it is, which stays."""
+        return self.waiting[0][2]
+
     def next(self) -> Errand:
         """Return the errand whose turn it is."""
         return heapq.heappop(self.waiting)[2]

@@ -59,13 +59,14 @@ _RECORD_AGAIN_SECONDS = 5.0
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
     """How much is under way at once. `most_unrecorded` answers of other hosts wait for the disk, so that a crash, after
-    which they are sent again, costs no more than these."""
+    which they are sent again, costs no more than these; `most_octets` of content are being sent, or one message."""
 
     most_taken: int = 4000
     most_waiting: int = 1000
     first_concurrency: int = 4
     most_concurrency: int = 40
     most_unrecorded: int = 400
+    most_octets: int = 256 << 20
 
 
 Transfer = Callable[[Errand], Awaitable[Sequence[Outcome]]]
@@ -104,6 +105,8 @@ class Runner:
         self.results: Counter[tuple[str, str]] = Counter()  # attempts by result and status class
         self._lanes: dict[str, Lane] = {}
         self._open: dict[str, int] = {}  # queue id: errands not finished
+        self._octets = 0  # of what is being sent
+        self._crowded: set[str] = set()  # destinations that wait for less of it
         self._unrecorded = asyncio.Semaphore(self._limits.most_unrecorded)
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
@@ -242,8 +245,12 @@ class Runner:
         """Start what the lane lets run."""
         lane = self._lanes[destination]
         while lane.waiting and lane.has_room and not self._stopping.is_set():
+            if self._octets and self._octets + lane.first.entry.size > self._limits.most_octets:
+                self._crowded.add(destination)
+                return
             errand = lane.next()
             lane.running += 1
+            self._octets += errand.entry.size
             task = asyncio.create_task(self._run(lane, errand))
             self._tasks.add(task)
             task.add_done_callback(partial(self._ended, errand))
@@ -258,6 +265,11 @@ class Runner:
         self._open[queue_id] -= 1
         if not self._open[queue_id]:
             del self._open[queue_id]
+        self._octets -= errand.entry.size
+        if self._crowded:
+            crowded, self._crowded = self._crowded, set()
+            for destination in crowded & self._lanes.keys():
+                self._pump(destination)
         self._room.set()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
