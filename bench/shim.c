@@ -45,6 +45,13 @@ ssize_t pwritev2(int file, const struct iovec *pieces, int count, off_t offset, 
     return NEXT(ssize_t (*)(int, const struct iovec *, int, off_t, int), "pwritev2")(file, pieces, count, offset, flags);
 }
 
+ssize_t pwritev64v2(int file, const struct iovec *pieces, int count, off64_t offset, int flags)
+{
+    if (flags & (RWF_DSYNC | RWF_SYNC))
+        wait_a_little();
+    return NEXT(ssize_t (*)(int, const struct iovec *, int, off64_t, int), "pwritev64v2")(file, pieces, count, offset, flags);
+}
+
 int listen(int socket, int backlog)
 {
     return NEXT(int (*)(int, int), "listen")(socket, backlog < 128 ? 128 : backlog);
