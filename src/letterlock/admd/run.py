@@ -68,6 +68,7 @@ from letterlock.postmaster.service import Postmaster, PostmasterSettings
 from letterlock.store.accounts import Accounts
 from letterlock.store.core import StoreSettings
 from letterlock.store.engine import LogStore, open_store
+from letterlock.store.proofs import Proofs
 from letterlock.store.service import StoreService
 
 _GRACE_SECONDS = 10.0
@@ -294,8 +295,6 @@ def _services(
     settings: Settings, parts: _Parts, sending: Sending, clock: Clock, entropy: Entropy
 ) -> dict[str, Session]:
     """Return the session function of each service."""
-    limits = settings.limits
-    defence = parts.defence
     proofs = other_proofs(settings, parts.accounts, parts.resolver.resolver, clock)
     signer = Signer(settings, clock)
     inbound = inbound_service(
@@ -305,13 +304,40 @@ def _services(
         tls=parts.tls,
         assessor=parts.assessor,
         filters=parts.filters,
-        border=defence.border,
+        border=parts.defence.border,
         signer=signer,
         clock=clock,
         entropy=entropy,
         gate=parts.gateway.gate,
     )
-    submission = Submission(
+    submission = _submission(settings, parts, sending, signer, proofs, clock, entropy)
+    access = AccessService(
+        AccessSettings(settings.host_name, message_octets=settings.limits.message_octets),
+        parts.store,
+        parts.accounts,
+        tls=parts.login_tls,
+        guard=parts.defence.guard,
+        entropy=entropy,
+        log=Log("access"),
+        proofs=proofs,
+    )
+    return {
+        "smtp": inbound.session,
+        "lmtp": lmtp_session(settings, parts.store, parts.agent, clock, entropy, parts.gateway.gate),
+        "submission": submission.session,
+        "submissions": submission.session,
+        "imap": access.imap,
+        "imaps": access.imap,
+        "pop3": access.pop3,
+        "pop3s": access.pop3,
+    }
+
+
+def _submission(
+    settings: Settings, parts: _Parts, sending: Sending, signer: Signer, proofs: Proofs, clock: Clock, entropy: Entropy
+) -> Submission:
+    limits, defence = settings.limits, parts.defence
+    return Submission(
         SubmissionSettings(
             settings.host_name,
             size_limit=limits.message_octets,
@@ -336,26 +362,6 @@ def _services(
         gate=parts.gateway.gate,
         proofs=proofs,
     )
-    access = AccessService(
-        AccessSettings(settings.host_name, message_octets=limits.message_octets),
-        parts.store,
-        parts.accounts,
-        tls=parts.login_tls,
-        guard=defence.guard,
-        entropy=entropy,
-        log=Log("access"),
-        proofs=proofs,
-    )
-    return {
-        "smtp": inbound.session,
-        "lmtp": lmtp_session(settings, parts.store, parts.agent, clock, entropy, parts.gateway.gate),
-        "submission": submission.session,
-        "submissions": submission.session,
-        "imap": access.imap,
-        "imaps": access.imap,
-        "pop3": access.pop3,
-        "pop3s": access.pop3,
-    }
 
 
 async def _end(task: asyncio.Task[None]) -> None:
