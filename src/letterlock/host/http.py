@@ -17,10 +17,8 @@ from urllib.parse import urljoin, urlsplit
 
 from letterlock.errors import Malformed, PeerFault
 from letterlock.formats import domain
-from letterlock.host.connect import ConnectionFailed, connect
-from letterlock.host.https import MOST_ADDRESSES, Redirected, addresses_of, exchange, is_public
+from letterlock.host.https import Redirected, addresses_of, exchange, is_public, reached
 from letterlock.host.resolver.interface import Resolver
-from letterlock.host.stream import Endpoint
 
 MOST_REDIRECTIONS = 3
 LONGEST_URI = 2_000
@@ -102,20 +100,13 @@ def _place(uri: str) -> Place:
 
 
 async def _exchange(place: Place, request: bytes, how: Plain) -> bytes:
-    problem = ConnectionFailed(f"{place.host} has no address that may be asked")
-    for address in (await _addresses(place.host, how))[:MOST_ADDRESSES]:
-        try:
-            stream = await connect(Endpoint(address, place.port), within_seconds=min(how.within_seconds, 10))
-        except ConnectionFailed as failed:
-            problem = failed
-            continue
-        try:
-            stream.expect_within(how.within_seconds)
-            _media_type, body = await exchange(stream, place.host, request, how.longest_octets, (b"200",))
-            return body
-        finally:
-            stream.abort()
-    raise problem
+    stream = await reached(place.host, await _addresses(place.host, how), place.port, how.within_seconds)
+    try:
+        stream.expect_within(how.within_seconds)
+        _media_type, body = await exchange(stream, place.host, request, how.longest_octets, (b"200",))
+        return body
+    finally:
+        stream.abort()
 
 
 async def _addresses(host: str, how: Plain) -> list[str]:

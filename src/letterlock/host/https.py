@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from letterlock.errors import PeerFault
@@ -24,7 +25,7 @@ from letterlock.host.stream import Endpoint, Stream
 
 _LONGEST_HEADER = 16_384
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?")
-MOST_ADDRESSES = 4
+_MOST_ADDRESSES = 4
 _REDIRECTIONS = (b"301", b"302", b"303", b"307", b"308")  # RFC 9110 section 15.4
 
 
@@ -70,19 +71,23 @@ _URI = re.compile(
 
 async def _exchange(host: str, request: bytes, how: Fetch, *, accepted: tuple[bytes, ...]) -> tuple[str, bytes]:
     addresses = await addresses_of(host, how.resolver, allow_private=how.allow_private)
+    stream = await reached(host, addresses, how.port, how.within_seconds)
+    try:
+        stream.expect_within(how.within_seconds)
+        await stream.start_tls(how.context, server_side=False, server_name=host)
+        return await exchange(stream, host, request, how.longest_octets, accepted)
+    finally:
+        stream.abort()
+
+
+async def reached(host: str, addresses: Sequence[str], port: int, within_seconds: float) -> Stream:
+    """Return a connection to the first of a few addresses that takes one. Raises ConnectionFailed."""
     problem = ConnectionFailed(f"{host} has no address that may be asked")
-    for address in addresses[:MOST_ADDRESSES]:
+    for address in addresses[:_MOST_ADDRESSES]:
         try:
-            stream = await connect(Endpoint(address, how.port), within_seconds=min(how.within_seconds, 10))
+            return await connect(Endpoint(address, port), within_seconds=min(within_seconds, 10))
         except ConnectionFailed as failed:
             problem = failed
-            continue
-        try:
-            stream.expect_within(how.within_seconds)
-            await stream.start_tls(how.context, server_side=False, server_name=host)
-            return await exchange(stream, host, request, how.longest_octets, accepted)
-        finally:
-            stream.abort()
     raise problem
 
 
