@@ -56,7 +56,7 @@ class Here:
     def is_ours(self, _domain: str) -> bool:
         return True
 
-    async def accept(self, _reverse_path: object, _recipient: Recipient) -> Destination:
+    def accept(self, _reverse_path: object, _recipient: Recipient) -> Destination:
         return self
 
     async def commit(self, _transaction: Transaction) -> Receipt:
