@@ -59,6 +59,9 @@ class Here:
     def accept(self, _reverse_path: object, _recipient: Recipient) -> Destination:
         return self
 
+    def announce(self, change: int) -> None:
+        """Say that messages are on their way."""
+
     async def commit(self, _transaction: Transaction) -> Receipt:
         return Receipt(1)
 

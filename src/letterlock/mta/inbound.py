@@ -131,7 +131,10 @@ class Inbound:
         offer = self._offer
         if is_within(stream.peer.host, self.settings.trusted_proxies):
             offer = self._offer_to_proxies
-        await Session(stream, offer, policy, log, self._tls, self._budget, self.settings.patience).run()
+        try:
+            await Session(stream, offer, policy, log, self._tls, self._budget, self.settings.patience).run()
+        finally:
+            policy.end()
 
 
 class InboundPolicy:
@@ -146,6 +149,11 @@ class InboundPolicy:
         self._examination: Examination | None = None
         self._standing: Standing | None = None
         self._deliver_by: DeliverBy | None = None
+        self._is_coming = False  # a message was announced to the store
+
+    def end(self) -> None:
+        """Forget what was begun: the session is over."""
+        self._forget()
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in, and begin to look the client up."""
@@ -164,6 +172,7 @@ class InboundPolicy:
         service = self._service
         if service.border is not None and (refusal := service.border.message_begun(session.peer_address)):
             return refusal
+        self._announce(True)
         now = service.clock.now()
         self._deliver_by = wishes.deadline(sender.by, now)
         if service.judge_sender is None:
@@ -266,6 +275,7 @@ class InboundPolicy:
                 return self._refused(arrival, gated, assessment)
             self._destinations[:] = gated
         transaction = await self._sealed(self._transaction(arrival, assessment), assessment)
+        self._announce(False)
         await service.store.commit(transaction)
         self._log.event(
             "accepted",
@@ -297,6 +307,12 @@ class InboundPolicy:
         self._destinations.clear()
         self._examination = None
         self._standing = None
+        self._announce(False)
+
+    def _announce(self, is_coming: bool) -> None:
+        if is_coming is not self._is_coming:
+            self._is_coming = is_coming
+            self._service.store.announce(1 if is_coming else -1)
 
     async def _sealed(self, transaction: Transaction, assessment: Assessment) -> Transaction:
         """Put our seal before what goes on to other domains, now or when the queue has resolved it."""

@@ -1,5 +1,8 @@
 """The one way into the log: many commits share a sync, several syncs are under way, all become visible in one order.
 
+A sync waits for company, a moment at most, while messages are on their way that were announced: of ten sessions each may
+have its own sync, or all ten share one, and then all of them are answered sooner.
+
 A record gets its sequence number when it is submitted. A lane is a writer thread with a segment of its own; an idle
 lane takes all that waits (up to a bound), appends and syncs it, and reports back to the event loop. Groups are handed
 to `visible` strictly in sequence order, whichever lane was faster. A small group is laid out on the event loop, so that
@@ -35,6 +38,7 @@ _MOST_RECORDS = 400
 _MOST_OCTETS = 8 << 20
 _QUICK_SYNC_SECONDS = 0.002
 _SMALL_OCTETS = 256 << 10  # a checksum over these takes about 0.1 ms
+_COMPANY_SECONDS = 0.002
 
 
 @dataclass(slots=True)
@@ -99,6 +103,9 @@ class Committer:
         self._under_way: deque[_Group] = deque()
         self._scheduled = False
         self._sync_seconds = 0.0
+        self._coming = 0  # messages announced
+        self._company: asyncio.TimerHandle | None = None  # ends the wait for them
+        self._has_waited = False
         self._drained = asyncio.Event()
         self._drained.set()
 
@@ -110,10 +117,14 @@ class Committer:
         self.next_sequence += 1
         self._waiting.append(Ticket(Record(sequence, description, octets), context))
         self._drained.clear()
-        if not self._scheduled:  # everything submitted in this turn of the loop shares a group
-            self._scheduled = True
-            self._loop.call_soon(self._dispatch)
+        self._schedule()
         return sequence
+
+    def announce(self, change: int) -> None:
+        """Say that so many more records are on their way, or fewer."""
+        self._coming += change
+        if self._coming <= 0 and self._waiting:
+            self._schedule()
 
     def stop(self, failure: Unavailable) -> None:
         """Take nothing more and fail what waits: the rest of the store cannot go on."""
@@ -142,10 +153,17 @@ class Committer:
                 lane.segment.close()
                 lane.segment = None
 
+    def _schedule(self) -> None:
+        if not self._scheduled:  # everything submitted in this turn of the loop shares a group
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)
+
     def _dispatch(self) -> None:
         self._scheduled = False
         if self.failure:
             self._give_up()
+            return
+        if self._should_wait():
             return
         while self._waiting and self._idle and len(self._lanes) - len(self._idle) < self._wanted_lanes():
             lane = self._idle.pop()
@@ -157,6 +175,24 @@ class Committer:
                 lane.thread = threading.Thread(target=self._run, args=(lane,), name="store lane", daemon=True)
                 lane.thread.start()
             lane.work.put(group)
+        if not self._waiting:
+            self._has_waited = False
+            if self._company is not None:
+                self._company.cancel()
+                self._company = None
+
+    def _should_wait(self) -> bool:
+        """Tell whether what waits should have company, and see that it does not wait for long."""
+        if self._coming <= 0 or self._has_waited or len(self._waiting) >= _MOST_RECORDS:
+            return False
+        if self._company is None:
+            self._company = self._loop.call_later(_COMPANY_SECONDS, self._end_waiting)
+        return True
+
+    def _end_waiting(self) -> None:
+        self._company = None
+        self._has_waited = True
+        self._dispatch()
 
     def _wanted_lanes(self) -> int:
         return 1 + int(self._sync_seconds / _QUICK_SYNC_SECONDS)
