@@ -50,6 +50,7 @@ async def test_messages_that_were_announced_share_a_sync(
     tmp_path: Path, syncs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(committer, "_COMPANY_SECONDS", 3600)
+    monkeypatch.setattr(committer, "_QUICK_SYNC_SECONDS", 3600)
     store = await opened(tmp_path)
     store.announce(10)
     await asyncio.gather(*(come(store, number, 50 * number) for number in range(10)))
@@ -61,6 +62,7 @@ async def test_who_comes_not_after_all_keeps_nobody_waiting(
     tmp_path: Path, syncs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(committer, "_COMPANY_SECONDS", 3600)
+    monkeypatch.setattr(committer, "_QUICK_SYNC_SECONDS", 3600)
     store = await opened(tmp_path)
     store.announce(2)
     coming = asyncio.create_task(come(store, 1, 0))
@@ -87,6 +89,7 @@ async def test_another_process_announces_with_what_it_asks(
 ) -> None:
     """And takes what it announced with it when it goes."""
     monkeypatch.setattr(committer, "_COMPANY_SECONDS", 3600)
+    monkeypatch.setattr(committer, "_QUICK_SYNC_SECONDS", 3600)
     store = await opened(tmp_path)
     service = StoreService(store)
     await service.start(bind_unix(tmp_path / "socket"))

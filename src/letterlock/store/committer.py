@@ -1,15 +1,14 @@
 """The one way into the log: many commits share a sync, several syncs are under way, all become visible in one order.
 
-A sync waits for company, a moment at most, while messages are on their way that were announced: of ten sessions each may
-have its own sync, or all ten share one, and then all of them are answered sooner.
-
 A record gets its sequence number when it is submitted. A lane is a writer thread with a segment of its own; an idle
 lane takes all that waits (up to a bound), appends and syncs it, and reports back to the event loop. Groups are handed
 to `visible` strictly in sequence order, whichever lane was faster. A small group is laid out on the event loop, so that
 its lane does nothing but wait for the disk: each time a thread wants the interpreter back, the sessions wait for it.
 
 How many lanes run follows the disk: where a sync is quick, one lane with larger groups is best; where it is slow,
-more lanes hide it. The measure is a moving average of the sync time.
+more lanes hide it. The measure is a moving average of the sync time. Where one lane is enough, a sync waits for company, a
+moment at most, while messages are on their way that were announced: a sync costs as much processor time as two messages,
+and ten sessions that share one are all answered sooner.
 
 Promises:
 - The event loop never waits for a disk.
@@ -37,7 +36,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MOST_RECORDS = 400
 _MOST_OCTETS = 8 << 20
 _QUICK_SYNC_SECONDS = 0.002
-_SMALL_OCTETS = 256 << 10  # a checksum over these takes about 0.1 ms
+_SMALL_OCTETS = 2 << 20  # a checksum over these takes about 0.1 ms
 _COMPANY_SECONDS = 0.002
 
 
@@ -183,7 +182,7 @@ class Committer:
 
     def _should_wait(self) -> bool:
         """Tell whether what waits should have company, and see that it does not wait for long."""
-        if self._coming <= 0 or self._has_waited or len(self._waiting) >= _MOST_RECORDS:
+        if self._coming <= 0 or self._has_waited or len(self._waiting) >= _MOST_RECORDS or self._wanted_lanes() > 1:
             return False
         if self._company is None:
             self._company = self._loop.call_later(_COMPANY_SECONDS, self._end_waiting)
