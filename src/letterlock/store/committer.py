@@ -38,6 +38,7 @@ _MOST_OCTETS = 8 << 20
 _QUICK_SYNC_SECONDS = 0.002
 _SMALL_OCTETS = 2 << 20  # a checksum over these takes about 0.1 ms
 _COMPANY_SECONDS = 0.002
+_COMPANY_ENOUGH = 20  # records, of which a sync is a small part
 
 
 @dataclass(slots=True)
@@ -182,7 +183,7 @@ class Committer:
 
     def _should_wait(self) -> bool:
         """Tell whether what waits should have company, and see that it does not wait for long."""
-        if self._coming <= 0 or self._has_waited or len(self._waiting) >= _MOST_RECORDS or self._wanted_lanes() > 1:
+        if self._coming <= 0 or self._has_waited or len(self._waiting) >= _COMPANY_ENOUGH or self._wanted_lanes() > 1:
             return False
         if self._company is None:
             self._company = self._loop.call_later(_COMPANY_SECONDS, self._end_waiting)

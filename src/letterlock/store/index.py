@@ -41,7 +41,7 @@ _VERSION = 3
 _MOST_BATCHES = 200
 _CHECKPOINT_PAGES = 2000  # 8 MB of write-ahead log
 _RETRY_SECONDS = 1.0
-_GATHER_SECONDS = 0.02  # how long batches gather before they are written, unless somebody asks
+_GATHER_SECONDS = 0.2  # how long batches gather before they are written, unless somebody asks
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
