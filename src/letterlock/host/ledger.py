@@ -1,8 +1,9 @@
 """The ledger: an append-only record of what was decided about mail, and on which evidence.
 
 Roles append; reports, the message trace and `letterlock explain` read. Appending never waits for a disk: entries go to
-a thread that writes all that is pending in one transaction. A power cut can take the entries of the last moment and
-nothing else; no promise of the mail system rests on them.
+a thread that writes all that is pending in one transaction, five times a second at most: each turn of that thread takes
+the interpreter from the sessions. A crash can take the entries of the last moment and nothing else; no promise of the mail
+system rests on them.
 
     ledger = Ledger.open(folder / "ledger.sqlite")
     ledger.append(Entry(at=now, kind="assessed", transaction="1f3", domain="rosewood.test", facts={...}))
@@ -14,11 +15,11 @@ Limits: `_MOST_PENDING` entries wait for the disk; what comes beyond them is cou
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import apsw
 import msgspec
@@ -27,6 +28,7 @@ from letterlock.errors import Unavailable
 
 _MOST_PENDING = 100_000
 _MOST_AT_ONCE = 1000
+_GATHER_SECONDS = 0.2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
   number INTEGER PRIMARY KEY,
@@ -62,7 +64,8 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pending: queue.Queue[Entry | threading.Event | None] = queue.Queue(_MOST_PENDING)
+        self._pending: SimpleQueue[Entry | threading.Event | None] = SimpleQueue()
+        self._urgent = threading.Event()  # somebody waits for what is pending
         self.lost = 0
         self.problem = ""
         try:
@@ -84,9 +87,9 @@ class Ledger:
 
     def append(self, entry: Entry) -> None:
         """Note an entry; returns at once, and never raises."""
-        try:
-            self._pending.put_nowait(entry)
-        except queue.Full:
+        if self._pending.qsize() < _MOST_PENDING:
+            self._pending.put(entry)
+        else:
             self.lost += 1
 
     def flush(self) -> None:
@@ -94,12 +97,14 @@ class Ledger:
         if self._writer.is_alive():
             done = threading.Event()
             self._pending.put(done)
+            self._urgent.set()
             done.wait()
 
     def close(self) -> None:
         """Write what is pending and close."""
         if self._writer.is_alive():
             self._pending.put(None)
+            self._urgent.set()
             self._writer.join()
 
     def read(
@@ -152,10 +157,13 @@ class Ledger:
         open_ended = True
         while open_ended:
             waiting = [self._pending.get()]
+            if self._pending.qsize() < _MOST_AT_ONCE:
+                self._urgent.wait(_GATHER_SECONDS)
+            self._urgent.clear()
             while len(waiting) < _MOST_AT_ONCE:
                 try:
                     waiting.append(self._pending.get_nowait())
-                except queue.Empty:
+                except Empty:
                     break
             open_ended = None not in waiting
             self._insert(connection, [entry for entry in waiting if isinstance(entry, Entry)])

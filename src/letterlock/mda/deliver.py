@@ -103,8 +103,7 @@ class DeliveryAgent:
         """Return how many octets the one mailbox this is for may hold, 0 for any; of several, each has its own luck."""
         if len(resolved.local) != 1 or resolved.remote:
             return 0
-        account = self._accounts.account(resolved.local[0].account)
-        return account.quota_octets if account is not None else 0
+        return self._accounts.quota_of(resolved.local[0].account)
 
     async def _mailbox(self, local: Local) -> str:
         named = await self._store.mailbox(local.account, local.detail) if local.detail else None
