@@ -199,4 +199,6 @@ def _comment(text: str) -> str:
 
 def _safe(text: str) -> str:
     """Return text that cannot end the field: control characters become spaces, and it fits a line even when quoted."""
+    if text.isascii() and text.isprintable() and len(text) <= _LONGEST_TEXT:
+        return text
     return _CONTROL.sub(" ", text).encode("utf-8", "replace")[:_LONGEST_TEXT].decode("utf-8", "ignore")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -123,13 +124,16 @@ class Assessor:
         header, checks = (await self._examined(arrival)).finish()
         client = _client(arrival.client.host, arrival.client_name, arrival.envelope.reverse_path)
         findings = await self._judge(checks, client, int(arrival.received_at))
-        findings = dataclasses.replace(findings, dmarc=self._with_local_policy(findings, client))
-        results = results_of(findings, self.settings.authserv_id, client)
-        results = dataclasses.replace(results, results=(*arrival.standing.results(), *arrival.found, *results.results))
+        verdict = self._with_local_policy(findings, client)
+        if verdict is not findings.dmarc:
+            findings = dataclasses.replace(findings, dmarc=verdict)
         judge = self._smime_judge
         smime = await self._judge_smime(arrival, header, judge)
-        if smime is not None and smime.result is not None:
-            results = dataclasses.replace(results, results=(*results.results, smime.result))
+        found = results_of(findings, self.settings.authserv_id, client)
+        signed = (smime.result,) if smime is not None and smime.result is not None else ()
+        results = authentication_results.AuthenticationResults(
+            found.authserv_id, (*arrival.standing.results(), *arrival.found, *found.results, *signed), found.version
+        )
         forged = forged_fields(header, self.settings.authserv_id)
         assessment = self._dispose(findings)
         if self.border is not None and assessment.refusal is None:
@@ -186,7 +190,7 @@ class Assessor:
     def _with_local_policy(self, findings: Findings, client: Client | None) -> dmarc.Verdict:
         """Return the DMARC verdict after what this site knows of forwarders and lists (RFC 9989 section 5.4)."""
         overrides = []
-        if client is not None:
+        if client is not None and self.settings.trusted_forwarders:
             address = ipaddress.ip_address(client.address)
             if any(address in network for network in self.settings.trusted_forwarders):
                 overrides.append(Override(OverrideType.TRUSTED_FORWARDER, f"{address} forwards mail for people here"))
@@ -249,11 +253,18 @@ def _moment(arrival: Arrival) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(int(arrival.received_at), datetime.UTC)
 
 
+@functools.lru_cache(maxsize=4096)
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _client(address: str, helo: str, reverse_path: Address | None) -> Client | None:
     """Return the client as SPF sees it, or None where it has no IP address (a Unix socket)."""
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
+    if not _is_address(address):
         return None
     return Client(address, helo, f"{reverse_path.local_part}@{reverse_path.domain}" if reverse_path else "")
 

@@ -36,17 +36,24 @@ class CachingResolver:
         self._stale_until: dict[Question, float] = {}
         self._asking: dict[Question, asyncio.Task[Answer]] = {}
 
+    def recall(self, question: Question) -> Answer | None:
+        """Return the answer from memory, where there is a fresh one."""
+        kept = self._kept.get(question)
+        if kept is None:
+            return None
+        learned, expires, answer = kept
+        now = self._clock()
+        if now < expires:
+            elapsed = int(now - learned)
+            return replace(answer, ttl_seconds=max(answer.ttl_seconds - elapsed, 0)) if elapsed else answer
+        if now < self._stale_until.get(question, 0.0):
+            return _stale(answer, now - expires, "the servers failed a moment ago")
+        return None
+
     async def ask(self, question: Question) -> Answer:
         """Return the answer, from memory where there is a fresh one."""
-        kept = self._kept.get(question)
-        if kept is not None:
-            learned, expires, answer = kept
-            now = self._clock()
-            if now < expires:
-                elapsed = int(now - learned)
-                return replace(answer, ttl_seconds=max(answer.ttl_seconds - elapsed, 0)) if elapsed else answer
-            if now < self._stale_until.get(question, 0.0):
-                return _stale(answer, now - expires, "the servers failed a moment ago")
+        if (known := self.recall(question)) is not None:
+            return known
         task = self._asking.get(question)
         if task is None:
             task = asyncio.create_task(self._look_up(question))

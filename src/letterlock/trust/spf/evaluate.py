@@ -11,6 +11,7 @@ Limits: ten terms with look-ups, two void look-ups, ten exchangers and ten point
 from __future__ import annotations
 
 import dataclasses
+import functools
 import ipaddress
 from typing import NoReturn
 
@@ -91,8 +92,11 @@ def check_host(
     )
 
 
+_parsed = functools.lru_cache(maxsize=4096)(ipaddress.ip_address)  # of one client, each message asks anew
+
+
 def _unmapped(address: IpAddress | str) -> IpAddress:
-    parsed = ipaddress.ip_address(address) if isinstance(address, str) else address
+    parsed = _parsed(address) if isinstance(address, str) else address
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return mapped or parsed
 
