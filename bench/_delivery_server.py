@@ -27,14 +27,14 @@ from letterlock.store.accounts import Accounts
 from letterlock.store.engine import StoreSettings, open_store
 
 
-async def serve(folder: Path, port: int, zone: Path) -> None:
+async def serve(folder: Path, port: int, zone: ZoneTable) -> None:
     log = (folder / "log").open("a", buffering=64 * 1024)
     send_to(lambda line: log.write(line + "\n") and None)
     store = await open_store(StoreSettings(folder / "store"))
     accounts = Accounts(folder / "accounts.sqlite", default_domain="rosewood.test")
     accounts.add("ada@rosewood.test", "not asked for")
     ledger = Ledger.open(folder / "ledger.sqlite")
-    assessor = Assessor(AssessSettings("mx.rosewood.test"), CachingResolver(ZoneTable.parse(zone.read_text())), ledger)
+    assessor = Assessor(AssessSettings("mx.rosewood.test"), CachingResolver(zone), ledger)
     service = Inbound(
         InboundSettings("mx.rosewood.test"), store=store,
         recipients=DeliveryAgent(Resolver(ResolveSettings(("rosewood.test",)), accounts), accounts, store),
@@ -53,4 +53,4 @@ async def serve(folder: Path, port: int, zone: Path) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))
+    uvloop.run(serve(Path(sys.argv[1]), int(sys.argv[2]), ZoneTable.parse(Path(sys.argv[3]).read_text())))

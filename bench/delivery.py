@@ -109,7 +109,7 @@ def main() -> None:
         with theirs(folder / "theirs") as (peer, new), ours(folder / "ours", zone) as port:
 
             def arrived() -> int:
-                return len(os.listdir(new)) if new.exists() else 0
+                return sum(1 for _ in new.iterdir()) if new.exists() else 0
 
             print(f"{'':>17} | {'ours/s':>7} | {'Postfix/s':>9} | ratio")
             for sessions, count in CASES:

@@ -44,8 +44,10 @@ class CachingResolver:
         learned, expires, answer = kept
         now = self._clock()
         if now < expires:
-            elapsed = int(now - learned)
-            return replace(answer, ttl_seconds=max(answer.ttl_seconds - elapsed, 0)) if elapsed else answer
+            if elapsed := int(now - learned):
+                answer = replace(answer, ttl_seconds=max(answer.ttl_seconds - elapsed, 0))
+                self._kept[question] = learned + elapsed, expires, answer
+            return answer
         if now < self._stale_until.get(question, 0.0):
             return _stale(answer, now - expires, "the servers failed a moment ago")
         return None
