@@ -145,7 +145,7 @@ SEAL = "seal"
 
 Assess = Callable[[Arrival], Awaitable[Assessment]]
 # Judges a sender before DATA: the client's address, its EHLO name, the reverse path, the time; a refusal or None.
-JudgeSender = Callable[[str, str, Address | None, float], Awaitable[Reply | None]]
+JudgeSender = Callable[[str, str, Address | None, float], Reply | Awaitable[Reply | None] | None]
 # Begins to examine a message whose content comes: the client's address, its EHLO name, the reverse path.
 Examine = Callable[[str, str, Address | None], Examination]
 # Seals a message as it goes on, given in pieces: returns the fields to put before it, or nothing.

@@ -50,6 +50,7 @@ from letterlock.trust.dmarc import Override, OverrideType, Policy
 from letterlock.trust.pkix.path import Anchor
 
 _REMEMBERED = 4096
+_SENDER_SECONDS = 5.0
 
 # A site's own test: refuse (or defer) an arrival before anything else, or None. Lists and rate limits stand here.
 Test = Callable[[Arrival], Awaitable[Reply | None]]
@@ -92,18 +93,33 @@ class Assessor:
     observe: Observe | None = None
     border: Border | None = None
     smime: Judge | None = None
-    _senders: OrderedDict[tuple[str, str, str], SpfVerdicts] = field(default_factory=OrderedDict)
+    _senders: OrderedDict[tuple[str, str, str], tuple[float, SpfVerdicts]] = field(default_factory=OrderedDict)
 
-    async def sender(self, address: str, helo: str, reverse_path: Address | None, now: float) -> Reply | None:
-        """Judge SPF while the client still waits for DATA; a refusal only where a domain says that it sends no mail."""
+    def sender(
+        self, address: str, helo: str, reverse_path: Address | None, now: float
+    ) -> Reply | Awaitable[Reply | None] | None:
+        """Judge SPF while the client still waits for DATA; a refusal only where a domain says that it sends no mail.
+
+        Whoever sends many messages is judged every few seconds.
+        """
         client = _client(address, helo, reverse_path)
         if client is None:
             return None
+        judged = self._senders.get((client.address, client.helo, client.mail_from))
+        if judged is not None and 0 <= now - judged[0] < _SENDER_SECONDS:
+            return self._sender_refusal(judged[1][0])
+        return self._judge_sender(client, now)
+
+    async def _judge_sender(self, client: Client, now: float) -> Reply | None:
         verdicts = await self._judge_spf(client, int(now))
-        self._senders[client.address, client.helo, client.mail_from] = verdicts
+        self._senders.pop((client.address, client.helo, client.mail_from), None)
+        self._senders[client.address, client.helo, client.mail_from] = now, verdicts
         while len(self._senders) > _REMEMBERED:
             self._senders.popitem(last=False)
-        verdict = verdicts[0]
+        return self._sender_refusal(verdicts[0])
+
+    @staticmethod
+    def _sender_refusal(verdict: spf.Verdict) -> Reply | None:
         if verdict.result is spf.Result.FAIL and _sends_nothing(verdict):
             # RFC 7372 section 3.2
             return reply(550, "5.7.23", f"{verdict.domain} says that it sends no mail (SPF)")
@@ -172,7 +188,7 @@ class Assessor:
     async def _judge(self, checks: Authentication, client: Client | None, now: int) -> Findings:
         before = None
         if client is not None:
-            before = self._senders.pop((client.address, client.helo, client.mail_from), None)
+            _, before = self._senders.get((client.address, client.helo, client.mail_from), (0.0, None))
         return await drive(checks.judge(now, before), self.resolver)
 
     @property

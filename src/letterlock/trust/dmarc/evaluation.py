@@ -28,6 +28,7 @@ MOST_AUTHORS = 5
 _LONGEST_FROM = 8000
 _BEHIND_AT = re.compile(r"@[ \t]*([^\s@<>,;:()\"\[\]]+)")
 _MOST_IDENTIFIERS = 10
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def author_domains(header: Header) -> tuple[str, ...]:
@@ -44,7 +45,7 @@ def author_domains(header: Header) -> tuple[str, ...]:
     value = fields[0].unfolded
     if len(value) > _LONGEST_FROM:
         raise Malformed(f"From has {len(value)} octets", clause="RFC 9989 section 11.5")
-    if any(octet < 32 and octet != 9 for octet in value) or b"\x7f" in value:
+    if _CONTROL.search(value):
         raise Malformed("a control character in From", clause="RFC 5322 section 3.2.3")
     listed = parse_addresses(fields[0].text)
     if not listed.mailboxes:
