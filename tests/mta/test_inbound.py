@@ -81,7 +81,7 @@ class Becomes:
 
 @contextlib.asynccontextmanager
 async def inbound(
-    settings: InboundSettings = SETTINGS, *, tls: ServerTls | None = None, **options: Any
+    settings: InboundSettings = SETTINGS, *, tls: ServerTls | None = None, grace_seconds: float = 5, **options: Any
 ) -> AsyncIterator[tuple[Endpoint, Ledger, list[dict[str, Any]]]]:
     """A running server, the ledger of what it committed, and its log."""
     lines: list[str] = []
@@ -95,7 +95,7 @@ async def inbound(
     try:
         yield listener.endpoints[0], ledger, log
     finally:
-        await listener.stop(grace_seconds=5)
+        await listener.stop(grace_seconds=grace_seconds)
         send_to(before)
         log.extend(json.loads(line) for line in lines)
         assert not [line for line in log if line["event"] == "session failed"], log
@@ -408,6 +408,21 @@ async def test_stopping_ends_idle_sessions_with_421_and_lets_a_message_finish() 
         rest = asyncio.ensure_future(_finish(stream))
     assert codes(await rest) == ["250", "421"]
     assert len(ledger.transactions) == 1
+
+
+async def test_a_transaction_that_outlasts_the_grace_hears_421_too() -> None:
+    """RFC 5321 section 3.8: whoever did not come to an end in time is told to come back, and is waited for no longer."""
+    async with inbound(grace_seconds=0.05) as (endpoint, ledger, _):
+        stream = await connect(endpoint, within_seconds=5)
+        stream.expect_within(10)
+        stream.write(OPENING + b"RCPT TO:<ada@rosewood.test>\r\nDATA\r\n")
+        answer = b""
+        while b"354" not in answer:
+            answer += await stream.read()
+        stream.write(b"Half of a message\r\n")
+    assert codes(await everything(stream)) == ["421"]
+    await stream.close()
+    assert ledger.transactions == []
 
 
 async def _finish(stream: Stream) -> bytes:
