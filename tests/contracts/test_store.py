@@ -593,6 +593,16 @@ async def test_a_recipient_dropped_while_taken_is_not_settled(store: Store) -> N
     assert await store.queue_size() == (0, 0)
 
 
+async def test_taking_what_was_parked_hides_no_news(store: Store) -> None:
+    """Who takes for a lane does not look at the rest, and whoever does must still hear of it."""
+    await store.take_due(NOW, 9)
+    await store.commit(Transaction("t", NOW, (b"x",), (), (queued("q", "a@b.test"),)))
+    await store.take_parked("c.test", NOW, 9)
+    async with asyncio.timeout(30):
+        await store.queue_changed()
+    assert len(await store.take_due(NOW, 9)) == 1
+
+
 async def test_the_runner_wakes_when_something_is_queued(store: Store) -> None:
     await store.take_due(NOW, 9)
     waiting = asyncio.create_task(store.queue_changed())

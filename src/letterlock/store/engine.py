@@ -254,6 +254,7 @@ class LogStore(Core):
 
     async def take_due(self, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
         """Return due entries and mark them taken."""
+        self._queue_news.clear()
         return await self._take(partial(queue_rows.take_due, now=now, limit=limit))
 
     async def take_parked(self, lane: str, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
@@ -270,7 +271,6 @@ class LogStore(Core):
 
     async def _take_chosen(self, choose: Callable[[apsw.Connection], list[QueueEntry]]) -> tuple[QueueEntry, ...]:
         async with self._taking:
-            self._queue_news.clear()
             dropped = self._state.dropped = set()
             try:
                 entries = await self._ask(choose)
