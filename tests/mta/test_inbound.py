@@ -87,7 +87,8 @@ async def inbound(
     lines: list[str] = []
     before = send_to(lines.append)
     ledger = Ledger()
-    service = Inbound(settings, store=cast(Store, ledger), recipients=People(), clock=SetClock(), entropy=SeededEntropy(),
+    options.setdefault("recipients", People())
+    service = Inbound(settings, store=cast(Store, ledger), clock=SetClock(), entropy=SeededEntropy(),
                       log=Log("mta"), tls=tls, **options)  # fmt: skip
     listener = Listener(service.session, log=Log("mta"), refusal=b"421 4.7.0 Too many connections\r\n")
     await listener.start([bind("127.0.0.1", 0)])
@@ -203,6 +204,29 @@ async def test_an_assessment_adds_fields_refuses_or_chooses_a_mailbox() -> None:
     assert transaction.octets[0].startswith(b"Authentication-Results: mx.rosewood.test; none\r\nReceived: ")
     assert transaction.deliveries[0].mailbox == "Junk"
     assert (seen[0].client_name, seen[0].size, seen[0].client.host) == ("client.test", 6, "127.0.0.1")
+
+
+class ReportedPeople(People):
+    """Everybody here is for the queue, since the sender asked to hear of success."""
+
+    async def accept(self, _reverse_path: Address | None, recipient: Recipient) -> Destination | Outcome:
+        return Becomes(relays=(recipient, Recipient(Address("x", "a.test"))))
+
+
+async def test_the_mailbox_that_was_chosen_goes_with_what_the_queue_delivers_here() -> None:
+    """And with nothing that goes on to others."""
+
+    async def assess(_arrival: Arrival) -> Assessment:
+        return Assessment(mailbox="Junk")
+
+    message = OPENING + b"RCPT TO:<ada@rosewood.test>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
+    async with inbound(assess=assess, recipients=ReportedPeople()) as (endpoint, ledger, _):
+        await converse(endpoint, message)
+    (transaction,) = ledger.transactions
+    assert [(str(one.envelope.recipients[0].forward_path), one.details) for one in transaction.queued] == [
+        ("ada@rosewood.test", {"mailbox": "Junk"}),
+        ("x@a.test", {}),
+    ]
 
 
 async def test_content_is_examined_while_it_comes() -> None:

@@ -314,6 +314,21 @@ async def test_a_queued_recipient_of_ours_is_delivered_and_reported_in_one_chang
     assert site.errands == []
 
 
+async def test_what_was_found_to_be_junk_is_put_there_by_the_queue_too(site: Site) -> None:
+    """The sender asked to hear of success, so the queue delivers; what goes on to others is not told."""
+    await site.store.prepare_account(BEN, {"Junk": "\\Junk", "lists": ""})
+    site.accounts.set_alias("team@rosewood.test", [BEN, "x@harbor.test"])
+    await site.queue("q1", to(BEN, Notify.SUCCESS), details={"mailbox": "Junk"})
+    await site.queue("q2", to("team@rosewood.test", Notify.SUCCESS), details={"mailbox": "Junk", "seal": "ARC: 1\r\n"})
+    await site.queue("q3", to("ben+lists@rosewood.test", Notify.SUCCESS), details={"mailbox": "Junk"})
+    await site.turn()
+    counts = {one.name: one.messages for one in await site.store.mailboxes(BEN)}
+    assert counts == {"INBOX": 0, "Junk": 2, "lists": 1}
+    (errand,) = site.errands
+    assert errand.entry.details == {}
+    assert len(await site.reports()) == 3
+
+
 async def test_an_alias_of_several_is_reported_expanded_and_passed_on_without_success(site: Site) -> None:
     """RFC 3461 section 5.2.7.3."""
     site.accounts.set_alias("team@rosewood.test", [BEN, "x@harbor.test"])
