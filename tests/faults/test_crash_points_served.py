@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import shutil
 import signal
@@ -165,5 +166,5 @@ def test_every_crash_point(
     template: Template, tmp_path: Path, next_host: Sink, name: str, call: str, fault: str
 ) -> None:
     met = sweep(template, tmp_path, next_host, name, call, fault, points(name, call))
-    print(f"{name}, {call}, {fault}: {met} points")  # shown by -rP
+    logging.getLogger(__name__).warning("%s, %s, %s: %d points", name, call, fault, met)  # -rP shows it
     assert met > 0
