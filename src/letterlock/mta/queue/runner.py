@@ -148,19 +148,21 @@ class Runner:
     async def run(self) -> None:
         """Run until `stop` is called."""
         while not self._stopping.is_set():
-            wanted = self._limits.most_taken - len(self._open)
-            entries: tuple[QueueEntry, ...] = ()
             try:
-                await self._mind_the_clock()
-                if wanted > 0:
-                    entries = await self._store.take_due(self._clock.now(), min(wanted, 100))
-                for entry in entries:
-                    await self._begin_safely(entry)
-                if not entries:
-                    await self._rest(full=wanted <= 0)
+                await contain(self._turn())
             except Unavailable as trouble:
-                self._log.error("queue unavailable", problem=trouble.problem)
+                self._log_trouble("queue unavailable", trouble)
                 await self._pause(_RECORD_AGAIN_SECONDS)
+
+    async def _turn(self) -> None:
+        """Take what is due and begin with it, or wait until something may be."""
+        await self._mind_the_clock()
+        wanted = self._limits.most_taken - len(self._open)
+        entries = await self._store.take_due(self._clock.now(), min(wanted, 100)) if wanted > 0 else ()
+        for entry in entries:
+            await self._begin_safely(entry)
+        if not entries:
+            await self._rest(full=wanted <= 0)
 
     async def _mind_the_clock(self) -> None:
         """See whether the clock was set: nothing waits longer for it, and nothing expires by time that has not passed.
@@ -291,8 +293,8 @@ class Runner:
     def _ended_aside(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         fault = None if task.cancelled() else task.exception()
-        if fault is not None:
-            self._log.error("queue fault", problem=str(fault), traceback=getattr(fault, "trace", ""))
+        if isinstance(fault, Unavailable):
+            self._log_trouble("queue unavailable", fault)
 
     def _free(self, lane: Lane, destination: str) -> None:
         """Take note that an errand runs no more, and let the next one."""
@@ -309,12 +311,12 @@ class Runner:
         limit = max(self._limits.most_waiting // 2, 1)
         while lane.has_parked and len(lane.waiting) <= limit and not self._stopping.is_set():
             try:
-                entries = await self._store.take_parked(destination, self._clock.now(), limit)
+                entries = await contain(self._store.take_parked(destination, self._clock.now(), limit))
                 lane.has_parked = len(entries) == limit
                 for entry in entries:
                     await self._begin_safely(entry)
             except Unavailable as trouble:
-                self._log.error("queue unavailable", problem=trouble.problem)
+                self._log_trouble("queue unavailable", trouble)
                 await self._pause(_RECORD_AGAIN_SECONDS)
         lane.is_fetching = False
         if lane.is_spare(self._clock.elapsed()):
@@ -458,7 +460,7 @@ class Runner:
 
     async def _defer_for_us(self, entry: QueueEntry, trouble: Unavailable) -> None:
         """Come back later without counting the message's age: the trouble is ours."""
-        self._log_abandoned(entry.queue_id, trouble)
+        self._log_trouble("attempt abandoned", trouble, queue_id=entry.queue_id)
         now = self._clock.now()
         settlements = [
             Settlement(
@@ -478,12 +480,13 @@ class Runner:
     async def _give_back(self, queue_id: str, fault: BaseException | None) -> None:
         """Let an entry be taken again later though nothing could be recorded of the attempt."""
         if isinstance(fault, Unavailable):
-            self._log_abandoned(queue_id, fault)
+            self._log_trouble("attempt abandoned", fault, queue_id=queue_id)
         await self._store.release(queue_id, self._clock.now() + self._settings.retry_first_seconds)
 
-    def _log_abandoned(self, queue_id: str, trouble: Unavailable) -> None:
-        more = {"traceback": trouble.trace} if isinstance(trouble, Faulty) else {}
-        self._log.error("attempt abandoned", queue_id=queue_id, problem=trouble.problem, **more)
+    def _log_trouble(self, name: str, trouble: Unavailable, **fields: str) -> None:
+        if isinstance(trouble, Faulty):
+            fields["traceback"] = trouble.trace
+        self._log.error(name, problem=trouble.problem, **fields)
 
     async def _settle(
         self, entry: QueueEntry, settlements: Sequence[Settlement], transactions: Sequence[Transaction]
