@@ -195,6 +195,8 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute("PRAGMA recursive_triggers = ON")
             connection.execute("PRAGMA cache_size = -6000")
+            # What a statement of many rows may have to undo: never a file elsewhere, which could be missing or full.
+            connection.execute("PRAGMA temp_store = MEMORY")
     except apsw.Error as error:
         if not read_only or isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
             raise
