@@ -15,10 +15,12 @@ from pathlib import Path
 import uvloop
 
 from bench._queue import sending
+from letterlock.admd.process import tidy
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.host.clock import SystemClock
 from letterlock.host.logs import send_to
+from letterlock.host.memory import give_memory_back
 from letterlock.store.engine import StoreSettings, open_store
 from letterlock.store.interface import Queued, Store, Transaction
 
@@ -50,11 +52,13 @@ async def send(folder: Path, sink: int, messages: int, octets: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     loop.add_signal_handler(signal.SIGUSR1, _print_cpu)
     loop.add_reader(sys.stdin.fileno(), released.set)
+    tidying = asyncio.create_task(tidy())  # as in a served domain
     print("filled", flush=True)
     await released.wait()
     loop.remove_reader(sys.stdin.fileno())
     running = asyncio.create_task(runner.run())
     await stopped.wait()
+    tidying.cancel()
     await runner.stop()
     await running
     await outbound.close()
@@ -67,4 +71,5 @@ def _print_cpu() -> None:
 
 
 if __name__ == "__main__":
+    give_memory_back()
     uvloop.run(send(Path(sys.argv[1]), *map(int, sys.argv[2:])))

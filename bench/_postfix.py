@@ -58,6 +58,7 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 _ATTEMPTS = 3
+_READY_SECONDS = 20.0
 
 
 def free_port() -> int:
@@ -100,7 +101,8 @@ def postfix(folder: Path, more: str = "", *, address: str = "127.0.0.1", port: i
 
 def wait_for(port: int, address: str = "127.0.0.1", *, said: Path | None = None) -> None:
     """Return when something greets on a port of an address of this machine; if nothing does, tell what `said` holds."""
-    for _ in range(200):
+    deadline = time.monotonic() + _READY_SECONDS  # who has the port may be somebody that never greets
+    while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=5) as connection:
             if connection.recv(100):
                 return

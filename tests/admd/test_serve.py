@@ -142,6 +142,31 @@ def test_a_transaction_is_finished_before_the_end(tmp_path: Path) -> None:
     assert b"half of it, and the rest" in stored
 
 
+def test_idle_clients_are_told_and_hold_nothing_up(tmp_path: Path) -> None:
+    """SIGTERM: whoever has nothing under way hears so at once, in each protocol, though nobody hangs up."""
+    lmtp = tmp_path / "lmtp"
+    listen = {name: ["127.0.0.1:0"] for name in SERVICES} | {"lmtp": [f"unix:{lmtp}"]}
+    server = Server(tmp_path / "site", listen=listen)
+    with server.running(), contextlib.ExitStack() as stack:
+        assert server.process is not None
+        clients = {}
+        for name in SERVICES:
+            plain = stack.enter_context(socket.create_connection(("127.0.0.1", server.port(name)), 20))
+            is_protected = name in ("submissions", "imaps", "pop3s")
+            clients[name] = stack.enter_context(unverified().wrap_socket(plain)) if is_protected else plain
+        clients["lmtp"] = stack.enter_context(socket.socket(socket.AF_UNIX))
+        clients["lmtp"].connect(str(lmtp))
+        assert all(client.recv(1000).endswith(b"\r\n") for client in clients.values())
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+        heard = {name: client.recv(1000)[:9] for name, client in clients.items()}
+    assert heard == {
+        **dict.fromkeys(("smtp", "submission", "submissions", "lmtp"), b"421 4.3.2"),
+        **dict.fromkeys(("imap", "imaps"), b"* BYE the"),
+        **dict.fromkeys(("pop3", "pop3s"), b"-ERR [SYS"),
+    }
+
+
 def test_what_is_watched(tmp_path: Path) -> None:
     """A message submitted: one trace from EHLO to its end; figures and health; SIGHUP opens the log anew."""
     server = Server(tmp_path / "site")

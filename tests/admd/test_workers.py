@@ -7,17 +7,21 @@ import collections
 import contextlib
 import imaplib
 import os
+import pwd
+import random
 import re
+import shutil
 import signal
 import smtplib
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.admd.test_serve import Server, unverified
+from tests.admd.test_serve import SERVICES, Server, unverified
 
 from letterlock.admd.settings import parse
 from letterlock.errors import SettingsFault
@@ -144,6 +148,55 @@ def test_orders_reach_the_workers(server: Server) -> None:
         assert smtp.getreply()[0] == 421
     assert server.process.wait(30) == 0
     assert "accepted" in {event["event"] for event in server.log}
+
+
+def test_root_is_given_up_by_the_whole_tree() -> None:
+    """Started as root for port 25, no process keeps any of it, and one that comes later serves the port all the same.
+
+    As anybody else there is no root to give up: the tree is the user's own from the start, at a port of the system's.
+    """
+    is_root = os.geteuid() == 0
+    user = pwd.getpwnam("nobody") if is_root else pwd.getpwuid(os.geteuid())
+    host = "127.{}.{}.{}".format(*(random.SystemRandom().randint(2, 250) for _ in range(3)))
+    folder = Path(tempfile.mkdtemp(prefix="letterlock-workers-", dir="/tmp"))
+    listen = {name: ["127.0.0.1:0"] for name in SERVICES} | {"smtp": [f"{host}:{25 if is_root else 0}"]}
+    try:
+        folder.chmod(0o755)
+        with names() as port:
+            dns = {"mode": "trust-ad", "servers": [f"127.0.0.1:{port}"]}
+            run_as = {"run_as": user.pw_name} if is_root else {}
+            server = Server(folder / "site", workers=2, dns=dns, listen=listen, **run_as)
+            for path in [folder / "site", *(folder / "site").rglob("*")]:
+                shutil.chown(path, user.pw_uid, user.pw_gid)
+            with server.running():
+                assert server.process is not None
+                main = server.process.pid
+                before = children(main)
+                for process in (main, *before):
+                    belongs_to(process, user.pw_uid, user.pw_gid, is_bound=is_root)
+                os.kill(before[0], signal.SIGKILL)
+                eventually(lambda: len(set(children(main)) - set(before)) == 1)
+                (fresh,) = set(children(main)) - set(before)
+                for network in range(1, 9):  # to both of them
+                    source = f"127.0.{network}.1"
+                    with smtplib.SMTP(host, server.port("smtp"), source_address=(source, 0), timeout=30) as smtp:
+                        smtp.sendmail("x@harbor.test", ["ada@rosewood.test"], LETTER.format(source))
+                belongs_to(fresh, user.pw_uid, user.pw_gid, is_bound=is_root)
+                assert subjects(server) == [f"127.0.{network}.1" for network in range(1, 9)]
+            owners = {path.stat().st_uid for path in (folder / "site").rglob("*") if path.name != "ready"}
+            assert owners == {user.pw_uid}
+    finally:
+        shutil.rmtree(folder)
+
+
+def belongs_to(process: int, uid: int, gid: int, *, is_bound: bool) -> None:
+    """Demand that a process is that user's in every way, with no capability; `is_bound`, that it can get none back."""
+    text = Path(f"/proc/{process}/status").read_text()
+    status = {name: words.split() for name, _, words in (line.partition(":") for line in text.splitlines())}
+    assert (status["Uid"], status["Gid"]) == ([str(uid)] * 4, [str(gid)] * 4)
+    if is_bound:
+        assert set(status["Groups"]) <= {str(group) for group in os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)}
+        assert [status[name] for name in ("CapPrm", "CapEff", "CapAmb", "NoNewPrivs")] == [["0" * 16]] * 3 + [["1"]]
 
 
 def test_none_outlives_the_process_with_the_store(server: Server) -> None:

@@ -486,6 +486,38 @@ async def test_an_entry_is_settled_in_parts_and_gone_when_nothing_is_owed(store:
         await store.read(entry.content)
 
 
+async def test_many_attempts_settled_at_once_are_each_their_own(store: Store) -> None:
+    """Of a crowd some are gone, some wait for another attempt, some are owed to one more; an operator comes between."""
+    names = [f"q{number:03}" for number in range(150)]
+    for name in names:
+        owed = queued(name, f"{name}@b.test", f"{name}@d.test")
+        await store.commit(Transaction(name, NOW, (name.encode(),), (), (owed,)))
+    taken = [entry for _ in range(2) for entry in await store.take_due(NOW, 100)]
+    assert [entry.queue_id for entry in taken] == names
+
+    async def settle(number: int) -> None:
+        name = names[number]
+        await store.settle(name, NOW, [relayed(0, f"{name}@b.test")])
+        if number % 3 == 1:
+            await store.settle(name, NOW, [deferred(1, f"{name}@d.test", NOW + number)])
+        elif number % 3 == 2:
+            await store.settle(name, NOW, [relayed(1, f"{name}@d.test")])
+        if number % 50 == 1:
+            await store.hold(QueueFilter(queue_id=name), held=True)
+
+    await asyncio.gather(*map(settle, range(150)))
+    assert await store.queue_size() == (100, 100)
+    left = {entry.queue_id: entry for entry in await store.queue(QueueFilter(), limit=200)}
+    assert sorted(left) == [name for number, name in enumerate(names) if number % 3 < 2]
+    for number, name in enumerate(names):
+        tries = [attempt.outcome.status for attempt in await store.attempts(name)]
+        assert tries == [["2.0.0"], ["2.0.0", "4.4.1"], []][number % 3]
+    assert [entry.queue_id for entry in await store.take_due(NOW + 30, 200)] == [
+        name for number, name in enumerate(names) if number % 3 == 1 and number <= 30 and number % 50 != 1
+    ]
+    assert await store.read(left["q003"].content) == b"q003"
+
+
 async def test_what_an_attempt_leads_to_is_stored_with_it_and_once(store: Store) -> None:
     """A queued message delivered here, and a report: in the change that ends the debt, however often it is said."""
     await store.commit(Transaction("t", NOW, (b"body",), (), (queued("q", "a@b.test", "c@d.test"),)))
@@ -591,6 +623,16 @@ async def test_a_recipient_dropped_while_taken_is_not_settled(store: Store) -> N
     await store.settle("q", NOW, [relayed(0, "a@b.test")], [report])
     assert (await store.mailboxes(ANNA))[0].messages == 0
     assert await store.queue_size() == (0, 0)
+
+
+async def test_taking_what_was_parked_hides_no_news(store: Store) -> None:
+    """Who takes for a lane does not look at the rest, and whoever does must still hear of it."""
+    await store.take_due(NOW, 9)
+    await store.commit(Transaction("t", NOW, (b"x",), (), (queued("q", "a@b.test"),)))
+    await store.take_parked("c.test", NOW, 9)
+    async with asyncio.timeout(30):
+        await store.queue_changed()
+    assert len(await store.take_due(NOW, 9)) == 1
 
 
 async def test_the_runner_wakes_when_something_is_queued(store: Store) -> None:

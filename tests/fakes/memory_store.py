@@ -470,13 +470,13 @@ class MemoryStore:
             self.entries[queue_id].lane = lane
 
     async def take_due(self, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
+        self._queue_news.clear()
         return self._take(None, now, limit)
 
     async def take_parked(self, lane: str, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
         return self._take(lane, now, limit)
 
     def _take(self, lane: str | None, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
-        self._queue_news.clear()
         entries = [entry for entry in self.entries.values() if entry.lane == lane]
         due = [(entry, when) for entry in entries if (when := self._due(entry)) is not None]
         ready = [(-entry.owed.priority, when, entry.owed.queue_id) for entry, when in due if when <= now]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import shutil
 import signal
@@ -126,9 +127,9 @@ def sweep(
     return met
 
 
-def points(call: str) -> Iterator[int]:
-    """Yield which calls are to meet a fault: all, but of SQLite's hundreds of writes only the first ones and a sample."""
-    dense, stride = (12, 23) if call == "pwrite64" else (1000, 1)
+def points(name: str, call: str) -> Iterator[int]:
+    """Yield which calls are to meet a fault: all, but of SQLite's hundreds for all ways of mail the first ones and a sample."""
+    dense, stride = (12, 23) if (name, call) == ("mail", "pwrite64") else (1000, 1)
     yield from range(1, dense)
     yield from range(dense, 1000, stride)
 
@@ -143,8 +144,12 @@ def points(call: str) -> Iterator[int]:
         ("mail", "unlink", "error=EIO", (1,)),
         ("lmtp", "pwritev2", "error=EIO", (1, 2)),
         ("lmtp", "fdatasync", "signal=SIGKILL", (2,)),
+        ("lmtp", "pwrite64", "error=EIO", (4, 15)),
+        ("lmtp", "pwrite64", "signal=SIGKILL", (9,)),
+        ("reports", "fdatasync", "error=EIO", (2,)),
         ("reports", "pwritev2", "signal=SIGKILL", (1, 2)),
         ("reports", "pwrite64", "error=ENOSPC", (5,)),
+        ("reports", "pwrite64", "error=EIO", (11,)),
     ],
 )
 def test_a_sample_of_crash_points(
@@ -160,4 +165,6 @@ def test_a_sample_of_crash_points(
 def test_every_crash_point(
     template: Template, tmp_path: Path, next_host: Sink, name: str, call: str, fault: str
 ) -> None:
-    assert sweep(template, tmp_path, next_host, name, call, fault, points(call)) > 0
+    met = sweep(template, tmp_path, next_host, name, call, fault, points(name, call))
+    logging.getLogger(__name__).warning("%s, %s, %s: %d points", name, call, fault, met)  # -rP shows it
+    assert met > 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +298,38 @@ def test_stopping_lets_idle_sessions_take_leave_and_busy_ones_finish(run: Run) -
             assert done == ["worked"]
             await worker.close()
             await idler.close()
+
+    run(scenario())
+
+
+def test_stopping_does_not_wait_for_a_peer_that_keeps_its_connection(run: Run, key_pair: KeyPair) -> None:
+    """Whoever is told to come back, in plain text or under TLS, or has been told already, holds nothing up."""
+
+    async def told(stream: Stream) -> None:
+        await stream.read()
+        stream.write(b"BYE\n")
+        await stream.close(linger=True)
+
+    async def scenario() -> None:
+        never_closes = Bounds(close_seconds=600)
+        tls = ServerTls([key_pair])
+        async with (
+            serving(shouting, bounds=never_closes) as idle,
+            serving(shouting, bounds=never_closes, tls=tls) as protected,
+            serving(told, bounds=never_closes) as leaving,
+        ):
+            clients = [socket.create_connection(astuple(one.endpoints[0])) for one in (idle, leaving, protected)]
+            clients[1].sendall(b"x")
+            handshake = functools.partial(opportunistic_client().wrap_socket, clients[2])
+            clients[2] = await asyncio.to_thread(handshake)  # which, unlike our own streams, answers for nobody
+            heard = [await asyncio.to_thread(client.recv, 6) for client in clients]
+            assert heard == [b"HELLO\n", b"BYE\n", b"HELLO\n"]
+            async with asyncio.timeout(20):
+                await asyncio.gather(*(one.stop(grace_seconds=60) for one in (idle, protected, leaving)))
+            heard = [await asyncio.to_thread(client.recv, 9) for client in clients]
+            assert heard == [b"STOPPING\n", b"", b"STOPPING\n"]
+            for client in clients:
+                client.close()
 
     run(scenario())
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from letterlock.formats.address import Address
+from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.host.clock import SetClock
-from letterlock.host.stream import Endpoint
+from letterlock.host.smtp_client import ClientPatience, SmtpClient
+from letterlock.host.stream import Endpoint, Stream
 from letterlock.mta.hosts import Hosts, Place
+from letterlock.mta.pool import Connection
+from letterlock.protocols.smtp.client import Transfer
 
 FIRST, SECOND = Endpoint("192.0.2.1", 25), Endpoint("2001:db8::1", 25)
 
@@ -84,6 +91,33 @@ async def test_a_place_that_nobody_waits_for_any_more_is_passed_on() -> None:
     async with asyncio.timeout(30):
         await next_one
     assert host.active == 1
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+async def test_a_place_that_is_passed_on_at_once_is_given_back(gives_up: bool) -> None:
+    """The connection is lost before the message that was taken along even hears of it: no place is lost with it."""
+    known = hosts(SetClock(), connections=1)
+    host = known.known(FIRST)
+    client = SmtpClient(Stream(), name="client.test", patience=ClientPatience())
+    connection = Connection(client, ("mx.test", FIRST, ""))
+    transfer = Transfer(Envelope(None, (Recipient(Address("ada", "harbor.test")),)), b"x")
+    second = Place(known, host, key=connection.key, transfer=transfer)
+
+    async def follow() -> None:
+        async with second:
+            assert second.passed is not None
+
+    async with Place(known, host) as first:
+        following = asyncio.create_task(follow())
+        await asyncio.sleep(0)
+        follower = client.begin_behind(transfer)
+        assert follower is not None
+        first.take_along(second, connection, follower)
+    if gives_up:
+        following.cancel()
+    await asyncio.wait([following])
+    assert host.active == 0
+    follower.exchange.close()
 
 
 async def test_a_host_bears_what_it_bore() -> None:

@@ -84,13 +84,14 @@ class Becomes:
 
 @contextlib.asynccontextmanager
 async def inbound(
-    settings: InboundSettings = SETTINGS, *, tls: ServerTls | None = None, **options: Any
+    settings: InboundSettings = SETTINGS, *, tls: ServerTls | None = None, grace_seconds: float = 5, **options: Any
 ) -> AsyncIterator[tuple[Endpoint, Ledger, list[dict[str, Any]]]]:
     """A running server, the ledger of what it committed, and its log."""
     lines: list[str] = []
     before = send_to(lines.append)
     ledger = Ledger()
-    service = Inbound(settings, store=cast(Store, ledger), recipients=People(), clock=SetClock(), entropy=SeededEntropy(),
+    options.setdefault("recipients", People())
+    service = Inbound(settings, store=cast(Store, ledger), clock=SetClock(), entropy=SeededEntropy(),
                       log=Log("mta"), tls=tls, **options)  # fmt: skip
     listener = Listener(service.session, log=Log("mta"), refusal=b"421 4.7.0 Too many connections\r\n")
     await listener.start([bind("127.0.0.1", 0)])
@@ -98,7 +99,7 @@ async def inbound(
     try:
         yield listener.endpoints[0], ledger, log
     finally:
-        await listener.stop(grace_seconds=5)
+        await listener.stop(grace_seconds=grace_seconds)
         send_to(before)
         log.extend(json.loads(line) for line in lines)
         assert not [line for line in log if line["event"] == "session failed"], log
@@ -206,6 +207,29 @@ async def test_an_assessment_adds_fields_refuses_or_chooses_a_mailbox() -> None:
     assert transaction.octets[0].startswith(b"Authentication-Results: mx.rosewood.test; none\r\nReceived: ")
     assert transaction.deliveries[0].mailbox == "Junk"
     assert (seen[0].client_name, seen[0].size, seen[0].client.host) == ("client.test", 6, "127.0.0.1")
+
+
+class ReportedPeople(People):
+    """Everybody here is for the queue, since the sender asked to hear of success."""
+
+    async def accept(self, _reverse_path: Address | None, recipient: Recipient) -> Destination | Outcome:
+        return Becomes(relays=(recipient, Recipient(Address("x", "a.test"))))
+
+
+async def test_the_mailbox_that_was_chosen_goes_with_what_the_queue_delivers_here() -> None:
+    """And with nothing that goes on to others."""
+
+    async def assess(_arrival: Arrival) -> Assessment:
+        return Assessment(mailbox="Junk")
+
+    message = OPENING + b"RCPT TO:<ada@rosewood.test>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
+    async with inbound(assess=assess, recipients=ReportedPeople()) as (endpoint, ledger, _):
+        await converse(endpoint, message)
+    (transaction,) = ledger.transactions
+    assert [(str(one.envelope.recipients[0].forward_path), one.details) for one in transaction.queued] == [
+        ("ada@rosewood.test", {"mailbox": "Junk"}),
+        ("x@a.test", {}),
+    ]
 
 
 async def test_content_is_examined_while_it_comes() -> None:
@@ -411,6 +435,21 @@ async def test_stopping_ends_idle_sessions_with_421_and_lets_a_message_finish() 
         rest = asyncio.ensure_future(_finish(stream))
     assert codes(await rest) == ["250", "421"]
     assert len(ledger.transactions) == 1
+
+
+async def test_a_transaction_that_outlasts_the_grace_hears_421_too() -> None:
+    """RFC 5321 section 3.8: whoever did not come to an end in time is told to come back, and is waited for no longer."""
+    async with inbound(grace_seconds=0.05) as (endpoint, ledger, _):
+        stream = await connect(endpoint, within_seconds=5)
+        stream.expect_within(10)
+        stream.write(OPENING + b"RCPT TO:<ada@rosewood.test>\r\nDATA\r\n")
+        answer = b""
+        while b"354" not in answer:
+            answer += await stream.read()
+        stream.write(b"Half of a message\r\n")
+    assert codes(await everything(stream)) == ["421"]
+    await stream.close()
+    assert ledger.transactions == []
 
 
 async def _finish(stream: Stream) -> bytes:

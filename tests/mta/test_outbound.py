@@ -50,7 +50,9 @@ async def network(
         lines += [f"harbor.test. 300 IN MX {number} {name}.", f"{name}. 300 IN A 127.0.0.1"]
     table = ZoneTable.parse("\n".join([*lines, zone]) + "\n")
     outbound = Outbound(
-        OutboundSettings("mx.rosewood.test", RoutingSettings(frozenset(), ports=ports), patience=PATIENCE, **settings),  # type: ignore[arg-type]
+        OutboundSettings(
+            "mx.rosewood.test", RoutingSettings(frozenset(), ports=ports), **{"patience": PATIENCE, **settings}
+        ),  # type: ignore[arg-type]
         resolver=table,
         clock=SystemClock(),
         entropy=SeededEntropy(),
@@ -140,6 +142,16 @@ async def test_a_message_is_handed_over() -> None:
     assert outcome == Outcome(TO_ADA.recipients[0].forward_path, Result.RELAYED, "2.0.0", "250 2.0.0 queued as 1",
                               "a.test", "127.0.0.1", "none")  # fmt: skip
     assert host.contents == [b"Subject: x\r\n\r\n..dot\r\n"]
+
+
+async def test_a_host_that_does_not_say_good_bye_keeps_nobody_from_stopping() -> None:
+    """It may take five minutes for a command; we end when we are told to."""
+    host = Host(QUIT="hang")
+    async with network(host, patience=ClientPatience()) as (outbound, _):
+        assert (await deliver(outbound)).result is Result.RELAYED
+        async with asyncio.timeout(30):
+            await outbound.close()
+        assert host.seen[-1] == "QUIT"
 
 
 async def test_each_recipient_has_its_own_outcome() -> None:

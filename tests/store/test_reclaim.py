@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from fakes.script_writer import ANNA, NOW, picture
+from letterlock.formats.address import Address
+from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.host.clock import SetClock
 from letterlock.store.engine import LogStore, StoreSettings, open_store
-from letterlock.store.interface import Delivery, Transaction
+from letterlock.store.interface import Delivery, Queued, Transaction
 from letterlock.store.snapshot import to_ranges
 
 
@@ -48,6 +50,26 @@ async def test_room_comes_back_and_what_lives_stays(tmp_path: Path) -> None:
     store = await opened(tmp_path)
     assert store.report.replayed == 0
     assert await picture(store) == before
+    await store.close()
+
+
+@pytest.mark.parametrize("is_taken_first", [False, True])
+async def test_what_is_queued_is_read_where_it_was_moved_to(tmp_path: Path, is_taken_first: bool) -> None:
+    """The place that was looked up when an entry was taken holds only until contents are moved."""
+    store = await opened(tmp_path)
+    envelope = Envelope(None, (Recipient(Address("ada", "harbor.test")),))
+    for number in range(60):
+        queued = (Queued(f"q{number}", envelope, NOW, NOW + 1000),) if number % 20 == 0 else ()
+        octets = (b"%d " % number) * 1000
+        await store.commit(Transaction(f"t{number}", NOW, (octets,), (Delivery(ANNA),), queued))
+    inbox = await store.mailbox(ANNA, "INBOX")
+    assert inbox is not None
+    await store.expunge(inbox.id, ((1, 60),), only_deleted=False)
+    entries = await store.take_due(NOW, 9) if is_taken_first else ()
+    assert (await store.reclaim()).octets_moved > 0
+    entries = entries or await store.take_due(NOW, 9)
+    assert [(await store.read(entry.content))[:3] for entry in entries] == [b"0 0", b"20 ", b"40 "]
+    assert (await store.reclaim()).segments_removed <= 1
     await store.close()
 
 

@@ -154,14 +154,17 @@ def _authenticated(settings: Settings) -> ssl.SSLContext:
 
 
 def poster(settings: Settings, resolver: Resolver, log: Log) -> Post:
-    """Return what posts reports to https URIs and tells whether they were taken. Raises SettingsFault."""
-    how = Fetch(resolver, _authenticated(settings), _LONGEST_ANSWER)
+    """Return what posts reports to https URIs and tells whether they were taken."""
 
     async def post(uri: str, octets: bytes, media_type: str) -> bool:
         try:
-            await https.post(uri, octets, media_type, how)
+            # Whom we trust is read for each: few ask for reports by https, and few of them in an hour.
+            await https.post(uri, octets, media_type, Fetch(resolver, _authenticated(settings), _LONGEST_ANSWER))
         except PeerFault as fault:
             log.warning("report not posted", uri=uri, problem=fault.problem)
+            return False
+        except SettingsFault as fault:
+            log.error("report not posted", uri=uri, problem=str(fault))
             return False
         return True
 

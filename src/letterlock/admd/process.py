@@ -10,6 +10,7 @@ import resource
 from letterlock.host.memory import give_back_now
 
 _TIDY_SECONDS = 20.0
+_NEW_OBJECTS = 5000  # between looks for cycles, of which mail makes hardly any; the interpreter looks after each 700
 
 
 def raise_descriptor_limit() -> None:
@@ -24,6 +25,7 @@ async def tidy() -> None:
     """Keep what was made at the start out of later collections, and give memory back now and then."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
     while True:
         await asyncio.sleep(_TIDY_SECONDS)
         await asyncio.to_thread(give_back_now)

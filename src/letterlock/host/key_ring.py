@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,25 +63,26 @@ class Schedule:
 
 
 class KeyRing:
-    """The keys in one folder."""
+    """The keys in one folder; `keys` are those that have been read, by selector."""
 
-    def __init__(self, folder: Path, entries: tuple[Entry, ...]) -> None:
+    def __init__(self, folder: Path, entries: tuple[Entry, ...], keys: Mapping[str, SigningKey]) -> None:
         self.folder = folder
         self.entries = entries
+        self._keys = keys
 
     @classmethod
     def load(cls, folder: Path) -> KeyRing:
         """Read a folder. Raises Malformed for a file that is no key or no ring, OSError."""
         states = _read_states(folder / _FILE)
-        entries = []
+        entries, keys = [], {}
         for path in sorted(folder.glob("*.pem"), reverse=True):
-            kind = read_key("", path.stem, path).key_type
+            key = keys[path.stem] = read_key("", path.stem, path)
             state, since = states.pop(path.stem, (State.ACTIVE, int(path.stat().st_mtime)))
-            entries.append(Entry(path.stem, kind, state, since))
+            entries.append(Entry(path.stem, key.key_type, state, since))
         entries += [
             Entry(name, "", State.RETIRED, since) for name, (state, since) in states.items() if state is State.RETIRED
         ]
-        return cls(folder, tuple(entries))
+        return cls(folder, tuple(entries), keys)
 
     def signing(self, domain: str) -> tuple[SigningKey, ...]:
         """Return the keys that sign now."""
@@ -102,15 +104,16 @@ class KeyRing:
     def begin(self, now: int) -> KeyRing:
         """Make a follower for each kind of active key; it is pending. Raises Unavailable where it cannot be written."""
         kinds = dict.fromkeys(entry.kind for entry in self.entries if entry.state is State.ACTIVE) or {"rsa": None}
-        made = []
+        made, keys = [], {}
         for kind in kinds:
             selector = self._new_selector(kind, now)
+            key = keys[selector] = generate("", selector, kind)
             try:
-                write_key(self.folder / f"{selector}.pem", generate("", selector, kind))
+                write_key(self.folder / f"{selector}.pem", key)
             except OSError as error:
                 raise Unavailable(f"{self.folder}: no key could be written: {error.strerror}") from None
             made.append(Entry(selector, kind, State.PENDING, now))
-        return self._keep((*made, *self.entries))
+        return KeyRing(self.folder, self.entries, {**self._keys, **keys})._keep((*made, *self.entries))
 
     def advance(self, now: int, schedule: Schedule) -> KeyRing:
         """Move every key on whose time has come; the same ring where none has."""
@@ -129,7 +132,7 @@ class KeyRing:
         return next(name for name in names if name not in taken)
 
     def _key(self, domain: str, entry: Entry) -> SigningKey:
-        return read_key(domain, entry.selector, self.folder / f"{entry.selector}.pem")
+        return replace(self._keys[entry.selector], domain=domain)
 
     def _keep(self, entries: tuple[Entry, ...]) -> KeyRing:
         """Write the states, then remove private keys that are retired."""
@@ -147,7 +150,7 @@ class KeyRing:
                     (self.folder / f"{entry.selector}.pem").unlink(missing_ok=True)
         except OSError as error:
             raise Unavailable(f"{path}: cannot be written: {error.strerror}") from None
-        return KeyRing(self.folder, entries)
+        return KeyRing(self.folder, entries, self._keys)
 
 
 def _moved(entry: Entry, ready: set[str], now: int, schedule: Schedule) -> Entry | None:

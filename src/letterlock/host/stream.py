@@ -50,12 +50,16 @@ class Stopping(LetterlockError):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one connection may cost: octets of unread input, octets of unsent output, and seconds."""
+    """What one connection may cost: octets of unread input, octets of unsent output, and seconds.
+
+    `close_seconds` is how long a peer has to end its side too, `stopping_seconds` where the whole service ends.
+    """
 
     unread_octets: int = 256 * 1024
     unsent_octets: int = 256 * 1024
     handshake_seconds: float = 60
     close_seconds: float = 5
+    stopping_seconds: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ class Stream(asyncio.Protocol):
         self._ended = False  # no more input will come
         self._lost = False  # the connection is gone
         self._stopping = False
+        self._closing = False
         self._deadline = math.inf
         self._limit = math.inf
         self._timer: asyncio.TimerHandle | None = None
@@ -241,7 +246,9 @@ class Stream(asyncio.Protocol):
         until it ends too, so that the system does not discard our words with its.
         """
         self._limit = math.inf
-        self.expect_within(self._bounds.close_seconds)
+        self._closing = True
+        # Our words and our end are sent at once; waiting is for peers that still talk, or TLS that takes leave of TLS.
+        self.expect_within(self._bounds.stopping_seconds if self._stopping else self._bounds.close_seconds)
         if self._transport is None:
             return
         try:
@@ -290,8 +297,10 @@ class Stream(asyncio.Protocol):
     # What the listener calls.
 
     def stop(self) -> None:
-        """Ask the session to take leave: it hears it at its next idle read."""
+        """Ask the session to take leave: it hears it at its next idle read, and its peer is not waited for any more."""
         self._stopping = True
+        if self._closing:
+            self.expect_within(self._bounds.stopping_seconds)
         self._wake()
 
     # What the event loop calls.

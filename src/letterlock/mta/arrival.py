@@ -140,8 +140,9 @@ class ToQueue:
         return ()
 
 
-# Where a queue entry of ours keeps the seal for whatever its aliases will lead to (`Queued.details`).
-SEAL = "seal"
+# Where a queue entry of ours keeps the seal for whatever its aliases will lead to, and the mailbox that was found to be
+# right for its copies in place of INBOX (`Queued.details`).
+SEAL, MAILBOX = "seal", "mailbox"
 
 Assess = Callable[[Arrival], Awaitable[Assessment]]
 # Judges a sender before DATA: the client's address, its EHLO name, the reverse path, the time; a refusal or None.
@@ -157,6 +158,13 @@ Gate = Callable[[tuple[bytes, ...], Sequence[Destination], bool], Awaitable[Sequ
 
 
 _NOTHING_FOUND = Assessment()
+
+
+def placed(delivery: Delivery, mailbox: str) -> Delivery:
+    """Return a copy that goes to `mailbox`, if any, where it was to go to INBOX."""
+    if mailbox and delivery.mailbox == "INBOX":
+        return msgspec.structs.replace(delivery, mailbox=mailbox)
+    return delivery
 
 
 async def take_as_it_is(_arrival: Arrival) -> Assessment:

@@ -99,8 +99,11 @@ class Place:
             self._is_over = True
             if self.passed is not None:
                 self.passed[0].client.stream.abort()  # nobody would go on with what was begun
+            if self._is_taken:
+                self.host.leave()
             raise
-        self._is_taken = self.passed is None
+        if self.passed is None:  # else the place comes with the answer to the one before, and may be ours by now
+            self._is_taken = True
         return self
 
     async def __aexit__(

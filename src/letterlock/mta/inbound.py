@@ -11,7 +11,7 @@ See also: mta/session.py (the session), mta/arrival.py (what assessing and resol
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -28,6 +28,7 @@ from letterlock.host.stream import Stream
 from letterlock.host.tls import ServerTls
 from letterlock.mta import wishes
 from letterlock.mta.arrival import (
+    MAILBOX,
     SEAL,
     UNSEEN,
     Arrival,
@@ -40,6 +41,7 @@ from letterlock.mta.arrival import (
     Recipients,
     Seal,
     becomes,
+    placed,
     take_as_it_is,
 )
 from letterlock.mta.border.border import Border
@@ -325,9 +327,16 @@ class InboundPolicy:
         )
 
     def _with_seal(self, entry: Queued, seal: bytes) -> Queued:
-        if self._service.recipients.is_ours(entry.envelope.recipients[0].forward_path.domain):
-            return replace(entry, details={**entry.details, SEAL: seal.decode()} if seal else entry.details)
+        if self._is_ours(entry):
+            return self._with_details(entry, {SEAL: seal.decode()} if seal else {})
         return replace(entry, prefix=seal)
+
+    def _with_details(self, entry: Queued, details: Mapping[str, str]) -> Queued:
+        """Return an entry that knows more, where it is the queue that delivers it here."""
+        return replace(entry, details={**entry.details, **details}) if self._is_ours(entry) else entry
+
+    def _is_ours(self, entry: Queued) -> bool:
+        return self._service.recipients.is_ours(entry.envelope.recipients[0].forward_path.domain)
 
     def _declined(self, recipient: Recipient, answer: Reply) -> Reply:
         self._log.event("recipient refused", recipient=str(recipient.forward_path), reply=str(answer))
@@ -358,19 +367,22 @@ class InboundPolicy:
         )
         deliveries = [delivery for destination in self._destinations for delivery in destination.deliveries]
         relays = [relay for destination in self._destinations for relay in destination.relays]
+        queued = queue_entries(
+            arrival.id,
+            arrival.envelope,
+            relays,
+            now=arrival.received_at,
+            expires=arrival.received_at + self._service.settings.expire_seconds,
+            source=f"{arrival.client_name} [{arrival.client.host}]",
+        )
+        if assessment.mailbox:
+            queued = tuple(self._with_details(entry, {MAILBOX: assessment.mailbox}) for entry in queued)
         return Transaction(
             arrival.id,
             arrival.received_at,
             octets=(assessment.fields + trace, *(assessment.content or arrival.content)),
             deliveries=once(deliveries, assessment.mailbox),
-            queued=queue_entries(
-                arrival.id,
-                arrival.envelope,
-                relays,
-                now=arrival.received_at,
-                expires=arrival.received_at + self._service.settings.expire_seconds,
-                source=f"{arrival.client_name} [{arrival.client.host}]",
-            ),
+            queued=queued,
         )
 
 
@@ -433,7 +445,6 @@ def once(deliveries: Iterable[Delivery], mailbox: str = "") -> tuple[Delivery, .
     """Return one copy a mailbox, however many of its addresses were named; `mailbox` takes the place of INBOX."""
     chosen: dict[tuple[str, str], Delivery] = {}
     for delivery in deliveries:
-        if mailbox and delivery.mailbox == "INBOX":
-            delivery = msgspec.structs.replace(delivery, mailbox=mailbox)
-        chosen.setdefault((delivery.account, delivery.mailbox), delivery)
+        copy = placed(delivery, mailbox)
+        chosen.setdefault((copy.account, copy.mailbox), copy)
     return tuple(chosen.values())

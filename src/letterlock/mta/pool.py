@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from letterlock.host.smtp_client import SmtpClient
 from letterlock.host.stream import Endpoint
 
+_CLOSING_SECONDS = 2.0
+
 Key = tuple[str, Endpoint, str]  # the host's name, its address, and the label of what was demanded of its TLS
 
 
@@ -73,15 +75,19 @@ class Pool:
         return min(connection.client.offer.message_limit or self.messages, self.messages)  # RFC 9422: MAILMAX
 
     async def close(self) -> None:
-        """Take leave on every connection that waits."""
+        """Take leave on every connection that waits; hosts that do not answer that soon are left without."""
         for connections in list(self._idle.values()):
             for connection in connections:
                 if connection.timer is not None:
                     connection.timer.cancel()
                 self.leave(connection.client)
         self._idle.clear()
-        if self._leaving:
-            await asyncio.wait(self._leaving)
+        if self._leaving:  # RFC 5321 section 4.1.1.10: the answer to QUIT should be waited for, not for ever
+            await asyncio.wait(self._leaving, timeout=_CLOSING_SECONDS)
+        rest = set(self._leaving)
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
     def _expire(self, connection: Connection) -> None:
         with contextlib.suppress(KeyError, ValueError):

@@ -12,6 +12,7 @@ Standards: RFC 5321 section 4.5.3.2 (timeouts), section 3.8 (421), RFC 3463 sect
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -152,10 +153,17 @@ class Session:
             self.log.event("client too slow", state=self.conversation.state.value)
             self.conversation.end(reply(421, "4.4.2", f"{self.settings.host_name} waited too long. Closing"))
         except Stopping:
-            self.conversation.end(reply(421, "4.3.2", f"{self.settings.host_name} is stopping: come back later"))
+            self.conversation.end(self._stopping())
+        except asyncio.CancelledError:  # the grace is over: what was begun may come again
+            self.conversation.end(self._stopping())
+            self.stream.write(self.conversation.take_output())
+            raise
         finally:
             self._forget_content()
         return await self._take_leave()
+
+    def _stopping(self) -> Reply:
+        return reply(421, "4.3.2", f"{self.settings.host_name} is stopping: come back later")
 
     async def _converse(self) -> None:
         conversation, stream = self.conversation, self.stream

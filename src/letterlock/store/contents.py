@@ -44,6 +44,9 @@ class Contents:
         self._folder = folder
         self._reader = reader
         self._recent: dict[int, Content] = {}  # not in the index yet
+        self._expected: dict[int, Content] = {}  # of what is to be read soon, once, as the index has it
+        self._expecting: dict[str, int] = {}  # by the queue id of who is to read it
+        self.moves = 0  # how often places changed, or what was queued was dropped
         self._files: dict[int, int] = {}
         self._retired: list[int] = []
         self.pool = ThreadPoolExecutor(4, thread_name_prefix="store read")
@@ -64,6 +67,7 @@ class Contents:
         """Record a content's new place, if it still lives."""
         content = self.find(number)
         if content:
+            self.forget_expected()
             self._remember(batch, number, Content(location, content.base, content.size))
             batch.add(_MOVE, location.segment, location.offset, number)
 
@@ -78,9 +82,26 @@ class Contents:
             if recent.get(number) is content:
                 del recent[number]
 
+    def expect(self, queue_id: str, number: int, content: Content) -> None:
+        """Keep the place of what is to be read for a queue entry, so that nobody need ask for it on the event loop."""
+        self._expected[number] = content
+        self._expecting[queue_id] = number
+
+    def expect_no_more(self, queue_id: str) -> None:
+        """Take note that nothing is to be read for a queue entry."""
+        number = self._expecting.pop(queue_id, None)
+        if number is not None:
+            self._expected.pop(number, None)
+
+    def forget_expected(self) -> None:
+        """Take note that what the index said of places may be so no more."""
+        self.moves += 1
+        self._expected.clear()
+        self._expecting.clear()
+
     def find(self, number: int) -> Content | None:
         """Return where a content is, or None if it is gone."""
-        content = self._recent.get(number)
+        content = self._recent.get(number) or self._expected.pop(number, None)
         if content is None:
             row = self._reader.execute(_LOCATE, (number,)).fetchone()
             if row is None:

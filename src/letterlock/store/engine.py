@@ -254,13 +254,14 @@ class LogStore(Core):
 
     async def take_due(self, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
         """Return due entries and mark them taken."""
+        self._queue_news.clear()
         return await self._take(partial(queue_rows.take_due, now=now, limit=limit))
 
     async def take_parked(self, lane: str, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
         """Return due entries parked under a lane and mark them taken."""
         return await self._take(partial(queue_rows.take_parked, lane=lane, now=now, limit=limit))
 
-    async def _take(self, choose: Callable[[apsw.Connection], list[QueueEntry]]) -> tuple[QueueEntry, ...]:
+    async def _take(self, choose: Callable[[apsw.Connection], queue_rows.Taken]) -> tuple[QueueEntry, ...]:
         task = asyncio.create_task(self._take_chosen(choose))
         try:
             return await asyncio.shield(task)
@@ -268,20 +269,23 @@ class LogStore(Core):
             task.add_done_callback(self._give_back)
             raise
 
-    async def _take_chosen(self, choose: Callable[[apsw.Connection], list[QueueEntry]]) -> tuple[QueueEntry, ...]:
+    async def _take_chosen(self, choose: Callable[[apsw.Connection], queue_rows.Taken]) -> tuple[QueueEntry, ...]:
         async with self._taking:
-            self._queue_news.clear()
             dropped = self._state.dropped = set()
+            moves = self._contents.moves
             try:
-                entries = await self._ask(choose)
+                chosen = await self._ask(choose)
             finally:
                 self._state.dropped = None
+            places = chosen.places if self._contents.moves == moves else {}
             taken: list[QueueEntry] = []
-            for entry in entries:
+            for entry in chosen.entries:
                 owed = {recipient.number for recipient in entry.recipients}
                 if entry.queue_id in self._state.taken or any((entry.queue_id, number) in dropped for number in owed):
                     continue
                 self._state.taken[entry.queue_id] = owed
+                if (place := places.get(entry.content)) is not None:
+                    self._contents.expect(entry.queue_id, entry.content, place)
                 taken.append(entry)
             return tuple(taken)
 
@@ -316,7 +320,7 @@ class LogStore(Core):
         self._release(queue_id, until)
 
     def _release(self, queue_id: str, until: Instant | None = None) -> None:
-        if self._state.taken.pop(queue_id, None) is not None:
+        if self._state.give_back(queue_id):
             queue_rows.again(self._state.batch, [queue_id], release=True)
             if until is not None:
                 queue_rows.postpone(self._state.batch, queue_id, until)
@@ -325,7 +329,7 @@ class LogStore(Core):
 
     async def park(self, queue_id: str, lane: str) -> None:
         """Give back a taken entry for `take_parked`."""
-        if self._state.taken.pop(queue_id, None) is not None:
+        if self._state.give_back(queue_id):
             queue_rows.park(self._state.batch, queue_id, lane)
             self._hand_over()
 

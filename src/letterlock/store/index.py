@@ -16,6 +16,8 @@ on nothing more meanwhile.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import operator
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -107,6 +109,22 @@ CREATE TRIGGER moved AFTER UPDATE OF segment ON contents BEGIN
 END;
 """
 
+# An attempt recorded with one statement, many of them at once: one call into SQLite for all that it leads to.
+_SETTLING = """
+CREATE TEMP VIEW IF NOT EXISTS settlements (queue_id, number, final, attempt, next_attempt, delay_reported, kept)
+    AS SELECT 0, 0, 0, 0, 0, 0, 0;
+CREATE TEMP TRIGGER IF NOT EXISTS settled INSTEAD OF INSERT ON settlements BEGIN
+    DELETE FROM queue_recipients WHERE new.final
+        AND entry IN (SELECT id FROM queue_entries WHERE queue_id = new.queue_id) AND number = new.number;
+    UPDATE queue_recipients SET next_attempt = coalesce(new.next_attempt, next_attempt), attempts = attempts + 1,
+        last = new.attempt, delay_reported = max(delay_reported, new.delay_reported) WHERE NOT new.final
+        AND entry IN (SELECT id FROM queue_entries WHERE queue_id = new.queue_id) AND number = new.number;
+    INSERT INTO queue_attempts (entry, attempt) SELECT id, new.attempt FROM queue_entries WHERE queue_id = new.queue_id;
+    UPDATE queue_entries SET taken = taken & new.kept, next_attempt = (SELECT min(next_attempt) FROM queue_recipients
+        WHERE entry = queue_entries.id AND held = 0) WHERE queue_id = new.queue_id;
+END;
+"""
+
 _SEGMENT_END = (
     "INSERT INTO segments (id, end, checksum, last_sequence, live) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
     " end = excluded.end, checksum = excluded.checksum, last_sequence = excluded.last_sequence,"
@@ -119,7 +137,16 @@ _COLUMNS = {
     "contents": ("id", "segment", "offset", "length", "base", "size", "refs"),
     "messages": ("mailbox", "uid", "flags", "modseq", "internal_date", "save_date", "size", "content"),
     "transactions": ("sequence", "id", "placed"),
-}
+    "queue_entries": (
+        "id", "queue_id", "content", "size", "sender", "envelope", "arrived", "expires", "priority", "source", "route",
+        "details", "next_attempt",
+    ),
+    "queue_recipients": (
+        "entry", "number", "local_part", "domain", "notify", "original", "valid_since", "next_attempt", "held",
+    ),
+    "settlements": ("queue_id", "number", "final", "attempt", "next_attempt", "delay_reported", "kept"),
+}  # fmt: skip
+_NEW_ROWS = ("contents", "messages", "transactions", "queue_entries", "queue_recipients")
 _ROWS_AT_ONCE = (64, 8, 1)
 _MAILBOX = (
     "INSERT INTO mailboxes (id, account, name, uid_validity, uid_next, modseq, messages, unseen, deleted, octets,"
@@ -133,7 +160,7 @@ Row = tuple[SQLiteValue, ...]
 
 @dataclass(slots=True)
 class Batch:
-    """Changes to apply together: new rows of `contents`, `messages` and `transactions` first, then statements in order.
+    """Changes to apply together: new rows of the tables named first, then statements in order.
 
     `mailboxes` are rows to have in the end, None where a mailbox is gone. `ends` maps a segment to (end, checksum, last
     sequence); `live` adds octets. `places` are for whoever made the batch, to be forgotten once it is in the index.
@@ -143,6 +170,8 @@ class Batch:
     contents: list[Row] = field(default_factory=list)
     messages: list[Row] = field(default_factory=list)
     transactions: list[Row] = field(default_factory=list)
+    queue_entries: list[Row] = field(default_factory=list)
+    queue_recipients: list[Row] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
     mailboxes: dict[int, Row | None] = field(default_factory=dict)
     ends: dict[int, tuple[int, int, int]] = field(default_factory=dict)
@@ -166,6 +195,8 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute("PRAGMA recursive_triggers = ON")
             connection.execute("PRAGMA cache_size = -6000")
+            # What a statement of many rows may have to undo: never a file elsewhere, which could be missing or full.
+            connection.execute("PRAGMA temp_store = MEMORY")
     except apsw.Error as error:
         if not read_only or isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
             raise
@@ -186,11 +217,17 @@ def write_batches(connection: apsw.Connection, batches: Sequence[Batch]) -> None
     for segment, (end, checksum, sequence) in ends.items():
         live = sum(batch.live.get(segment, 0) for batch in batches)
         execute(_SEGMENT_END, (segment, end, checksum, sequence, live))
-    for table in _COLUMNS:
+    for table in _NEW_ROWS:
         _insert(connection, table, [row for batch in batches for row in getattr(batch, table)])
-    for batch in batches:
-        for sql, values in batch.statements:  # after the segments, whose liveness triggers adjust
-            execute(sql, values)
+    # After the segments, whose liveness triggers adjust.
+    statements = [statement for batch in batches for statement in batch.statements]
+    for sql, some in itertools.groupby(statements, operator.itemgetter(0)):
+        rows = [values for _, values in some]
+        if sql == SETTLE:
+            _insert(connection, "settlements", rows)
+        else:
+            for values in rows:
+                execute(sql, values)
     mailboxes = {number: row for batch in batches for number, row in batch.mailboxes.items()}
     for number, row in mailboxes.items():
         if row is None:
@@ -216,6 +253,7 @@ def _insertion(table: str, size: int) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)}"  # noqa: S608
 
 
+SETTLE = _insertion("settlements", 1)
 _INSERTS = {(table, size): _insertion(table, size) for table in _COLUMNS for size in _ROWS_AT_ONCE}
 
 
@@ -233,6 +271,8 @@ def prepare(connection: apsw.Connection) -> None:
     version = value(connection, "SELECT value FROM meta WHERE key = 'version'")
     if version != _VERSION:
         raise Unavailable(f"the index has version {version!r}; this program knows version {_VERSION}")
+    for _ in connection.execute(_SETTLING):
+        pass
 
 
 class _Question(Generic[T]):

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import apsw
 
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Notify, Recipient
+from letterlock.store.contents import Content
 from letterlock.store.entries import (
     PackedQueued,
     PackedSettlement,
@@ -22,58 +24,65 @@ from letterlock.store.entries import (
     unpack_attempt,
     unpack_valid_since,
 )
-from letterlock.store.index import Batch, SQLiteValue, value
+from letterlock.store.index import SETTLE, Batch, Row, SQLiteValue, value
 from letterlock.store.interface import Attempt, Instant, QueuedRecipient, QueueEntry, QueueFilter
+from letterlock.store.segments import Location
 
 _THIS = "(SELECT id FROM queue_entries WHERE queue_id = ?)"
-_ADD_ENTRY = (
-    "INSERT INTO queue_entries (id, queue_id, content, size, sender, envelope, arrived, expires, priority, source,"
-    " route, details, next_attempt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_ADD_RECIPIENT = (
-    "INSERT INTO queue_recipients (entry, number, local_part, domain, notify, original, valid_since, next_attempt, held)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_DEFER = (
-    "UPDATE queue_recipients SET next_attempt = coalesce(?, next_attempt), attempts = attempts + 1, last = ?,"
-    f" delay_reported = max(delay_reported, ?) WHERE entry IN {_THIS} AND number = ?"
-)
 _AGAIN = (
     "UPDATE queue_entries SET taken = taken & ?, next_attempt = (SELECT min(next_attempt) FROM queue_recipients"
     " WHERE entry = queue_entries.id AND held = 0) WHERE queue_id = ?"
 )
-_ENTRY = (
-    "SELECT id, queue_id, content, size, envelope, arrived, expires, priority, source, route, details"
-    " FROM queue_entries "
+_ENTRY_COLUMNS = (
+    "e.id, e.queue_id, e.content, e.size, e.envelope, e.arrived, e.expires, e.priority, e.source, e.route, e.details"
 )
-_RECIPIENTS = (
-    "SELECT number, local_part, domain, notify, original, valid_since, next_attempt, attempts, held, delay_reported, last"
-    " FROM queue_recipients WHERE entry = ? "
+_ENTRY = f"SELECT {_ENTRY_COLUMNS} FROM queue_entries AS e "
+_ENTRY_AND_PLACE = (
+    f"SELECT c.segment, c.offset, c.length, c.base, c.size, {_ENTRY_COLUMNS} FROM queue_entries AS e"
+    " LEFT JOIN contents AS c ON c.id = e.content "
 )
+_RECIPIENT_COLUMNS = (
+    "number, local_part, domain, notify, original, valid_since, next_attempt, attempts, held, delay_reported, last"
+)
+_RECIPIENTS = f"SELECT {_RECIPIENT_COLUMNS} FROM queue_recipients WHERE entry = ?"
+_DUE_RECIPIENTS = (
+    f"SELECT entry, {_RECIPIENT_COLUMNS} FROM queue_recipients WHERE entry IN (SELECT value FROM json_each(?))"
+    " AND held = 0 AND next_attempt <= ? ORDER BY entry, number"
+)
+_PLACE_COLUMNS = 5
+_MARK_TAKEN = "UPDATE queue_entries SET taken = 1 WHERE id IN (SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Entries that were taken, and where their contents lie, by number."""
+
+    entries: list[QueueEntry]
+    places: dict[int, Content]
 
 
 def add(batch: Batch, number: int, owed: PackedQueued, content: int, size: int, arrived: Instant) -> None:
     """Add an entry; the content already counts it."""
     sender = owed.envelope.sender
-    batch.add(
-        _ADD_ENTRY,
-        number,
-        owed.queue_id,
-        content,
-        size,
-        str(Address(*sender)) if sender else "",
-        encode_envelope(owed.envelope),
-        arrived,
-        owed.expires,
-        owed.priority,
-        owed.source,
-        owed.route,
-        json.dumps(owed.details),
-        None if owed.held else owed.next_attempt,
+    batch.queue_entries.append(
+        (
+            number,
+            owed.queue_id,
+            content,
+            size,
+            str(Address(*sender)) if sender else "",
+            encode_envelope(owed.envelope),
+            arrived,
+            owed.expires,
+            owed.priority,
+            owed.source,
+            owed.route,
+            json.dumps(owed.details),
+            None if owed.held else owed.next_attempt,
+        )
     )
-    for at, recipient in enumerate(owed.recipients):
-        batch.add(
-            _ADD_RECIPIENT,
+    batch.queue_recipients += [
+        (
             number,
             at,
             recipient.local_part,
@@ -84,31 +93,25 @@ def add(batch: Batch, number: int, owed: PackedQueued, content: int, size: int, 
             owed.next_attempt,
             owed.held,
         )
+        for at, recipient in enumerate(owed.recipients)
+    ]
 
 
 def settle(batch: Batch, queue_id: str, settlements: Sequence[PackedSettlement], *, release: bool) -> None:
     """Record an attempt for recipients that are still owed; with `release` the entry is taken no more."""
-    for settlement in settlements:
-        if settlement.final:
-            batch.add(
-                f"DELETE FROM queue_recipients WHERE entry IN {_THIS} AND number = ?", queue_id, settlement.number
-            )
-        else:
-            batch.add(
-                _DEFER,
-                settlement.next_attempt,
-                settlement.attempt,
-                settlement.delay_reported,
-                queue_id,
-                settlement.number,
-            )
-    for settlement in settlements:  # an entry that is owed to nobody is gone by now, and its history with it
+    for settlement in settlements:  # an entry that is owed to nobody goes with its history
         batch.add(
-            "INSERT INTO queue_attempts (entry, attempt) SELECT id, ? FROM queue_entries WHERE queue_id = ?",
-            settlement.attempt,
+            SETTLE,
             queue_id,
+            settlement.number,
+            settlement.final,
+            settlement.attempt,
+            settlement.next_attempt,
+            settlement.delay_reported,
+            0 if release else 1,
         )
-    again(batch, [queue_id], release=release)
+    if not settlements:
+        again(batch, [queue_id], release=release)
 
 
 def again(batch: Batch, queue_ids: Iterable[str], *, release: bool = False) -> None:
@@ -172,21 +175,19 @@ def forget_taken(connection: apsw.Connection) -> None:
     connection.execute("UPDATE queue_entries SET taken = 0 WHERE taken > 0")
 
 
-def take_due(connection: apsw.Connection, now: Instant, limit: int) -> list[QueueEntry]:
-    """Return due entries with their due recipients, and mark them taken."""
-    entries: list[QueueEntry] = []
+def take_due(connection: apsw.Connection, now: Instant, limit: int) -> Taken:
+    """Take due entries with their due recipients."""
+    rows: list[Row] = []
     sql = "SELECT max(priority) FROM queue_entries WHERE taken = 0 AND next_attempt IS NOT NULL"
     priority = value(connection, sql)
-    while priority is not None and len(entries) < limit:
-        rows = connection.execute(
-            _ENTRY + "WHERE taken = 0 AND next_attempt IS NOT NULL AND priority = ? AND next_attempt <= ?"
-            " ORDER BY next_attempt LIMIT ?",
-            (priority, now, limit - len(entries)),
+    while priority is not None and len(rows) < limit:
+        rows += connection.execute(
+            _ENTRY_AND_PLACE + "WHERE e.taken = 0 AND e.next_attempt IS NOT NULL AND e.priority = ?"
+            " AND e.next_attempt <= ? ORDER BY e.next_attempt LIMIT ?",
+            (priority, now, limit - len(rows)),
         ).fetchall()
-        entries += [_entry(connection, row, due=now) for row in rows]
-        connection.executemany("UPDATE queue_entries SET taken = 1 WHERE id = ?", [(row[0],) for row in rows])
         priority = value(connection, sql + " AND priority < ?", priority)
-    return entries
+    return _take(connection, rows, now)
 
 
 def park(batch: Batch, queue_id: str, lane: str) -> None:
@@ -194,14 +195,32 @@ def park(batch: Batch, queue_id: str, lane: str) -> None:
     batch.add("UPDATE queue_entries SET taken = 2, lane = ? WHERE queue_id = ?", lane, queue_id)
 
 
-def take_parked(connection: apsw.Connection, lane: str, now: Instant, limit: int) -> list[QueueEntry]:
-    """Return due entries parked under a lane with their due recipients, and mark them taken."""
+def take_parked(connection: apsw.Connection, lane: str, now: Instant, limit: int) -> Taken:
+    """Take due entries parked under a lane with their due recipients."""
     rows = connection.execute(
-        _ENTRY + "WHERE taken = 2 AND lane = ? AND next_attempt <= ? ORDER BY priority DESC, next_attempt LIMIT ?",
+        _ENTRY_AND_PLACE + "WHERE e.taken = 2 AND e.lane = ? AND e.next_attempt <= ?"
+        " ORDER BY e.priority DESC, e.next_attempt LIMIT ?",
         (lane, now, limit),
     ).fetchall()
-    connection.executemany("UPDATE queue_entries SET taken = 1 WHERE id = ?", [(row[0],) for row in rows])
-    return [_entry(connection, row, due=now) for row in rows]
+    return _take(connection, rows, now)
+
+
+def _take(connection: apsw.Connection, rows: list[Row], now: Instant) -> Taken:
+    """Mark entries as taken; each call into SQLite is for all of them."""
+    if not rows:
+        return Taken([], {})
+    numbers = json.dumps([row[_PLACE_COLUMNS] for row in rows])
+    connection.execute(_MARK_TAKEN, (numbers,))
+    recipients: dict[SQLiteValue, list[QueuedRecipient]] = {}
+    for entry, *recipient in connection.execute(_DUE_RECIPIENTS, (numbers, now)):
+        recipients.setdefault(entry, []).append(_recipient(tuple(recipient)))
+    entries = [_entry(row[_PLACE_COLUMNS:], tuple(recipients.get(row[_PLACE_COLUMNS], ()))) for row in rows]
+    places = {
+        entry.content: Content(Location(segment, offset, length), base, octets)  # type: ignore[arg-type]  # as in the schema
+        for entry, (segment, offset, length, base, octets, *_) in zip(entries, rows, strict=True)
+        if segment is not None
+    }
+    return Taken(entries, places)
 
 
 def next_due(connection: apsw.Connection) -> Instant | None:
@@ -223,7 +242,7 @@ def next_due(connection: apsw.Connection) -> Instant | None:
 def find(connection: apsw.Connection, queue_id: str) -> QueueEntry | None:
     """Return an entry with all its recipients."""
     row = connection.execute(_ENTRY + "WHERE queue_id = ?", (queue_id,)).fetchone()
-    return _entry(connection, row) if row else None
+    return _whole(connection, row) if row else None
 
 
 def attempts(connection: apsw.Connection, queue_id: str) -> tuple[Attempt, ...]:
@@ -300,18 +319,20 @@ def listing(connection: apsw.Connection, chosen: QueueFilter, limit: int, after:
         (" AND e.id IN (SELECT entry FROM queue_recipients WHERE domain = ?)", [domain]) if domain else ("", [])
     )
     rows = connection.execute(
-        _ENTRY
-        + f"AS e WHERE e.queue_id > ?{among} AND EXISTS (SELECT 1 FROM queue_recipients r WHERE r.entry = e.id AND"
+        _ENTRY + f"WHERE e.queue_id > ?{among} AND EXISTS (SELECT 1 FROM queue_recipients r WHERE r.entry = e.id AND"
         f" {condition}) ORDER BY e.queue_id LIMIT ?",
         (after, *domains, *values, limit),
     ).fetchall()
-    return [_entry(connection, row) for row in rows]
+    return [_whole(connection, row) for row in rows]
 
 
-def _entry(connection: apsw.Connection, row: tuple[SQLiteValue, ...], due: Instant | None = None) -> QueueEntry:
-    number, queue_id, content, octets, envelope, arrived, expires, priority, source, route, details = row
-    condition, values = ("", ()) if due is None else ("AND held = 0 AND next_attempt <= ?", (due,))
-    recipients = tuple(map(_recipient, connection.execute(_RECIPIENTS + condition, (number, *values))))
+def _whole(connection: apsw.Connection, row: Row) -> QueueEntry:
+    """Return an entry with all its recipients."""
+    return _entry(row, tuple(map(_recipient, connection.execute(_RECIPIENTS, (row[0],)))))
+
+
+def _entry(row: Row, recipients: tuple[QueuedRecipient, ...]) -> QueueEntry:
+    _number, queue_id, content, octets, envelope, arrived, expires, priority, source, route, details = row
     return QueueEntry(
         str(queue_id),
         decode_envelope(envelope, [recipient.recipient for recipient in recipients]),  # type: ignore[arg-type]
@@ -327,7 +348,7 @@ def _entry(connection: apsw.Connection, row: tuple[SQLiteValue, ...], due: Insta
     )
 
 
-def _recipient(row: tuple[SQLiteValue, ...]) -> QueuedRecipient:
+def _recipient(row: Row) -> QueuedRecipient:
     number, local_part, domain, notify, original, valid_since, next_attempt, tries, held, delay_reported, last = row
     return QueuedRecipient(
         number,  # type: ignore[arg-type]  # columns have the types of the schema

@@ -363,9 +363,14 @@ class State:
                 self._accept(sequence, transaction, octets, take)
         owed.difference_update(settlement.number for settlement in settlements)
         if not owed:
-            self.taken.pop(entry.queue_id, None)
+            self.give_back(entry.queue_id)
         queue_rows.settle(self.batch, entry.queue_id, settlements, release=not owed)
         self.queued = True
+
+    def give_back(self, queue_id: str) -> bool:
+        """Let an entry be taken by nobody; return whether it was taken."""
+        self.contents.expect_no_more(queue_id)
+        return self.taken.pop(queue_id, None) is not None
 
     def _change_queue(self, entry: QueueHeld | QueueRetried | QueueDropped) -> None:
         match entry:
@@ -375,6 +380,7 @@ class State:
                 queue_rows.retry(self.batch, entry.chosen, entry.when, entry.route)
             case QueueDropped():
                 queue_rows.drop(self.batch, entry.chosen)
+                self.contents.forget_expected()
                 for queue_id, number in entry.chosen:
                     self.taken.get(queue_id, set()).discard(number)
                 if self.dropped is not None:

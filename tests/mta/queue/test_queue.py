@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -313,6 +314,21 @@ async def test_a_queued_recipient_of_ours_is_delivered_and_reported_in_one_chang
     assert site.errands == []
 
 
+async def test_what_was_found_to_be_junk_is_put_there_by_the_queue_too(site: Site) -> None:
+    """The sender asked to hear of success, so the queue delivers; what goes on to others is not told."""
+    await site.store.prepare_account(BEN, {"Junk": "\\Junk", "lists": ""})
+    site.accounts.set_alias("team@rosewood.test", [BEN, "x@harbor.test"])
+    await site.queue("q1", to(BEN, Notify.SUCCESS), details={"mailbox": "Junk"})
+    await site.queue("q2", to("team@rosewood.test", Notify.SUCCESS), details={"mailbox": "Junk", "seal": "ARC: 1\r\n"})
+    await site.queue("q3", to("ben+lists@rosewood.test", Notify.SUCCESS), details={"mailbox": "Junk"})
+    await site.turn()
+    counts = {one.name: one.messages for one in await site.store.mailboxes(BEN)}
+    assert counts == {"INBOX": 0, "Junk": 2, "lists": 1}
+    (errand,) = site.errands
+    assert errand.entry.details == {}
+    assert len(await site.reports()) == 3
+
+
 async def test_an_alias_of_several_is_reported_expanded_and_passed_on_without_success(site: Site) -> None:
     """RFC 3461 section 5.2.7.3."""
     site.accounts.set_alias("team@rosewood.test", [BEN, "x@harbor.test"])
@@ -370,13 +386,117 @@ async def test_a_message_dropped_under_way_is_gone_without_a_word(site: Site) ->
     assert await site.reports() == []
 
 
-async def test_a_fault_of_the_program_defers(site: Site) -> None:
-    site.answer = lambda _errand: 1 / 0  # type: ignore[arg-type,return-value]
-    await site.queue("q", to("a@harbor.test"))
+def broken(_errand: Errand) -> Sequence[Outcome]:
+    raise ZeroDivisionError
+
+
+def cancelled(_errand: Errand) -> Sequence[Outcome]:
+    raise asyncio.CancelledError  # of something that was waited for: nobody cancelled the attempt
+
+
+@pytest.fixture
+def lines(site: Site) -> list[str]:
+    """What is logged from now on."""
+    assert site.store is not None
+    logged: list[str] = []
+    send_to(logged.append)
+    return logged
+
+
+@pytest.mark.parametrize(("answer", "name"), [(broken, "ZeroDivisionError"), (cancelled, "CancelledError")])
+async def test_a_fault_of_the_program_is_told_and_comes_back_and_costs_nobody_else(
+    site: Site, lines: list[str], answer: Callable[[Errand], Sequence[Outcome]], name: str
+) -> None:
+    """The event has the queue id and where it happened; the entry waits longer each time and is never returned."""
+    site.answer = lambda errand: answer(errand) if errand.entry.queue_id == "bad" else relayed(errand)
+    await site.queue("bad", to("a@harbor.test"))
+    await site.queue("good", to("b@harbor.test"))
+    waits = []
+    for _ in range(3):
+        await site.turn()
+        entry = await site.store.queue_entry("bad")
+        assert entry is not None
+        (owed,) = entry.recipients
+        assert name in str(owed.last)
+        waits.append(owed.next_attempt - site.clock.now())
+        site.clock.move(waits[-1])
+    assert [wait == pytest.approx(300 * 2**turn, rel=0.21) for turn, wait in enumerate(waits)] == [True] * 3
+    assert await site.store.queue_entry("good") is None
+    events = [event for event in map(json.loads, lines) if event["event"] == "attempt abandoned"]
+    assert [event["queue_id"] for event in events] == ["bad"] * 3
+    assert all(f"in {answer.__name__}" in event["traceback"] and name in event["traceback"] for event in events)
+    site.answer = relayed
     await site.turn()
+    assert await site.store.queue_size() == (0, 0)
+    assert await site.reports() == []
+
+
+async def test_a_fault_with_one_recipient_of_ours_does_not_keep_the_next(
+    site: Site, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a change of its own."""
+    deliver = site.runner._agent.deliver
+
+    async def deliver_but_to_anna(sender: Address | None, recipient: Recipient) -> object:
+        if str(recipient.forward_path) == ANNA:
+            raise KeyError("anna")
+        return await deliver(sender, recipient)
+
+    monkeypatch.setattr(site.runner._agent, "deliver", deliver_but_to_anna)
+    await site.queue("q", to(ANNA), to(BEN), sender="x@harbor.test")
+    await site.turn()
+    assert len(await site.inbox(BEN)) == 1
     entry = await site.store.queue_entry("q")
     assert entry is not None
-    assert "ZeroDivisionError" in str(entry.recipients[0].last)
+    assert [str(owed.recipient.forward_path) for owed in entry.recipients] == [ANNA]
+    assert [event["queue_id"] for event in map(json.loads, lines) if event["event"] == "attempt abandoned"] == ["q"]
+
+
+async def test_an_entry_whose_attempt_cannot_be_recorded_for_a_fault_is_given_back(
+    site: Site, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again: twice at the next host rather than never."""
+    settle = site.store.settle
+
+    async def broken_settle(*_anything: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(site.store, "settle", broken_settle)
+    await site.queue("q", to("a@harbor.test"))
+    await site.turn()
+    assert [event["queue_id"] for event in map(json.loads, lines) if event["event"] == "attempt abandoned"] == ["q"] * 2
+    assert site.runner.under_way == 0
+    monkeypatch.setattr(site.store, "settle", settle)
+    site.clock.move(SETTINGS.retry_first_seconds)
+    await site.turn()
+    assert await site.store.queue_size() == (0, 0)
+    assert len(site.errands) == 2
+
+
+@pytest.mark.parametrize("broken_call", ["take_due", "take_parked"])
+async def test_a_fault_in_taking_is_told_and_tried_again(
+    site: Site, lines: list[str], monkeypatch: pytest.MonkeyPatch, broken_call: str
+) -> None:
+    """The queue goes on by itself, with what was parked, too."""
+    monkeypatch.setattr("letterlock.mta.queue.runner._RECORD_AGAIN_SECONDS", 0.001)
+    call = getattr(site.store, broken_call)
+    faults = iter([ZeroDivisionError()])
+
+    async def broken_once(*arguments: object) -> object:
+        for fault in faults:
+            raise fault
+        return await call(*arguments)
+
+    monkeypatch.setattr(site.store, broken_call, broken_once)
+    for number in range(30):
+        await site.queue(f"q{number}", to("a@harbor.test"))
+    async with asyncio.timeout(60):
+        await site.turn()
+    assert await site.store.queue_size() == (0, 0)
+    assert len(site.errands) == 30
+    (event,) = (event for event in map(json.loads, lines) if event["severity"] == "error")
+    assert event["event"] == "queue unavailable"
+    assert "in broken_once" in event["traceback"]
 
 
 async def test_a_dead_destination_is_tried_once_and_the_rest_deferred(site: Site) -> None:

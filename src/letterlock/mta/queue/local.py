@@ -17,7 +17,7 @@ from typing import Protocol
 from letterlock.formats.envelope import Notify, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.mda.deliver import DeliveryAgent, Destination
-from letterlock.mta.arrival import SEAL
+from letterlock.mta.arrival import MAILBOX, SEAL, placed
 from letterlock.mta.queue.schedule import QueueSettings
 from letterlock.store.interface import Delivery, Instant, Queued, QueuedRecipient, QueueEntry, Transaction
 
@@ -75,7 +75,8 @@ class LocalDelivery:
             # RFC 3461 section 5.2.7.3: the expansion was reported; what comes after it is not
             relays = tuple(replace(relay, notify=relay.notify & ~Notify.SUCCESS) for relay in relays)
         details = dict(entry.details)
-        seal = details.pop(SEAL, "").encode()
+        seal, mailbox = details.pop(SEAL, "").encode(), details.pop(MAILBOX, "")
+        deliveries = tuple(placed(delivery, mailbox) for delivery in destination.deliveries)
         name = f"{entry.queue_id}-{recipient.number}"
         queued = tuple(
             Queued(
@@ -90,9 +91,9 @@ class LocalDelivery:
             )
             for number, relay in enumerate(relays)
         )
-        treated = Treated(destination.deliveries)
-        if self._programs is not None and destination.deliveries:
-            treated = await self._programs.treat(entry, recipient, destination.deliveries, now)
+        treated = Treated(deliveries)
+        if self._programs is not None and deliveries:
+            treated = await self._programs.treat(entry, recipient, deliveries, now)
         kept = Transaction(name, now, (), treated.deliveries, queued, content=entry.content)
         plain = (kept,) if treated.deliveries or queued else ()
         return treated.refusal or outcome, (*plain, *treated.transactions)

@@ -8,7 +8,8 @@ Before its first attempt a recipient may be held by a rule; one that is suppress
 
 Promises:
 - An outcome is recorded together with what it leads to (reports, local copies), errand by errand.
-- Trouble of our own (Unavailable, a fault in the program) defers and never bounces, whatever the message's age.
+- Trouble of our own (Unavailable, a fault in the program) defers and never bounces, whatever the message's age; a fault
+  is logged with its trace, comes back on the usual schedule, and costs nobody else anything.
 - What cannot be recorded for lack of room is tried again until it can.
 
 Limits: `most_taken` entries are taken at once; of one destination at most `most_waiting` wait here, further ones are
@@ -27,6 +28,7 @@ from functools import partial
 from letterlock.errors import Unavailable
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
+from letterlock.host.drive_work import Faulty, contain
 from letterlock.host.entropy import Entropy
 from letterlock.host.logs import Log, follow
 from letterlock.host.metrics import Histogram
@@ -37,7 +39,7 @@ from letterlock.mta.queue.conclude import conclude
 from letterlock.mta.queue.lanes import Errand, Lane
 from letterlock.mta.queue.local import LocalDelivery, Programs
 from letterlock.mta.queue.reports import Reporter
-from letterlock.mta.queue.schedule import OUR_TROUBLE_SECONDS, QueueSettings
+from letterlock.mta.queue.schedule import OUR_TROUBLE_SECONDS, QueueSettings, wait_seconds
 from letterlock.mta.queue.suppressed import Suppressions
 from letterlock.store.interface import (
     Instant,
@@ -104,7 +106,8 @@ class Runner:
         self.delays = Histogram(_DELAYS_SECONDS)  # from arrival to the final outcome
         self.results: Counter[tuple[str, str]] = Counter()  # attempts by result and status class
         self._lanes: dict[str, Lane] = {}
-        self._open: dict[str, int] = {}  # queue id: errands not finished
+        self._open: Counter[str] = Counter()  # queue id: errands not finished
+        self._unsettled: set[str] = set()  # queue ids of errands that ended in a fault, to be given back with the last
         self._octets = 0  # of what is being sent
         self._crowded: set[str] = set()  # destinations that wait for less of it
         self._unrecorded = asyncio.Semaphore(self._limits.most_unrecorded)
@@ -145,19 +148,21 @@ class Runner:
     async def run(self) -> None:
         """Run until `stop` is called."""
         while not self._stopping.is_set():
-            wanted = self._limits.most_taken - len(self._open)
-            entries: tuple[QueueEntry, ...] = ()
             try:
-                await self._mind_the_clock()
-                if wanted > 0:
-                    entries = await self._store.take_due(self._clock.now(), min(wanted, 100))
-                for entry in entries:
-                    await self._begin(entry)
-                if not entries:
-                    await self._rest(full=wanted <= 0)
+                await contain(self._turn())
             except Unavailable as trouble:
-                self._log.error("queue unavailable", problem=trouble.problem)
+                self._log_trouble("queue unavailable", trouble)
                 await self._pause(_RECORD_AGAIN_SECONDS)
+
+    async def _turn(self) -> None:
+        """Take what is due and begin with it, or wait until something may be."""
+        await self._mind_the_clock()
+        wanted = self._limits.most_taken - len(self._open)
+        entries = await self._store.take_due(self._clock.now(), min(wanted, 100)) if wanted > 0 else ()
+        for entry in entries:
+            await self._begin_safely(entry)
+        if not entries:
+            await self._rest(full=wanted <= 0)
 
     async def _mind_the_clock(self) -> None:
         """See whether the clock was set: nothing waits longer for it, and nothing expires by time that has not passed.
@@ -214,6 +219,12 @@ class Runner:
 
     # errands
 
+    async def _begin_safely(self, entry: QueueEntry) -> None:
+        try:
+            await contain(self._begin(entry))
+        except Faulty as fault:
+            await self._give_back(entry.queue_id, fault)
+
     async def _begin(self, entry: QueueEntry) -> None:
         groups: dict[str, list[QueuedRecipient]] = {}
         for recipient in entry.recipients:
@@ -224,7 +235,7 @@ class Runner:
                 lane.has_parked = True
                 await self._store.park(entry.queue_id, destination)
                 return
-        self._open[entry.queue_id] = len(groups)
+        self._open[entry.queue_id] += len(groups)
         for destination, recipients in groups.items():
             part = entry
             if len(groups) > 1:
@@ -257,14 +268,16 @@ class Runner:
 
     def _ended(self, errand: Errand, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        fault = None if task.cancelled() else task.exception()
-        if fault:  # nobody's mail bounces because our program is wrong
-            trouble = Unavailable(f"a fault of the program: {fault!r}")
-            self._spawn(self._defer_for_us(errand.entry, trouble))
         queue_id = errand.entry.queue_id
+        fault = None if task.cancelled() else task.exception()
+        if fault:
+            self._unsettled.add(queue_id)
         self._open[queue_id] -= 1
         if not self._open[queue_id]:
             del self._open[queue_id]
+            if queue_id in self._unsettled:
+                self._unsettled.discard(queue_id)
+                self._spawn(self._give_back(queue_id, fault))
         self._octets -= errand.entry.size
         if self._crowded:
             crowded, self._crowded = self._crowded, set()
@@ -273,9 +286,15 @@ class Runner:
         self._room.set()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(contain(work))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended_aside)
+
+    def _ended_aside(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if isinstance(fault, Unavailable):
+            self._log_trouble("queue unavailable", fault)
 
     def _free(self, lane: Lane, destination: str) -> None:
         """Take note that an errand runs no more, and let the next one."""
@@ -292,12 +311,12 @@ class Runner:
         limit = max(self._limits.most_waiting // 2, 1)
         while lane.has_parked and len(lane.waiting) <= limit and not self._stopping.is_set():
             try:
-                entries = await self._store.take_parked(destination, self._clock.now(), limit)
+                entries = await contain(self._store.take_parked(destination, self._clock.now(), limit))
                 lane.has_parked = len(entries) == limit
                 for entry in entries:
-                    await self._begin(entry)
+                    await self._begin_safely(entry)
             except Unavailable as trouble:
-                self._log.error("queue unavailable", problem=trouble.problem)
+                self._log_trouble("queue unavailable", trouble)
                 await self._pause(_RECORD_AGAIN_SECONDS)
         lane.is_fetching = False
         if lane.is_spare(self._clock.elapsed()):
@@ -306,9 +325,11 @@ class Runner:
     async def _run(self, lane: Lane, errand: Errand) -> None:
         follow(trace_of(errand.entry.queue_id))
         try:
-            await self._run_errand(lane, errand)
+            await contain(self._run_errand(lane, errand), Refused)
         except Refused as refused:  # an operator dropped the message while it was under way, and its octets are gone
             self._log.event("dropped under way", queue_id=errand.entry.queue_id, reason=str(refused))
+        except Unavailable as trouble:  # nobody's mail bounces because our program is wrong
+            await contain(self._defer_for_us(errand.entry, trouble), Refused)
 
     async def _run_errand(self, lane: Lane, errand: Errand) -> None:
         entry = errand.entry
@@ -383,11 +404,13 @@ class Runner:
         """Deliver recipients of ours, each in a change of its own with its report."""
         for recipient in entry.recipients:
             try:
-                outcome, transactions = await self._local.deliver(entry, recipient, self._clock.now())
+                await contain(self._deliver_to(entry, recipient), Refused)
             except Unavailable as trouble:
                 await self._defer_for_us(replace(entry, recipients=(recipient,)), trouble)
-                continue
-            await self._conclude(entry, [(recipient, outcome)], transactions)
+
+    async def _deliver_to(self, entry: QueueEntry, recipient: QueuedRecipient) -> None:
+        outcome, transactions = await self._local.deliver(entry, recipient, self._clock.now())
+        await self._conclude(entry, [(recipient, outcome)], transactions)
 
     async def _conclude(
         self,
@@ -437,17 +460,33 @@ class Runner:
 
     async def _defer_for_us(self, entry: QueueEntry, trouble: Unavailable) -> None:
         """Come back later without counting the message's age: the trouble is ours."""
-        self._log.error("attempt abandoned", queue_id=entry.queue_id, problem=trouble.problem)
-        when = self._clock.now() + OUR_TROUBLE_SECONDS
+        self._log_trouble("attempt abandoned", trouble, queue_id=entry.queue_id)
+        now = self._clock.now()
         settlements = [
             Settlement(
                 recipient.number,
                 Outcome(recipient.recipient.forward_path, Result.DEFERRED, "4.3.0", trouble.problem),
-                when,
+                now + self._wait_seconds(recipient, trouble),
             )
             for recipient in entry.recipients
         ]
         await self._settle(entry, settlements, ())
+
+    def _wait_seconds(self, recipient: QueuedRecipient, trouble: Unavailable) -> float:
+        if isinstance(trouble, Faulty):  # it will hardly be mended by the next minute
+            return wait_seconds(self._settings, recipient.attempts + 1, self._entropy)
+        return OUR_TROUBLE_SECONDS
+
+    async def _give_back(self, queue_id: str, fault: BaseException | None) -> None:
+        """Let an entry be taken again later though nothing could be recorded of the attempt."""
+        if isinstance(fault, Unavailable):
+            self._log_trouble("attempt abandoned", fault, queue_id=queue_id)
+        await self._store.release(queue_id, self._clock.now() + self._settings.retry_first_seconds)
+
+    def _log_trouble(self, name: str, trouble: Unavailable, **fields: str) -> None:
+        if isinstance(trouble, Faulty):
+            fields["traceback"] = trouble.trace
+        self._log.error(name, problem=trouble.problem, **fields)
 
     async def _settle(
         self, entry: QueueEntry, settlements: Sequence[Settlement], transactions: Sequence[Transaction]
