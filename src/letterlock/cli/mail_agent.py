@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +94,8 @@ def agent_of(options: dict[str, Any], *, as_json: bool) -> Agent:
     """Return the user agent of a command's options, or say what is wrong with them and exit."""
     profile, is_verbose = options.pop("profile"), options.pop("verbose")
     try:
-        settings = load_profile(profile, {name.replace("_", "-"): value for name, value in options.items()})
+        given = {name.replace("_", "-"): None if value is None else str(value) for name, value in options.items()}
+        settings = load_profile(profile, given)
         return Agent(settings, is_verbose, as_json)
     except SettingsFault as fault:
         fail("\n".join(fault.problems), Exit.SETTINGS, as_json=as_json)
@@ -116,9 +117,15 @@ def run(work: Awaitable[R], *, as_json: bool) -> R:
         fail(str(fault), Exit.WRONG, as_json=as_json)
 
 
-def hand_over(composed: Composed, agent: Agent, *, copy: bool, as_json: bool) -> None:
-    """Submit a message, keep a copy where that is wished, and say what became of it; exits where anybody was refused."""
-    outcomes = run(agent.submit(composed), as_json=as_json)
+def hand_over(
+    messages: Sequence[Composed], agent: Agent, *, copy: bool, as_json: bool, more: Mapping[str, object] | None = None
+) -> None:
+    """Submit a message, or its copies for different recipients, and say what became of it; exits where anybody was refused.
+
+    Where that is wished, a copy of the first is kept. `more` is told to programs besides.
+    """
+    composed = messages[0]
+    outcomes = [outcome for each in messages for outcome in run(agent.submit(each), as_json=as_json)]
     accepted = all(outcome.accepted for outcome in outcomes)
     kept = None
     if copy and any(outcome.accepted for outcome in outcomes):
@@ -132,6 +139,7 @@ def hand_over(composed: Composed, agent: Agent, *, copy: bool, as_json: bool) ->
         "recipients": [
             {"address": str(one.recipient), "accepted": one.accepted, "reply": one.reply} for one in outcomes
         ],
+        **(more or {}),
     }
     lines = [f"{one.recipient}: {'sent' if one.accepted else 'refused'} ({safe(one.reply)})" for one in outcomes]
     answer(value, as_json=as_json, lines=lines)

@@ -6,7 +6,7 @@ Nobody is asked without `--online`: an authority learns from it that somebody lo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import click
 
 from letterlock.cli.resolver_options import opened_by
 from letterlock.formats.dns.question import Answer, Question
+from letterlock.formats.x509.certificate import Certificate
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.resolver.interface import Resolver
@@ -25,6 +26,7 @@ from letterlock.host.retrieve import Retriever, RetrieveSettings
 from letterlock.trust.pkix.retrieval import Search
 from letterlock.trust.smime.gather import Asking, gather
 from letterlock.trust.smime.proof import Trust
+from letterlock.trust.smime.recipients import gather_recipients
 from letterlock.trust.smime.unwrap import Unwrapped
 
 T = TypeVar("T")
@@ -48,8 +50,23 @@ class Online:
         """Return `trust` with what could be found for the signers of a message; asks nobody unless that was chosen."""
         if not self.is_on or not trust.anchors:
             return trust
-        asking = Asking(nonce=SystemEntropy().octets(_NONCE_OCTETS) if self.nonce else b"")
-        return self.search(gather(unwrapped, trust, asking), resolver, file)
+        return self.search(gather(unwrapped, trust, self._asking), resolver, file)
+
+    def about(
+        self,
+        certificates: Sequence[Certificate],
+        trust: Trust,
+        resolver: ResolverSettings | None = None,
+        file: Path | None = None,
+    ) -> Mapping[Certificate, Trust]:
+        """Return `trust` with what could be found for each certificate; asks nobody unless that was chosen."""
+        if not self.is_on or not trust.anchors or not certificates:
+            return dict.fromkeys(certificates, trust)
+        return self.search(gather_recipients(certificates, trust, self._asking), resolver, file)
+
+    @property
+    def _asking(self) -> Asking:
+        return Asking(nonce=SystemEntropy().octets(_NONCE_OCTETS) if self.nonce else b"")
 
     def search(self, search: Search[T], resolver: ResolverSettings | None = None, file: Path | None = None) -> T:
         """Drive a search to its end, names looked up by `resolver`, answers kept in `file`. Raises Unavailable."""
@@ -97,7 +114,7 @@ def online_options(command: Callable[..., R]) -> Callable[..., R]:
         click.option(
             "--online",
             is_flag=True,
-            help="Ask the signer's authorities about revocation, and for missing certificates (OCSP, lists, over http).",
+            help="Ask the authorities about revocation, and for missing certificates (OCSP, lists, over http).",
         ),
         click.option("--nonce", is_flag=True, help="With --online: ask responders for answers made now."),
         click.option(

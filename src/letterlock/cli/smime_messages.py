@@ -12,6 +12,7 @@ from letterlock.cli import smime_files as files
 from letterlock.cli import smime_large
 from letterlock.cli.online import Online, online_options
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.cli.smime_recipients import Vetting, vetting_options
 from letterlock.cli.smime_secrets import (
     Secrets,
     secrets_options,
@@ -265,6 +266,7 @@ def proof_lines(proof: Proof) -> list[str]:
 @click.option("--protect-header", is_flag=True, help="Encrypt the subject, too (RFC 9788).")
 @click.option("--bind-key", is_flag=True, help="Bind the content key to its cipher (RFC 9709); few can read it yet.")
 @click.option("--legacy", is_flag=True, help="Allow Triple-DES and RC2.")
+@vetting_options
 @cms_option
 @out_option
 @files.plain_errors
@@ -279,15 +281,16 @@ def encrypt(
     protect_header: bool,
     bind_key: bool,
     legacy: bool,
+    vetting: Vetting,
     cms: bool,
     out: Path | None,
 ) -> None:
     """Encrypt a message or file to certificates, and to who shares a key or a password."""
     scheme = Oaep() if oaep else None
-    to: list[Recipient] = []
-    for path in recipients:
-        certificate = files.certificates(path)[0]
-        to.append(To(certificate, scheme if certificate.public_key.algorithm.oid == oids.RSA else None))
+    to: list[Recipient] = [
+        To(certificate, scheme if certificate.public_key.algorithm.oid == oids.RSA else None)
+        for certificate in vetting.certificates(recipients)
+    ]
     password = files.password_of(to_password_file)
     if password is not None:
         to.append(ToPassword(password))

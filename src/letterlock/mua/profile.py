@@ -12,6 +12,10 @@
     anchors = "anchors.zone"                      # DS or DNSKEY records, in place of the root's
     root-servers = "127.0.1.1:5300"               # where "iterate" begins, in place of the Internet's
     dns-port = "5300"                             # of all authoritative servers, for "iterate"
+    keys = "keys.sqlite"                          # a key store: signs, encrypts and opens with S/MIME
+    keys-password-file = "keys.password"          # its first line opens the key store
+    labels = "labels.toml"                        # a policy file for security labels
+    for-unknown = "cbc"                           # the cipher for strangers: "gcm", or "by-key", which is the default
 
 Relative paths are taken from the file's folder.
 """
@@ -24,12 +28,15 @@ from typing import TYPE_CHECKING
 
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.mua.settings import MailServer, UserAgentSettings
+from letterlock.trust.smime.choose_cipher import Unknown
 
 if TYPE_CHECKING:
     from letterlock.host.resolver.system import ResolverSettings
 
+_FILE_KEYS = ("keys", "keys-password-file", "labels")
 _RESOLVER_KEYS = ("dns-servers", "anchors", "root-servers", "dns-port")
-KEYS = ("user", "password", "password-file", "imap", "submission", "ca", "server-name", "resolver", *_RESOLVER_KEYS)
+KEYS = ("user", "password", "password-file", "imap", "submission", "ca", "server-name", "resolver", *_RESOLVER_KEYS,
+        *_FILE_KEYS, "for-unknown")  # fmt: skip
 
 
 def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSettings:
@@ -54,6 +61,13 @@ def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSe
     roots = Path(values["ca"]) if values.get("ca") else None
     if roots is not None and not roots.is_file():
         problems.append(f"user-agent.ca = {roots}: there is no such file")
+    files = {key: Path(values[key]) for key in _FILE_KEYS if values.get(key)}
+    problems += [
+        f"user-agent.{key} = {path}: there is no such file" for key, path in files.items() if not path.is_file()
+    ]
+    unknown = values.get("for-unknown") or Unknown.BY_KEY.value
+    if unknown not in (known := [each.value for each in Unknown]):
+        problems.append(f"user-agent.for-unknown = {unknown}: expected one of {', '.join(known)}")
     resolver = _resolver(values, problems)
     if problems:
         raise SettingsFault(tuple(problems))
@@ -64,6 +78,10 @@ def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSe
         submission=servers["submission"],
         roots=roots,
         resolver=resolver,
+        keys=files.get("keys"),
+        keys_password_file=files.get("keys-password-file"),
+        labels=files.get("labels"),
+        for_unknown=Unknown(unknown),
     )
 
 
@@ -114,7 +132,7 @@ def _read(file: Path) -> dict[str, str]:
     if problems:
         raise SettingsFault(tuple(problems))
     values = {str(key): str(value) for key, value in section.items()}
-    for key in ("ca", "password-file", "anchors"):
+    for key in ("ca", "password-file", "anchors", *_FILE_KEYS):
         if key in values:
             values[key] = str(file.parent / values[key])
     return values

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from letterlock.errors import Malformed
+from letterlock.trust.smime.choose_cipher import Unknown
 
 if TYPE_CHECKING:  # who needs no resolver need not load one
     from letterlock.host.resolver.system import ResolverSettings
@@ -56,7 +57,9 @@ class MailServer:
 class UserAgentSettings:
     """A user with their servers. `roots` are PEM files of authorities to trust in place of the system's.
 
-    `resolver`, if any, says who is asked for the servers' addresses and TLSA records (server_proof.py).
+    `resolver`, if any, says who is asked for the servers' addresses and TLSA records (server_proof.py). `keys` is a key store and
+    `keys_password_file` what opens it, `labels` a policy file; `for_unknown` chooses the cipher for those of whose programs
+    nothing is known.
     """
 
     user: str
@@ -66,3 +69,7 @@ class UserAgentSettings:
     roots: Path | None = None
     resolver: ResolverSettings | None = None
     timeout_seconds: float = 60
+    keys: Path | None = None
+    keys_password_file: Path | None = None
+    labels: Path | None = None
+    for_unknown: Unknown = Unknown.BY_KEY
