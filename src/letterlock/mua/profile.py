@@ -33,9 +33,9 @@ from letterlock.trust.smime.choose_cipher import Unknown
 if TYPE_CHECKING:
     from letterlock.host.resolver.system import ResolverSettings
 
-_FILE_KEYS = ("keys", "keys-password-file", "labels")
+_FILE_KEYS = ("ca", "keys", "keys-password-file", "labels")
 _RESOLVER_KEYS = ("dns-servers", "anchors", "root-servers", "dns-port")
-KEYS = ("user", "password", "password-file", "imap", "submission", "ca", "server-name", "resolver", *_RESOLVER_KEYS,
+KEYS = ("user", "password", "password-file", "imap", "submission", "server-name", "resolver", *_RESOLVER_KEYS,
         *_FILE_KEYS, "for-unknown")  # fmt: skip
 
 
@@ -51,16 +51,7 @@ def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSe
             password = Path(password_file).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             problems.append(f"user-agent.password-file = {password_file}: cannot be read ({error})")
-    servers: dict[str, MailServer | None] = {}
-    for kind in ("imap", "submission"):
-        try:
-            url = values.get(kind)
-            servers[kind] = MailServer.parse(url, kind, name=values.get("server-name", "")) if url else None
-        except Malformed as fault:
-            problems.append(f"user-agent.{kind}: {fault.problem}")
-    roots = Path(values["ca"]) if values.get("ca") else None
-    if roots is not None and not roots.is_file():
-        problems.append(f"user-agent.ca = {roots}: there is no such file")
+    servers = _servers(values, problems)
     files = {key: Path(values[key]) for key in _FILE_KEYS if values.get(key)}
     problems += [
         f"user-agent.{key} = {path}: there is no such file" for key, path in files.items() if not path.is_file()
@@ -76,13 +67,25 @@ def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSe
         password=password,
         imap=servers["imap"],
         submission=servers["submission"],
-        roots=roots,
+        roots=files.get("ca"),
         resolver=resolver,
         keys=files.get("keys"),
         keys_password_file=files.get("keys-password-file"),
         labels=files.get("labels"),
         for_unknown=Unknown(unknown),
     )
+
+
+def _servers(values: dict[str, str], problems: list[str]) -> dict[str, MailServer | None]:
+    """Return the servers by kind, adding what is wrong with them to `problems`."""
+    servers: dict[str, MailServer | None] = dict.fromkeys(("imap", "submission"))
+    for kind in servers:
+        try:
+            url = values.get(kind)
+            servers[kind] = MailServer.parse(url, kind, name=values.get("server-name", "")) if url else None
+        except Malformed as fault:
+            problems.append(f"user-agent.{kind}: {fault.problem}")
+    return servers
 
 
 def _resolver(values: dict[str, str], problems: list[str]) -> ResolverSettings | None:
@@ -132,7 +135,7 @@ def _read(file: Path) -> dict[str, str]:
     if problems:
         raise SettingsFault(tuple(problems))
     values = {str(key): str(value) for key, value in section.items()}
-    for key in ("ca", "password-file", "anchors", *_FILE_KEYS):
+    for key in ("password-file", "anchors", *_FILE_KEYS):
         if key in values:
             values[key] = str(file.parent / values[key])
     return values
