@@ -114,7 +114,7 @@ def online_options(command: Callable[..., R]) -> Callable[..., R]:
         click.option(
             "--online",
             is_flag=True,
-            help="Ask the authorities about revocation, and for missing certificates (OCSP, lists, over http).",
+            help="Ask the authorities about revocation, and for missing certificates (OCSP, lists, over http and https).",
         ),
         click.option("--nonce", is_flag=True, help="With --online: ask responders for answers made now."),
         click.option(
