@@ -113,7 +113,8 @@ class DomainKeys:
     def _trust(self, known: tuple[Certificate, ...], when: datetime.datetime) -> Trust:
         own = self.store.anchors()
         anchors = (*self.anchors, *(Anchor.of(each) for each in own))
-        return Trust(when, anchors, tuple(dict.fromkeys((*known, *own))), self.crls())
+        at_hand = tuple(dict.fromkeys((*known, *own, *self.store.without_address())))
+        return Trust(when, anchors, at_hand, self.crls())
 
     def learn(self, found: Learned, when: datetime.datetime) -> None:
         """Keep what a good signature teaches of its author. Raises Unavailable."""

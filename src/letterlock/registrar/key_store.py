@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS certificates (
 CREATE TABLE IF NOT EXISTS addresses (address TEXT NOT NULL, octets BLOB NOT NULL, PRIMARY KEY (address, octets));
 CREATE TABLE IF NOT EXISTS capabilities (address TEXT PRIMARY KEY, encoded BLOB NOT NULL, signed_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS used_ciphers (address TEXT PRIMARY KEY, cipher TEXT NOT NULL, signed_at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS addresses_by_certificate ON addresses (octets);
 CREATE INDEX IF NOT EXISTS capabilities_by_time ON capabilities (signed_at);
 CREATE INDEX IF NOT EXISTS used_ciphers_by_time ON used_ciphers (signed_at);
 """
@@ -166,6 +167,14 @@ class KeyStore:
     def anchors(self) -> tuple[Certificate, ...]:
         """Return the certificates that are trusted as anchors."""
         rows = self._rows("SELECT octets FROM certificates WHERE anchor ORDER BY added")
+        return tuple(Certificate.parse(row[0]) for row in rows)
+
+    def without_address(self) -> tuple[Certificate, ...]:
+        """Return the certificates for nobody's address: anchors, and the authorities between them and people."""
+        rows = self._rows(
+            "SELECT octets FROM certificates c WHERE NOT EXISTS (SELECT 1 FROM addresses a WHERE a.octets = c.octets)"
+            " ORDER BY added"
+        )
         return tuple(Certificate.parse(row[0]) for row in rows)
 
     def learn(
