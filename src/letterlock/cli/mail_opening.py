@@ -31,7 +31,7 @@ class Opening:
         if settings.keys is None and settings.labels is None:
             return None
         try:
-            rules = smime_mail.label_rules(settings.labels)
+            rules = None if settings.labels is None else smime_files.label_rules(settings.labels)
             reader = settings.user
             if settings.keys is None:
                 return open_message(octets, KeyRing(), Trust(smime_files.now()), reader, rules)

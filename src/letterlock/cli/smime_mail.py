@@ -6,7 +6,6 @@ Encrypting is in smime_sealing.py.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +13,7 @@ from typing import TypeVar
 import click
 
 from letterlock.cli import smime_files as files
-from letterlock.errors import Malformed, OurFault, SettingsFault
+from letterlock.errors import Malformed, OurFault
 from letterlock.formats.cms.attributes import Attribute
 from letterlock.formats.imf.addresses import parse_addresses
 from letterlock.formats.imf.header import read_header
@@ -29,7 +28,7 @@ from letterlock.registrar.signature_log import LoggedSignature
 from letterlock.trust.primitives import public_keys
 from letterlock.trust.smime import labels
 from letterlock.trust.smime.decrypt import KeyRing, Own
-from letterlock.trust.smime.labels import LabelRules, rules_of
+from letterlock.trust.smime.labels import LabelRules
 from letterlock.trust.smime.sign import Signer
 from letterlock.trust.smime.unwrap import unwrap
 
@@ -83,7 +82,7 @@ def labelled(text: str, policy_file: Path | None, composed: Composed) -> tuple[A
 
     Raises OurFault for a label that is none, and where the policy file says that a recipient may not read it; SettingsFault.
     """
-    rules = label_rules(policy_file)
+    rules = None if policy_file is None else files.label_rules(policy_file)
     policies = rules.policies if rules is not None else {}
     label = labels.label_of(text, policies)
     for recipient in composed.envelope.recipients:
@@ -105,16 +104,6 @@ def signer_of(store: KeyStore, author: str) -> Signer:
     """Return who signs for an address; OurFault with what is missing."""
     own = usable.to_sign_with(store, author, files.now())
     return Signer(store.key(public_keys.key_id(own.public_key).hex()), own)
-
-
-def label_rules(file: Path | None) -> LabelRules | None:
-    """Return the label policies of a file. Raises SettingsFault."""
-    if file is None:
-        return None
-    try:
-        return rules_of(tomllib.loads(files.read(file).decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsFault((f"{file}: {error}",)) from None
 
 
 def ring_of(store: KeyStore) -> KeyRing:

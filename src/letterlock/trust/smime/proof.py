@@ -144,6 +144,8 @@ def prove(header: Header, unwrapped: Unwrapped, trust: Trust) -> Proof:
         faults += [fault for each in authors for fault in each.faults]
     if coverage is Coverage.PART:
         faults.append("the signature covers only a part of the message, not all that is shown")
+    elif coverage is Coverage.NOTHING and not faults:
+        faults.append("the message is not signed")
     good = best is not None and not faults and coverage is Coverage.WHOLE
     warnings = [note for each in proofs for note in each.unsure]
     warnings += [fault for each in proofs if not each.good and best is not None for fault in each.faults]
@@ -234,7 +236,7 @@ def _prove_signer(check: Check, evidence: Evidence, claimed: _Claimed, trust: Tr
         check.scheme,
         public_keys.describe(certificate.public_key),
         check.signing_time,
-        () if chain is None else tuple(str(each.subject) for each in reversed(chain.certificates)),
+        () if chain is None else _names(chain),
         state.status,
         state.reason,
         standing,
@@ -243,6 +245,13 @@ def _prove_signer(check: Check, evidence: Evidence, claimed: _Claimed, trust: Tr
         tuple(unsure),
         certificate,
     )
+
+
+def _names(chain: Path) -> tuple[str, ...]:
+    """Return whose certificates a path is made of, from the signer's to the anchor."""
+    names = [str(each.subject) for each in reversed(chain.certificates)]
+    anchor = str(chain.anchor.name)
+    return tuple(names) if names[-1] == anchor else (*names, anchor)
 
 
 def _mismatch(certificate: Certificate, claimed: _Claimed) -> str:
