@@ -235,11 +235,10 @@ class _Lists:
     def _signers(self, crl: RevocationList, certificate: Certificate, issuer_key: PublicKeyInfo) -> list[PublicKeyInfo]:
         """Return the keys that may sign `crl`: those of its issuer that are valid and for that use."""
         keys: list[PublicKeyInfo] = []
-        if crl.issuer == self._anchor.name:
+        if crl.issuer == self._anchor.name and _may_sign_lists(self._anchor.certificate):
             keys.append(self._anchor.public_key)
         for candidate in self._evidence.pool.named(crl.issuer):
-            usage = candidate.extensions.key_usage
-            if usage is not None and KeyUsage.CRL_SIGN not in usage:
+            if not _may_sign_lists(candidate):
                 continue
             if candidate.public_key.key == issuer_key.key and crl.issuer == certificate.issuer:
                 keys.append(issuer_key)  # the path validated it already
@@ -259,6 +258,12 @@ class _Lists:
             for index, each in enumerate(path.certificates)
             if each.octets not in self._above
         )
+
+
+def _may_sign_lists(certificate: Certificate | None) -> bool:
+    """Tell whether a list's issuer may sign it (RFC 5280 section 6.3.3 f); of an anchor that is a key alone nothing is known."""
+    usage = None if certificate is None else certificate.extensions.key_usage
+    return usage is None or KeyUsage.CRL_SIGN in usage
 
 
 def _reasons(crl: RevocationList, point: DistributionPoint) -> frozenset[int]:
