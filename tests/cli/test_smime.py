@@ -12,9 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from letterlock.cli.root import letterlock
+from letterlock.formats.asn1 import oids
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import Name
+from letterlock.registrar.key_store import KeyStore
 from letterlock.trust.pkix import issue
 from letterlock.trust.primitives import key_pairs
 
@@ -308,3 +310,26 @@ def test_who_has_run_out_is_not_encrypted_to(folder: Path, tmp_path: Path) -> No
 def _signs_only() -> Certificate:
     now = datetime.datetime.now(datetime.UTC)
     return issue.found(key_pairs.generate("p256"), Name.make(CN="CA"), now, 8, 1).certificate
+
+
+def test_decrypting_with_a_store_teaches_it_of_the_author(folder: Path, tmp_path: Path) -> None:
+    """Bob's store opens what Ada wrote, and knows afterwards her certificate, what she reads and what she used."""
+    store = ("--store", tmp_path / "store", "--password-file", folder / "pw")
+    for name in ("bob.key", "bob.pem"):
+        _run("keys", "import", folder / name, "--file-password", folder / "pw", *store)
+    _run("keys", "import", folder / "ca" / "ca.pem", "--anchor", *store)
+    signed, sealed = tmp_path / "signed", tmp_path / "sealed"
+    _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--out", signed)
+    _run("smime", "encrypt", signed, "--to", folder / "bob.pem", "--cipher", "aes192-cbc", "--out", sealed)
+    asked = ("smime", "decrypt", sealed, "--store", tmp_path / "store")
+    assert "needs the file with its password" in _run(*asked, code=1).output
+    opened = _run(*asked, "--store-password-file", folder / "pw")
+    assert b"Tonight." in opened.stdout_bytes
+    learned = KeyStore(tmp_path / "store", b"tulip")
+    (certificate,) = learned.certificates("ada@rosewood.test")
+    used, announced = learned.used("ada@rosewood.test"), learned.remembered("ada@rosewood.test")
+    learned.close()
+    assert certificate.source == "signed mail"
+    assert used is not None
+    assert used.cipher == oids.AES192_CBC
+    assert announced is not None

@@ -93,6 +93,7 @@ def test_signed_and_encrypted_there_and_back(stores: dict[str, KeyStore]) -> Non
     assert stores["bob"].certificates("ada@rosewood.test") == []
     opened = smime_mail.opened(stores["bob"], sent.content)
     assert (opened.proof.good, opened.protected, opened.fault) == (True, True, "")
+    assert not [note for note in opened.proof.warnings if "Subject" in note]  # which was left out on purpose
     assert read_header(opened.content).text("subject") == "The plan"
     assert b"Tonight at nine." in opened.content
     (learned,) = stores["bob"].certificates("ada@rosewood.test")

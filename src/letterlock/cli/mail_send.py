@@ -140,7 +140,7 @@ def send(
             ciphers = Ciphers(agent.settings.for_unknown, legacy, accept_weaker)
             sealing = sealing_of(agent, online, ciphers, require_revocation=require_revocation)
             sealed = smime_sealing.sealed(smime_mail.store_of(agent.settings), messages[0], author, sealing)
-            messages, told = sealed.messages, tell_of(sealed, agent)
+            messages, told = sealed.messages, _tell_of(sealed, agent, online)
     except Malformed as fault:
         fail(fault.problem, Exit.USAGE, as_json=as_json)
     except LetterlockError as fault:
@@ -178,13 +178,14 @@ def sealing_of(agent: Agent, online: Online, ciphers: Ciphers, *, require_revoca
     return Sealing(ciphers, require_revocation, ask, None if settings.resolver is None else look_up)
 
 
-def tell_of(sealed: Sealed, agent: Agent) -> dict[str, object]:
+def _tell_of(sealed: Sealed, agent: Agent, online: Online) -> dict[str, object]:
     """Say how a message was encrypted to whom wants to know, and what everybody should know; return it for programs."""
     for sentence in sealed.sentences:
         agent.tell(sentence)
     if not agent.as_json:
+        asks = "" if online.is_on else " (--online asks)"
         for note in sealed.notes:
-            click.echo(f"note: {safe(note)}", err=True)
+            click.echo(f"note: {safe(note)}{asks if note in sealed.unknown else ''}", err=True)
     return {"encryption": sealed.value, "notes": sealed.notes}
 
 

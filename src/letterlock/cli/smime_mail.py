@@ -53,8 +53,10 @@ def keys_options(command: Callable[..., R]) -> Callable[..., R]:
 
 def open_store(keys: Path | None, password_file: Path | None) -> KeyStore:
     """Return the key store that was named; OurFault if none was."""
-    if keys is None or password_file is None:
+    if keys is None:
         raise OurFault("S/MIME needs --keys and --keys-password-file (see `letterlock keys`)")
+    if password_file is None:
+        raise OurFault(f"the key store {keys} needs the file with its password")
     return KeyStore(keys, files.password_of(password_file) or b"")
 
 

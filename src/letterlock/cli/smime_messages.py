@@ -310,6 +310,12 @@ def encrypt(
 @click.argument("file", type=files.FILE)
 @click.option("--key", "keys", type=files.FILE, multiple=True, help="A private key; repeat it with its --cert.")
 @click.option("--cert", "certs", type=files.FILE, multiple=True, help="The certificate of that key.")
+@click.option(
+    "--store",
+    type=files.FILE,
+    help="A key store: its keys open, and it learns of the author what a good signature shows.",
+)
+@click.option("--store-password-file", type=files.FILE, help="The first line opens the key store.")
 @secrets_options
 @password_option
 @out_option
@@ -318,14 +324,23 @@ def decrypt(
     file: Path,
     keys: tuple[Path, ...],
     certs: tuple[Path, ...],
+    store: Path | None,
+    store_password_file: Path | None,
     secrets: Secrets,
     password_file: Path | None,
     out: Path | None,
 ) -> None:
     """Decrypt a message or file; protected header fields come back to their place."""
-    if not keys and not secrets.any:
-        fail("give a --key and its --cert, a shared key or a password to decrypt with", Exit.USAGE)
-    ring = secrets.ring(tuple(Own(key, found[0]) for key, found in _pairs(keys, certs, password_file)))
+    if not keys and not secrets.any and store is None:
+        fail("give a --key and its --cert, a --store, a shared key or a password to decrypt with", Exit.USAGE)
+    own = [Own(key, found[0]) for key, found in _pairs(keys, certs, password_file)]
+    if store is not None:
+        # loading a key store takes a while, and most commands need none
+        from letterlock.cli import smime_mail
+
+        opened_store = smime_mail.open_store(store, store_password_file)
+        own += smime_mail.ring_of(opened_store).own
+    ring = secrets.ring(tuple(own))
     if smime_large.is_large(file):
         smime_large.decrypt(file, ring, out)
         return
@@ -339,6 +354,8 @@ def decrypt(
     # what was inside the innermost encryption, with a signature around it still in its place
     inner = next(layer.opened.content for layer in reversed(opened) if layer.opened is not None)
     files.write(_restored(octets, inner), out)
+    if store is not None and not files.is_cms(octets):
+        smime_mail.opened(opened_store, octets)
 
 
 def _restored(octets: bytes, inner: bytes) -> bytes:

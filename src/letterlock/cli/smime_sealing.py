@@ -90,18 +90,22 @@ class Sealed:
         ]
 
     @property
-    def notes(self) -> list[str]:
-        """What everybody should know: of whom revocation could not be told, and who gets a weaker copy."""
-        told = [
+    def unknown(self) -> list[str]:
+        """Of whom revocation could not be told."""
+        return [
             f"the certificate of {address} may have been revoked, which could not be told: {each.revocation.reason}"
             for address, each in self.found.items()
             if each.revocation.status is Status.UNKNOWN
         ]
+
+    @property
+    def notes(self) -> list[str]:
+        """What everybody should know: of whom revocation could not be told, and who gets a weaker copy."""
         weaker = [
             f"{', '.join(group.addresses)} got a copy in {label(group.cipher)}, by which the other copies can be read, too"
             for group in self.groups[1:]
         ]
-        return told + weaker
+        return self.unknown + weaker
 
 
 def sealed(store: KeyStore, composed: Composed, author: str, sealing: Sealing) -> Sealed:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from letterlock.errors import Malformed, NotAuthentic
@@ -151,7 +151,8 @@ def prove(header: Header, unwrapped: Unwrapped, trust: Trust) -> Proof:
     warnings += [fault for each in proofs if not each.good and best is not None for fault in each.faults]
     warnings += _layer_warnings(unwrapped)
     if inner is not None:
-        warnings += (f"the {name} outside is not the one that was protected" for name in changed_fields(header, inner))
+        changed = changed_fields(header, inner, _protected_around(unwrapped))
+        warnings += (f"the {name} outside is not the one that was protected" for name in changed)
     fields = tuple(dict.fromkeys(each.name for each in inner)) if inner is not None else ()
     return Proof(
         good,
@@ -353,6 +354,15 @@ def _coverage(unwrapped: Unwrapped, signed: bool) -> Coverage:
         if any(isinstance(layer, SignedLayer) and layer.checks for layer in part.layers):
             return Coverage.PART
     return Coverage.NOTHING
+
+
+def _protected_around(unwrapped: Unwrapped) -> Iterator[Header]:
+    """Yield the headers that encryption protects, the outermost last."""
+    for layer in reversed(unwrapped.layers):
+        if isinstance(layer, EncryptedLayer) and layer.opened is not None:
+            header = protected_header(layer.opened.content)
+            if header is not None:
+                yield header
 
 
 def _layer_warnings(unwrapped: Unwrapped) -> Iterable[str]:
