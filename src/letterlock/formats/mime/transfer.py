@@ -82,7 +82,7 @@ def _decode_even_lines(octets: memoryview) -> bytes | None:
         return None
     stride = width + 2
     whole = len(octets) - len(octets) % stride
-    step = stride * (_BLOCK_CHARACTERS // stride // 4 * 4)  # lines enough for whole quanta, whatever their width
+    step = stride * max(_BLOCK_CHARACTERS // stride // 4 * 4, 4)  # lines enough for whole quanta, whatever their width
     memory = io.BytesIO(bytes(len(octets) // 4 * 3))  # gives away the octets it was written into, uncopied
     full = True
     try:
