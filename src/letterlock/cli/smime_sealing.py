@@ -137,25 +137,30 @@ def _found(store: KeyStore, addresses: list[str], sealing: Sealing) -> dict[str,
         published = looked_up[address]
         if not published.certificates:
             raise OurFault(f"{reason}, and {published.reason}")
-        found[address] = _vouched_for(store, address, published.certificates[0], trust, sealing.ask)
+        found[address] = _vouched_for(store, address, published.certificates, trust, sealing.ask)
     return {address: found[address] for address in addresses}
 
 
-def _vouched_for(store: KeyStore, address: str, certificate: Certificate, trust: Trust, ask: Ask) -> Encryptable:
-    """Return how to encrypt to a certificate that its own domain publishes.
+def _vouched_for(
+    store: KeyStore, address: str, published: tuple[Certificate, ...], trust: Trust, ask: Ask
+) -> Encryptable:
+    """Return how to encrypt to the first usable certificate that a domain publishes for an address of its own.
 
     A record is withdrawn when its certificate is: that is what is known of one whose authority is nobody's one trusts. Raises
-    OurFault where an authority one trusts says that it was revoked.
+    OurFault where authorities one trusts say that all were revoked.
     """
-    recipient = usable.recipient_of(store, address, certificate)
-    try:
-        find(certificate, Pool(trust.certificates), trust.anchors, trust.when)
-    except NotAuthentic:
-        return Encryptable(recipient, Revocation(Status.GOOD, "says its domain, which publishes it (SMIMEA)"))
-    try:
-        return Encryptable(recipient, check_recipient(certificate, ask((certificate,), trust)[certificate]))
-    except NotAuthentic as fault:
-        raise OurFault(f"the certificate that its domain publishes for {address} is not usable: {fault}") from None
+    reason = ""
+    for certificate in published:
+        recipient = usable.recipient_of(store, address, certificate)
+        try:
+            find(certificate, Pool(trust.certificates), trust.anchors, trust.when)
+        except NotAuthentic:
+            return Encryptable(recipient, Revocation(Status.GOOD, "says its domain, which publishes it (SMIMEA)"))
+        try:
+            return Encryptable(recipient, check_recipient(certificate, ask((certificate,), trust)[certificate]))
+        except NotAuthentic as fault:
+            reason = reason or str(fault)
+    raise OurFault(f"the certificate that its domain publishes for {address} is not usable: {reason}")
 
 
 async def look_up(store: KeyStore, addresses: list[str], resolver: Resolver) -> dict[str, Found]:

@@ -150,9 +150,7 @@ def prove(header: Header, unwrapped: Unwrapped, trust: Trust) -> Proof:
     warnings = [note for each in proofs for note in each.unsure]
     warnings += [fault for each in proofs if not each.good and best is not None for fault in each.faults]
     warnings += _layer_warnings(unwrapped)
-    if inner is not None:
-        changed = changed_fields(header, inner, _protected_around(unwrapped))
-        warnings += (f"the {name} outside is not the one that was protected" for name in changed)
+    warnings += _field_warnings(header, inner, unwrapped)
     fields = tuple(dict.fromkeys(each.name for each in inner)) if inner is not None else ()
     return Proof(
         good,
@@ -356,13 +354,14 @@ def _coverage(unwrapped: Unwrapped, signed: bool) -> Coverage:
     return Coverage.NOTHING
 
 
-def _protected_around(unwrapped: Unwrapped) -> Iterator[Header]:
-    """Yield the headers that encryption protects, the outermost last."""
-    for layer in reversed(unwrapped.layers):
-        if isinstance(layer, EncryptedLayer) and layer.opened is not None:
-            header = protected_header(layer.opened.content)
-            if header is not None:
-                yield header
+def _field_warnings(outer: Header, inner: Header | None, unwrapped: Unwrapped) -> Iterator[str]:
+    """Yield which fields were changed outside, by what the signature and then the encryption around it say was left there."""
+    if inner is None:
+        return
+    opened = [each.opened for each in unwrapped.layers if isinstance(each, EncryptedLayer) and each.opened is not None]
+    around = filter(None, (protected_header(each.content) for each in reversed(opened)))
+    for name in changed_fields(outer, inner, around):
+        yield f"the {name} outside is not the one that was protected"
 
 
 def _layer_warnings(unwrapped: Unwrapped) -> Iterable[str]:
