@@ -72,7 +72,7 @@ def smime() -> None:
 @click.argument("file", type=files.FILE)
 @key_options
 @click.option("--chain", type=files.FILE, multiple=True, help="More certificates to send along.")
-@click.option("--digest", type=click.Choice([*DIGESTS, *LEGACY_DIGESTS]), default="sha256")
+@click.option("--digest", type=click.Choice([*DIGESTS, *LEGACY_DIGESTS]), help="Without it, one as strong as the key.")
 @click.option("--pss", is_flag=True, help="RSA-PSS instead of PKCS#1 v1.5.")
 @click.option("--opaque", is_flag=True, help="Put the content inside the signature.")
 @click.option("--detached", is_flag=True, help="With --cms: leave the content out.")
@@ -88,7 +88,7 @@ def sign(
     keys: tuple[Path, ...],
     certs: tuple[Path, ...],
     chain: tuple[Path, ...],
-    digest: str,
+    digest: str | None,
     pss: bool,
     opaque: bool,
     detached: bool,
@@ -103,7 +103,7 @@ def sign(
     if digest in LEGACY_DIGESTS and not legacy:
         fail(f"{digest} proves too little today; --legacy signs with it all the same", Exit.USAGE)
     pairs = _pairs(keys, certs, password_file)
-    oid = (DIGESTS | LEGACY_DIGESTS)[digest]
+    oid = (DIGESTS | LEGACY_DIGESTS)[digest] if digest is not None else ""
     attributes = labels.attributes(labels.label_of(label, {})) if label else ()
     signers = tuple(signing.Signer(key, found[0], oid, pss, attributes=attributes) for key, found in pairs)
     more = [each for _key, found in pairs for each in found[1:]]

@@ -288,3 +288,14 @@ def test_authenticated_data_is_read(people, attributes: bool) -> None:
     assert "content was changed" in bad.fault
     stranger = unwrap_cms(_authenticated(people, OCTETS, OCTETS, attributes=attributes), people.named("eve").ring)
     assert "none of the keys" in stranger.fault
+
+
+@pytest.mark.parametrize(
+    ("kind", "digest"), [("rsa2048", "SHA-256"), ("p256", "SHA-256"), ("p384", "SHA-384"), ("p521", "SHA-512")]
+)
+def test_the_digest_is_as_strong_as_the_key(people, kind: str, digest: str) -> None:
+    """RFC 5480 section 4; one that is asked for by name is used all the same."""
+    signer = people.named("ada", kind).signer
+    for chosen, expected in ((signer, digest), (dataclasses.replace(signer, digest=oids.SHA256), "SHA-256")):
+        (check,) = verify(SignedData.parse(content.parse(sign(OCTETS, (chosen,), people.now))[1]))
+        assert (check.good, check.digest) == (True, expected)
