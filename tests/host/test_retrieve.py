@@ -264,6 +264,20 @@ async def test_a_list_that_has_run_out_is_not_asked_for_at_every_message() -> No
             assert len(there.requests) == expected
 
 
+async def test_what_was_kept_is_there_for_who_asks_nobody(tmp_path: Path) -> None:
+    """However old, for decisions look at dates themselves; of anything else it is said that nobody was asked."""
+    clock = _clock()
+    async with site(ok(LIST)) as there:
+        wanted, other = Retrieval(Kind.LIST, there.at()), Retrieval(Kind.LIST, there.at("/other"))
+        async with retriever(clock, file=tmp_path / "kept") as fetching:
+            await fetching.search(wanting(wanted))
+        clock.move(90 * 86_400)
+        async with retriever(clock, file=tmp_path / "kept", asks=False) as reading:
+            found = await reading.search(wanting(wanted, other))
+        assert found == (Retrieved(LIST), Retrieved(None, "nobody was asked"))
+        assert len(there.requests) == 1
+
+
 async def test_what_is_no_list_is_not_kept_as_one() -> None:
     """What cannot be read is a failure, with the reason."""
     async with site(ok(b"<html>")) as there, retriever() as fetching:

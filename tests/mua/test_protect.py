@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime
 import functools
@@ -11,7 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fakes.certified_site import certified_site
 from letterlock.cli import smime_mail, smime_sealing
+from letterlock.cli.online import Online
 from letterlock.cli.smime_sealing import About, Sealing
 from letterlock.errors import OurFault
 from letterlock.formats.asn1 import oids
@@ -317,3 +320,33 @@ def test_a_newer_certificate_is_used_where_one_was_revoked(stores: dict[str, Key
     with pytest.raises(OurFault, match=r"no usable certificate for carol@rosewood\.test: .*expired on"):
         smime_sealing.sealed(ada, _draft("carol@rosewood.test"), ADA, Sealing())
     assert usable.candidates(ada, "carol@rosewood.test", NOW) == ()
+
+
+async def test_authorities_are_asked_about_recipients_and_what_they_say_is_kept(tmp_path: Path) -> None:
+    """Good, and still known when nobody may be asked; revoked; and what was never asked is not known."""
+    kept = tmp_path / "kept"
+
+    def note(store: KeyStore, *, asks: bool, file: Path | None = kept) -> tuple[str, str]:
+        online = Online(asks, nonce=False, zone=None, private=True, seconds=30)
+        sealing = Sealing(ask=lambda certificates, trust: online.about(certificates, trust, None, file))
+        (told,) = smime_sealing.sealed(store, _draft(), "bob@rosewood.test", sealing).value
+        return str(told["revocation"]), str(told["revocation_reason"])
+
+    async with certified_site() as site:
+        world = dataclasses.replace(site.world, address=BOB)
+        store = KeyStore(tmp_path / "store", b"tulip")
+        store.add_certificate(world.root.certificate, "anchor", NOW, anchor=True)
+        for certificate in (world.middle.certificate, world.person):
+            store.add_certificate(certificate, "told", NOW)
+        found = await asyncio.to_thread(note, store, asks=False)
+        assert found[0] == "could not tell"
+        found = await asyncio.to_thread(note, store, asks=True)
+        assert (found[0], found[1][:22]) == ("not revoked", "says an OCSP answer of")
+        asked = len(site.asked)
+        assert await asyncio.to_thread(note, store, asks=False) == found
+        assert len(site.asked) == asked
+        site.revoked.add(3)
+        with pytest.raises(OurFault, match="was revoked on"):
+            await asyncio.to_thread(note, store, asks=True, file=None)
+        kept.unlink()
+        store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from letterlock.cli.online import Online
 from letterlock.cli.output import Exit, answer, fail, safe
 from letterlock.cli.resolver_options import opened_by
 from letterlock.errors import LetterlockError, PeerFault, SettingsFault
@@ -22,7 +24,7 @@ from letterlock.mua.compose import Composed
 from letterlock.mua.profile import load_profile
 from letterlock.mua.read import MailReader
 from letterlock.mua.server_proof import Proving
-from letterlock.mua.settings import UserAgentSettings
+from letterlock.mua.settings import Checking, UserAgentSettings
 from letterlock.mua.submit import Submitted, submit
 
 R = TypeVar("R")
@@ -83,6 +85,14 @@ class Agent:
         """Hand a message over to the submission server."""
         async with self.proving() as proving:
             return await submit(composed, self.settings, SystemEntropy(), proving)
+
+    def asking(self, online: Online) -> Online:
+        """Return whom to ask about certificates: those on the command line, or as the profile says."""
+        return dataclasses.replace(online, is_on=online.is_on or self.settings.revocation is not Checking.AT_HAND)
+
+    def requires_revocation(self, given: bool) -> bool:
+        """Tell whether what may have been revoked is good for nothing."""
+        return given or self.settings.revocation is Checking.REQUIRE
 
     def tell(self, sentence: str) -> None:
         """Say something to who wants to know more."""

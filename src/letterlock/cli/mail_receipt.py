@@ -93,7 +93,8 @@ def receipt(
             return await reader.message(mailbox, uid)
 
     octets = run(read(), as_json=as_json)
-    opening = Opening(agent, online)
+    online = agent.asking(online)
+    opening = Opening(agent, online, agent.requires_revocation(False))
     try:
         store = opening.store()
         found = opening.opened(octets)
@@ -123,7 +124,12 @@ def _sealed(composed: Composed, store: KeyStore, agent: Agent, online: Online) -
     """Return a receipt encrypted, and signed once more around that (RFC 2634 section 2.4 item 11)."""
     user = agent.settings.user
     try:
-        how = sealing_of(agent, online, Ciphers(agent.settings.for_unknown))
+        how = sealing_of(
+            agent,
+            online,
+            Ciphers(agent.settings.for_unknown),
+            require_revocation=agent.requires_revocation(False),
+        )
         (sealed,) = smime_sealing.sealed(store, composed, user, how).messages
     except OurFault as fault:
         raise OurFault(f"{fault}; --no-encrypt sends the receipt in clear") from None

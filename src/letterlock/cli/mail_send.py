@@ -138,7 +138,10 @@ def send(
             messages = (smime_mail.signed(smime_mail.store_of(agent.settings), composed, author, wanted),)
         if encrypt:
             ciphers = Ciphers(agent.settings.for_unknown, legacy, accept_weaker)
-            sealing = sealing_of(agent, online, ciphers, require_revocation=require_revocation)
+            online = agent.asking(online)
+            sealing = sealing_of(
+                agent, online, ciphers, require_revocation=agent.requires_revocation(require_revocation)
+            )
             sealed = smime_sealing.sealed(smime_mail.store_of(agent.settings), messages[0], author, sealing)
             messages, told = sealed.messages, _tell_of(sealed, agent, online)
     except Malformed as fault:

@@ -57,7 +57,7 @@ def show(
             return octets if raw else await reader.joined(mailbox, octets)
 
     octets = run(read(), as_json=as_json)
-    opening = Opening(agent, online, require_revocation)
+    opening = Opening(agent, agent.asking(online), agent.requires_revocation(require_revocation))
     found = opening.opened(octets)
     if raw:
         if agent.settings.labels is not None and found is not None and found.withheld:

@@ -47,8 +47,11 @@ class Online:
     def complete(
         self, unwrapped: Unwrapped, trust: Trust, resolver: ResolverSettings | None = None, file: Path | None = None
     ) -> Trust:
-        """Return `trust` with what could be found for the signers of a message; asks nobody unless that was chosen."""
-        if not self.is_on or not trust.anchors:
+        """Return `trust` with what could be found for the signers of a message; asks nobody unless that was chosen.
+
+        What is kept in `file` of earlier answers is at hand either way.
+        """
+        if not trust.anchors or not self._finds(file):
             return trust
         return self.search(gather(unwrapped, trust, self._asking), resolver, file)
 
@@ -59,10 +62,13 @@ class Online:
         resolver: ResolverSettings | None = None,
         file: Path | None = None,
     ) -> Mapping[Certificate, Trust]:
-        """Return `trust` with what could be found for each certificate; asks nobody unless that was chosen."""
-        if not self.is_on or not trust.anchors or not certificates:
+        """Return `trust` with what could be found for each certificate, as `complete` does."""
+        if not trust.anchors or not certificates or not self._finds(file):
             return dict.fromkeys(certificates, trust)
         return self.search(gather_recipients(certificates, trust, self._asking), resolver, file)
+
+    def _finds(self, file: Path | None) -> bool:
+        return self.is_on or (file is not None and file.exists())
 
     @property
     def _asking(self) -> Asking:
@@ -72,7 +78,8 @@ class Online:
         """Drive a search to its end, names looked up by `resolver`, answers kept in `file`. Raises Unavailable."""
 
         async def run() -> T:
-            how = RetrieveSettings(self.seconds, allow_private=self.private or self.zone is not None, file=file)
+            private = self.private or self.zone is not None
+            how = RetrieveSettings(self.seconds, allow_private=private, file=file, asks=self.is_on)
             async with AsyncExitStack() as stack:
                 asked: Resolver
                 asked = _WhenAsked(resolver, stack) if self.zone is None else ZoneTable.load(self.zone)

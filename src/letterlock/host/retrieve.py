@@ -58,7 +58,8 @@ _OCSP_REQUEST = "application/ocsp-request"
 class RetrieveSettings:
     """How long somebody waits (and whether for issuers), whether networks of our own may be asked, the file that remembers.
 
-    `roots` (PEM) certify https servers in place of the system's authorities.
+    `roots` (PEM) certify https servers in place of the system's authorities. Without `asks` nobody is asked: what was kept of
+    earlier answers is all there is.
     """
 
     patience_seconds: float = 5
@@ -66,6 +67,7 @@ class RetrieveSettings:
     allow_private: bool = False
     file: Path | None = None
     roots: Path | None = None
+    asks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class Retriever:
                 self._memory.put(wanted, kept)
         if kept is not None and self._clock.now() < kept.until:
             return kept.answer
+        if not self._settings.asks:
+            return kept.answer if kept is not None else Retrieved(None, "nobody was asked")
         task = self._running.get(wanted)
         if task is None:
             if len(self._running) >= _MOST_WAITING:

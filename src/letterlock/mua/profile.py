@@ -15,6 +15,7 @@
     keys = "keys.sqlite"                          # a key store: signs, encrypts and opens with S/MIME
     keys-password-file = "keys.password"          # its first line opens the key store
     labels = "labels.toml"                        # a policy file for security labels
+    revocation = "ask"                            # ask authorities about certificates: or "require" answers, or "at-hand"
     for-unknown = "cbc"                           # the cipher for strangers: "gcm", or "by-key", which is the default
 
 Relative paths are taken from the file's folder.
@@ -22,21 +23,23 @@ Relative paths are taken from the file's folder.
 
 from __future__ import annotations
 
+import enum
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from letterlock.errors import Malformed, SettingsFault
-from letterlock.mua.settings import MailServer, UserAgentSettings
+from letterlock.mua.settings import Checking, MailServer, UserAgentSettings
 from letterlock.trust.smime.choose_cipher import Unknown
 
 if TYPE_CHECKING:
     from letterlock.host.resolver.system import ResolverSettings
 
+E = TypeVar("E", bound=enum.Enum)
 _FILE_KEYS = ("ca", "keys", "keys-password-file", "labels")
 _RESOLVER_KEYS = ("dns-servers", "anchors", "root-servers", "dns-port")
 KEYS = ("user", "password", "password-file", "imap", "submission", "server-name", "resolver", *_RESOLVER_KEYS,
-        *_FILE_KEYS, "for-unknown")  # fmt: skip
+        *_FILE_KEYS, "for-unknown", "revocation")  # fmt: skip
 
 
 def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSettings:
@@ -56,9 +59,8 @@ def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSe
     problems += [
         f"user-agent.{key} = {path}: there is no such file" for key, path in files.items() if not path.is_file()
     ]
-    unknown = values.get("for-unknown") or Unknown.BY_KEY.value
-    if unknown not in (known := [each.value for each in Unknown]):
-        problems.append(f"user-agent.for-unknown = {unknown}: expected one of {', '.join(known)}")
+    unknown = _one_of(Unknown, "for-unknown", values, problems) or Unknown.BY_KEY
+    checking = _one_of(Checking, "revocation", values, problems) or Checking.AT_HAND
     resolver = _resolver(values, problems)
     if problems:
         raise SettingsFault(tuple(problems))
@@ -72,8 +74,19 @@ def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSe
         keys=files.get("keys"),
         keys_password_file=files.get("keys-password-file"),
         labels=files.get("labels"),
-        for_unknown=Unknown(unknown),
+        for_unknown=unknown,
+        revocation=checking,
     )
+
+
+def _one_of(kind: type[E], key: str, values: dict[str, str], problems: list[str]) -> E | None:
+    """Return the member of an enum that a key names, None for none, adding what is wrong with it to `problems`."""
+    value = values.get(key)
+    found = next((each for each in kind if each.value == value), None)
+    if value and found is None:
+        known = ", ".join(each.value for each in kind)
+        problems.append(f"user-agent.{key} = {value}: expected one of {known}")
+    return found
 
 
 def _servers(values: dict[str, str], problems: list[str]) -> dict[str, MailServer | None]:

@@ -8,6 +8,7 @@ Standards: RFC 8314 section 3 (implicit TLS preferred), RFC 5092 and RFC 6409 fo
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,14 @@ SCHEMES = {
     "submissions": (465, True),
     "submission": (587, False),
 }
+
+
+class Checking(enum.Enum):
+    """How it is told whether certificates were revoked: as the server's setting of that name."""
+
+    AT_HAND = "at-hand"
+    ASK = "ask"
+    REQUIRE = "require"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ class UserAgentSettings:
 
     `resolver`, if any, says who is asked for the servers' addresses and TLSA records (server_proof.py). `keys` is a key store and
     `keys_password_file` what opens it, `labels` a policy file; `for_unknown` chooses the cipher for those of whose programs
-    nothing is known.
+    nothing is known; `revocation` says whether authorities are asked, and whether they must have answered.
     """
 
     user: str
@@ -73,3 +82,4 @@ class UserAgentSettings:
     keys_password_file: Path | None = None
     labels: Path | None = None
     for_unknown: Unknown = Unknown.BY_KEY
+    revocation: Checking = Checking.AT_HAND
