@@ -211,3 +211,14 @@ def test_mistakes_with_an_authority(folder: Path, words: str, said: str, monkeyp
     assert "nowhere holds no authority" in _run(
         "ca", "list", "--folder", "nowhere", "--password-file", "pw", code=1
     ).output  # fmt: skip
+
+
+def test_a_wrong_command_line_is_answered_in_json_too(folder: Path) -> None:
+    """A file that is not there, an option that is none; exit 64."""
+    for words, said in (
+        (("verify", folder / "nowhere"), "Invalid value for 'FILE': File"),
+        (("verify", folder), "is a directory"),
+        (("verify", folder / "signed", "--colour"), "No such option"),
+    ):
+        assert said in json.loads(_run("smime", *words, "--json", code=64).stdout)["error"]
+        assert _run("smime", *words, code=64).output.startswith("Usage: ")
