@@ -562,3 +562,14 @@ async def test_a_stopping_service_takes_leave(served: Any) -> None:
     stopping = asyncio.create_task(served.listeners[0].stop(grace_seconds=5))
     assert (await client.line()).startswith(b"* BYE")
     await stopping
+
+
+async def test_the_usual_mailboxes_are_made_though_mail_came_first(served: Any) -> None:
+    """An account that has got mail before anybody logged in has INBOX alone until then."""
+    await served.store.remove_account("anna@rosewood.test")
+    await served.deliver(b"Subject: early\r\n\r\n")
+    assert [each.name for each in await served.store.mailboxes("anna@rosewood.test")] == ["INBOX"]
+    client = await served.login()
+    names = [line.rpartition(b" ")[2] for line in await client('LIST "" "*"') if line.startswith(b"* LIST")]
+    assert sorted(names) == [b"Archive", b"Drafts", b"INBOX", b"Junk", b"Sent", b"Trash"]
+    assert b"* 1 EXISTS" in await client("SELECT INBOX")

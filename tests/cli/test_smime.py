@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 import re
 from pathlib import Path
@@ -11,7 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from letterlock.cli.root import letterlock
+from letterlock.formats.asn1 import oids
 from letterlock.formats.x509 import pem
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.formats.x509.name import Name
+from letterlock.registrar.key_store import KeyStore
+from letterlock.trust.pkix import issue
+from letterlock.trust.primitives import key_pairs
 
 MESSAGE = b"From: Ada <ada@rosewood.test>\nTo: bob@rosewood.test\nSubject: Plans\n\nTonight.\n"
 
@@ -247,3 +254,82 @@ def test_shared_keys_and_passwords(tmp_path: Path) -> None:
         assert reason in refused.output
         assert "Tonight." not in refused.output
     assert "to decrypt with" in _run("smime", "decrypt", sealed, code=64).output
+
+
+def test_recipients_are_vetted(folder: Path, tmp_path: Path) -> None:
+    """Revoked by a list, of a stranger's authority, or of nobody knows: refused, or said. Nothing is written then."""
+    authority = ("--folder", folder / "ca", "--password-file", folder / "pw")
+    key, made = tmp_path / "eve.key", tmp_path / "eve.pem"
+    _run("keys", "generate", "p256", "--out", key, "--password-file", folder / "pw")
+    _run("smime", "csr", "--key", key, "--address", "eve@rosewood.test", "--password-file", folder / "pw",
+         "--out", tmp_path / "eve.p10")  # fmt: skip
+    number = json.loads(_run("ca", "request", tmp_path / "eve.p10", *authority, "--json").output)["request"]
+    _run("ca", "approve", number, *authority)
+    _run("ca", "issue", number, *authority, "--out", made)
+    _run("ca", "crl", *authority, "--out", tmp_path / "before.crl")
+    sealed = tmp_path / "sealed.eml"
+    encrypt = ("smime", "encrypt", folder / "message.eml", "--to", made, "--out", sealed)
+    said = _run(*encrypt, *_anchor(folder))
+    assert "eve.pem may have been revoked, which could not be told: no current revocation list" in said.output
+    assert "may have been" not in _run(*encrypt, *_anchor(folder), "--crl", tmp_path / "before.crl").output
+    sealed.unlink()
+    refused = _run(*encrypt, *_anchor(folder), "--require-revocation", code=1)
+    assert "eve.pem is not encrypted to: it may have been revoked, which could not be told" in refused.output
+    serial = json.loads(_run("smime", "certs", made, "--json").output)[0]["serial"]
+    _run("ca", "revoke", serial, *authority, "--reason", "key-compromise")
+    _run("ca", "crl", *authority, "--out", tmp_path / "after.crl")
+    refused = _run(*encrypt, *_anchor(folder), "--crl", tmp_path / "after.crl", code=1)
+    assert re.search(r"eve\.pem is not encrypted to: .* was revoked on .* \(key compromise\)", refused.output)
+    stranger = _run(*encrypt, "--anchor", folder / "bob.pem", code=1)
+    assert "eve.pem is not encrypted to: no path leads from" in stranger.output
+    assert "tell nothing without an --anchor" in _run(*encrypt, "--crl", tmp_path / "after.crl", code=64).output
+    assert not sealed.exists()
+    lists = ("smime", "expand-list", folder / "message.eml", "--address", "bob@rosewood.test", *_who(folder, "bob"))
+    out = ("--out-folder", tmp_path / "out", "--member", made)
+    refused = _run(*lists, *out, *_anchor(folder), "--crl", tmp_path / "after.crl", code=1)
+    assert "eve.pem is not encrypted to" in refused.output
+
+
+def test_who_has_run_out_is_not_encrypted_to(folder: Path, tmp_path: Path) -> None:
+    """Without an anchor, too: this one ended yesterday, that one is for signing."""
+    now = datetime.datetime.now(datetime.UTC)
+    authority = issue.found(key_pairs.generate("p256"), Name.make(CN="CA"), now - datetime.timedelta(days=9), 8, 1)
+    usages = issue.usages_of(authority.key.public)
+    ended = issue.certify(
+        authority, authority.key.public, Name.make(CN="Old"), ("old@x.test",), usages,
+        when=now - datetime.timedelta(days=9), days=8, serial=2,
+    )  # fmt: skip
+    (tmp_path / "old.pem").write_bytes(pem.encode("CERTIFICATE", ended.octets))
+    said = _run("smime", "encrypt", folder / "message.eml", "--to", tmp_path / "old.pem", code=1).output
+    assert re.fullmatch(r".*old\.pem is not encrypted to: expired on [0-9-]+ [0-9:]+ UTC\n", said)
+    (tmp_path / "root.pem").write_bytes(pem.encode("CERTIFICATE", _signs_only().octets))
+    said = _run("smime", "encrypt", folder / "message.eml", "--to", tmp_path / "root.pem", code=1).output
+    assert "root.pem is not encrypted to: the certificate's key is not for encryption" in said
+
+
+def _signs_only() -> Certificate:
+    now = datetime.datetime.now(datetime.UTC)
+    return issue.found(key_pairs.generate("p256"), Name.make(CN="CA"), now, 8, 1).certificate
+
+
+def test_decrypting_with_a_store_teaches_it_of_the_author(folder: Path, tmp_path: Path) -> None:
+    """Bob's store opens what Ada wrote, and knows afterwards her certificate, what she reads and what she used."""
+    store = ("--store", tmp_path / "store", "--password-file", folder / "pw")
+    for name in ("bob.key", "bob.pem"):
+        _run("keys", "import", folder / name, "--file-password", folder / "pw", *store)
+    _run("keys", "import", folder / "ca" / "ca.pem", "--anchor", *store)
+    signed, sealed = tmp_path / "signed", tmp_path / "sealed"
+    _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--out", signed)
+    _run("smime", "encrypt", signed, "--to", folder / "bob.pem", "--cipher", "aes192-cbc", "--out", sealed)
+    asked = ("smime", "decrypt", sealed, "--store", tmp_path / "store")
+    assert "needs the file with its password" in _run(*asked, code=1).output
+    opened = _run(*asked, "--store-password-file", folder / "pw")
+    assert b"Tonight." in opened.stdout_bytes
+    learned = KeyStore(tmp_path / "store", b"tulip")
+    (certificate,) = learned.certificates("ada@rosewood.test")
+    used, announced = learned.used("ada@rosewood.test"), learned.remembered("ada@rosewood.test")
+    learned.close()
+    assert certificate.source == "signed mail"
+    assert used is not None
+    assert used.cipher == oids.AES192_CBC
+    assert announced is not None

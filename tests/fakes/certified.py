@@ -117,6 +117,22 @@ class Certified:
 
         return issue.answer_ocsp(self.middle, request, status, at, at + 24 * HOUR)
 
+    def delegate(self, *extensions: bytes, serial: int = 9, use: str = oids.OCSP_SIGNING) -> Certificate:
+        """Return a responder's certificate of the authority below the root."""
+        unsigned = self._unsigned(Name.make(CN="Responder"), _key("responder"), serial, _MIDDLE)
+        purpose = extension_writer.extended_key_usage(use)
+        made = dataclasses.replace(unsigned, extensions=(purpose, *extensions))
+        return made.sign(self.middle.algorithm, self.middle.sign)
+
+    def answer_by(self, delegate: Certificate, request: bytes, *revoked: int) -> bytes:
+        """Return what a responder with this certificate says."""
+        said = ocsp.OcspResponse.parse(self.answer(request, *revoked))
+        by = Authority(_key("responder"), delegate)
+        key_id = public_keys.key_id(by.key.public)
+        return ocsp.encode_response(
+            key_id, said.produced_at, said.responses, by.algorithm, by.sign, certificates=(delegate,)
+        )
+
     def unknown(self, request: bytes) -> bytes:
         """Return an answer that knows nothing."""
         return issue.answer_ocsp(self.middle, request, lambda _: CertificateStatus.UNKNOWN, self.now, self.now + HOUR)

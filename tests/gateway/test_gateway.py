@@ -230,6 +230,12 @@ async def test_opened_on_the_way_in(lab: Lab, opaque: bool, tmp_path: Path) -> N
         assert isinstance(unwrap(each).layers[0], EncryptedLayer)
     found = await fact(lab, "smime", sent)
     assert (found["account"], found["done"], found["smime"]["result"]) == (CHIYO, "decrypted", "pass")
+    # which cipher the author used was learned, for answers
+    store = open_key_store(lab.settings["harbor.test"])
+    used = store.used(ADA)
+    store.close()
+    assert used is not None
+    assert used.cipher == oids.AES256_GCM
     (tmp_path / "copy").write_bytes(copy)
     (tmp_path / "zone").write_text("")
     told = json.loads((await lab.run("explain", str(tmp_path / "copy"), "--zone", str(tmp_path / "zone"), "--json",

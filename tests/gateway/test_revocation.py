@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +15,18 @@ import pytest_asyncio
 from fakes.certified_site import CertifiedSite, certified_site
 from gateway.two_domains import Lab, identifier, message, two_domains
 from letterlock.admd.settings import Settings
+from letterlock.errors import OurFault
 from letterlock.formats.imf.header import read_header
 from letterlock.formats.x509 import pem
+from letterlock.gateway.domain_keys import DomainKeys
 from letterlock.gateway.inquiry import Inquiry
 from letterlock.host.clock import SystemClock
 from letterlock.host.ledger import Ledger
 from letterlock.host.logs import Log
 from letterlock.host.resolver.zone_file import ZoneTable
 from letterlock.host.retrieve import Retriever, RetrieveSettings
+from letterlock.registrar.gateway_accounts import GatewayAccounts
+from letterlock.registrar.key_store import KeyStore
 from letterlock.trust.smime import protect
 from letterlock.trust.smime.proof import Trust, prove
 from letterlock.trust.smime.unwrap import unwrap
@@ -121,3 +126,45 @@ async def test_an_authority_that_does_not_answer(is_required: bool) -> None:
         assert sorted(set(site.asked)) == ["/middle.crl", "/ocsp", "/root.crl"]
     nobody = await Inquiry(None, is_required=is_required).complete(unwrapped, Trust(world.now, (world.anchor,)))
     assert nobody.require_revocation is is_required
+
+
+@pytest.mark.parametrize(
+    ("revoked", "is_away", "is_required", "reason"),
+    [
+        (False, False, True, ""),
+        (True, False, False, "the certificate for CN=Ada was revoked on"),
+        (False, True, False, ""),
+        (False, True, True, "it may have been revoked, which could not be told"),
+    ],
+)
+async def test_members_of_lists_are_asked_about(
+    revoked: bool, is_away: bool, is_required: bool, reason: str, tmp_path: Path
+) -> None:
+    """Before anything is encrypted to them: revoked never, not known only where the setting allows it."""
+    async with certified_site() as site:
+        world = site.world
+        store = KeyStore(tmp_path / "keys", b"tulip")
+        store.add_certificate(world.root.certificate, "anchor", world.now, anchor=True)
+        for number in range(40):  # other members' certificates keep nobody from being asked about
+            other = dataclasses.replace(world, address=f"m{number}@rosewood.test").person
+            store.add_certificate(other, "told", world.now)
+        store.add_certificate(world.person, "told", world.now)
+        store.add_certificate(world.middle.certificate, "told", world.now)
+        site.revoked, site.is_away = ({3} if revoked else set()), is_away
+        how = RetrieveSettings(allow_private=True)
+        async with Retriever(how, ZoneTable.parse(""), clock=SystemClock(), log=Log("test")) as retriever:
+            keys = DomainKeys(
+                store,
+                GatewayAccounts(tmp_path / "keys"),
+                lambda account: (account,),
+                inquiry=Inquiry(retriever, is_required=is_required),
+            )
+            members = (*(f"m{number}@rosewood.test" for number in range(40)), ADA)
+            about = await keys.about(members, world.now)
+            for member in members:
+                if reason:
+                    with pytest.raises(OurFault, match=reason):
+                        keys.recipient(member, world.now, about)
+                else:
+                    assert keys.recipient(member, world.now, about).address == member
+        store.close()

@@ -8,18 +8,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.conftest import self_signed
 
 from fakes.certified import Certified
 from letterlock.errors import Malformed, PeerFault
 from letterlock.formats.x509 import ocsp
 from letterlock.host import http
 from letterlock.host.clock import SetClock
-from letterlock.host.http import Place, Plain
+from letterlock.host.http import Place, Web
 from letterlock.host.listen import Listener, bind
 from letterlock.host.logs import Log
 from letterlock.host.resolver.zone_file import ZoneTable
 from letterlock.host.retrieve import Retriever, RetrieveSettings
 from letterlock.host.stream import Stream
+from letterlock.host.tls import ServerTls
 from letterlock.trust.pkix.ocsp_check import certificate_id
 from letterlock.trust.pkix.retrieval import Kind, Retrieval, Retrieved, Search
 
@@ -71,8 +73,8 @@ def ok(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
-def plain(longest: int = 1 << 20, *, allow_private: bool = True, seconds: float = 30) -> Plain:
-    return Plain(ZoneTable.parse(ZONE), longest, seconds, allow_private)
+def plain(longest: int = 1 << 20, *, allow_private: bool = True, seconds: float = 30) -> Web:
+    return Web(ZoneTable.parse(ZONE), longest, seconds, allow_private)
 
 
 async def test_what_lies_somewhere() -> None:
@@ -99,7 +101,7 @@ async def test_redirections() -> None:
 
     async def elsewhere(stream: Stream, octets: bytes) -> None:
         path = octets.split()[1].decode()
-        told = {"/a": "/b", "/b": f"http://ca.test:{there.port}/c", "/s": "https://ca.test/c", "/r": "/r"}
+        told = {"/a": "/b", "/b": f"http://ca.test:{there.port}/c", "/s": "ldap://ca.test/c", "/r": "/r"}
         told["/f"] = "http://[::1]:1/"
         if path not in told:
             await stream.send(ok(path.encode()))
@@ -108,7 +110,7 @@ async def test_redirections() -> None:
 
     async with site(elsewhere) as there:
         assert await http.get(there.at("/a"), plain()) == b"/c"
-        with pytest.raises(PeerFault, match="is no http URI"):
+        with pytest.raises(PeerFault, match="is no http or https URI"):
             await http.get(there.at("/s"), plain())
         with pytest.raises(PeerFault, match="more than 3 redirections"):
             await http.get(there.at("/r"), plain())
@@ -116,6 +118,36 @@ async def test_redirections() -> None:
             await http.get(there.at("/f"), plain())
         with pytest.raises(PeerFault, match="answered 302 to POST"):
             await http.post(there.at("/a"), b"x", "a/b", plain())
+
+
+@pytest.mark.parametrize("name", ["ca.test", "other.test"])
+async def test_https(name: str, tmp_path: Path) -> None:
+    """Where the server shows a certificate for its name, of an authority that is trusted; and no way leads back to http."""
+    pair = self_signed(tmp_path, name)
+
+    async def say(stream: Stream, octets: bytes) -> None:
+        path = octets.split()[1]
+        away = b"HTTP/1.1 302 Found\r\nLocation: http://ca.test/\r\n\r\n"
+        await stream.send(away if path == b"/away" else ok(LIST))
+
+    made = Site(say)
+    listener = Listener(made.session, log=Log("site"), tls=ServerTls([pair]))
+    await listener.start([bind("127.0.0.1", 0)])
+    try:
+        uri = f"https://ca.test:{listener.endpoints[0].port}"
+        asked = Retrieval(Kind.LIST, f"{uri}/x.crl"), Retrieval(Kind.LIST, f"{uri}/away")
+        async with retriever(roots=pair.chain) as fetching, retriever() as strict:
+            found, away = await fetching.search(wanting(*asked))
+            (refused,) = await strict.search(wanting(asked[0]))
+    finally:
+        await listener.stop(grace_seconds=0)
+    assert refused.problem.startswith("https to ca.test: the certificate is not accepted:")
+    if name == "ca.test":
+        assert found.octets == LIST
+        assert made.requests[0].startswith(f"GET /x.crl HTTP/1.1\r\nHost: {uri[8:]}\r\n".encode())
+        assert away.problem == "a redirection from https to 'http://ca.test/'"
+    else:
+        assert found.problem.startswith("https to ca.test: the certificate is not accepted: Hostname mismatch")
 
 
 def chunks(*pieces: bytes) -> bytes:
@@ -161,7 +193,7 @@ async def test_garbage(what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["", "https://ca.test/", "ftp://x/", "http://", "http://a b/", "http://u:p@ca.test/", "http://ca.test:x/",
+    "uri", ["", "ftp://x/", "http://", "http://a b/", "http://u:p@ca.test/", "http://ca.test:x/",
             "http://ca.test/\r\nX: y", "http://ca.test/é", "http://" + "a" * 3000, "file:///etc/passwd", "http://[::1"]
 )  # fmt: skip
 def test_places_that_are_none(uri: str) -> None:
@@ -230,6 +262,20 @@ async def test_a_list_that_has_run_out_is_not_asked_for_at_every_message() -> No
             clock.move(seconds)
             assert (await fetching.search(wanting(Retrieval(Kind.LIST, there.at()))))[0].octets == LIST
             assert len(there.requests) == expected
+
+
+async def test_what_was_kept_is_there_for_who_asks_nobody(tmp_path: Path) -> None:
+    """However old, for decisions look at dates themselves; of anything else it is said that nobody was asked."""
+    clock = _clock()
+    async with site(ok(LIST)) as there:
+        wanted, other = Retrieval(Kind.LIST, there.at()), Retrieval(Kind.LIST, there.at("/other"))
+        async with retriever(clock, file=tmp_path / "kept") as fetching:
+            await fetching.search(wanting(wanted))
+        clock.move(90 * 86_400)
+        async with retriever(clock, file=tmp_path / "kept", asks=False) as reading:
+            found = await reading.search(wanting(wanted, other))
+        assert found == (Retrieved(LIST), Retrieved(None, "nobody was asked"))
+        assert len(there.requests) == 1
 
 
 async def test_what_is_no_list_is_not_kept_as_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -42,7 +43,7 @@ keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash
 crlDistributionPoints = URI:{web}/root.crl
 [person]
-keyUsage = critical, digitalSignature
+keyUsage = critical, digitalSignature, keyAgreement
 extendedKeyUsage = emailProtection
 subjectAltName = email:ada@rosewood.test
 authorityInfoAccess = OCSP;URI:{ocsp}/, caIssuers;URI:{web}/middle.cer
@@ -50,7 +51,7 @@ crlDistributionPoints = URI:{web}/middle.crl
 [responder]
 keyUsage = critical, digitalSignature
 extendedKeyUsage = OCSPSigning
-noCheck = ignored
+{check}
 [req]
 distinguished_name = dn
 [dn]
@@ -70,7 +71,8 @@ def _openssl(*arguments: object) -> bytes:
 class World:
     """A root, an authority below it, its responder, Ada, and where their lists lie."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, checked: bool = False) -> None:
+        """`checked`: the responder's own certificate names a list; without it, it says not to ask about it."""
         self.folder = folder
         self.web_port, self.ocsp_port = _free(), _free()
         self.web = folder / "web"
@@ -86,8 +88,11 @@ class World:
                 name=name,
                 web=f"http://127.0.0.1:{self.web_port}",
                 ocsp=f"http://127.0.0.1:{self.ocsp_port}",
+                check=f"crlDistributionPoints = URI:http://127.0.0.1:{self.web_port}/middle.crl"
+                if checked
+                else "1.3.6.1.5.5.7.48.1.5 = ASN1:NULL",
             )
-            (home / "ca.cnf").write_text(text.replace("noCheck = ignored", "1.3.6.1.5.5.7.48.1.5 = ASN1:NULL"))
+            (home / "ca.cnf").write_text(text)
         root = folder / "root"
         _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", 30, "-subj",
                  "/CN=Root", "-keyout", root / "root.key", "-out", root / "root.pem")  # fmt: skip
@@ -113,9 +118,9 @@ class World:
             _openssl("ca", "-gencrl", "-config", self.folder / name / "ca.cnf", "-out", made)
             _openssl("crl", "-in", made, "-outform", "DER", "-out", self.web / f"{name}.crl")
 
-    def revoke(self) -> None:
+    def revoke(self, name: str = "ada") -> None:
         config = self.folder / "middle" / "ca.cnf"
-        _openssl("ca", "-config", config, "-revoke", self.folder / "ada.pem", "-crl_reason", "keyCompromise")
+        _openssl("ca", "-config", config, "-revoke", self.folder / f"{name}.pem", "-crl_reason", "keyCompromise")
         self.write_lists()
 
     @contextmanager
@@ -140,6 +145,14 @@ class World:
             for each in running:
                 each.kill()
                 each.communicate()
+
+    def encrypted(self, *options: str) -> tuple[int, str]:
+        """What `smime encrypt --online` to Ada ends with, and says."""
+        arguments = ("smime", "encrypt", self.folder / "letter", "--to", self.folder / "ada.pem", "--anchor",
+                     self.folder / "root" / "root.pem", "--out", self.folder / "sealed.eml")  # fmt: skip
+        asking = ("--online", "--private-networks", "--online-seconds", "60")
+        result = CliRunner().invoke(letterlock, [*map(str, arguments), *asking, *options])
+        return result.exit_code, result.output
 
     def verified(self, *options: str) -> dict[str, Any]:
         arguments = [
@@ -173,7 +186,7 @@ def test_the_whole_life_of_a_certificate(tmp_path: Path) -> None:
     ):
         assert found["good"], found
         assert f"was not revoked, says {what} of 20" in found["sentence"]
-        assert found["signers"][0]["chain"] == ["CN=Ada", "CN=middle"]
+        assert found["signers"][0]["chain"] == ["CN=Ada", "CN=middle", "CN=Root"]
     world.revoke()
     with world.served(responder=True):
         by_responder, made_now = world.verified(), world.verified("--nonce")
@@ -189,3 +202,39 @@ def test_the_whole_life_of_a_certificate(tmp_path: Path) -> None:
     for found in (soft, hard):
         assert "refused the connection" in found["sentence"]
         assert found["signers"][0]["revocation"] == "could not tell"
+
+
+def test_whether_the_responder_itself_was_revoked(tmp_path: Path) -> None:
+    """Its certificate names a list: once that has it, its answers are not believed, and Ada's list is asked."""
+    world = World(tmp_path, checked=True)
+    with world.served(responder=True):
+        before = world.verified()
+        world.revoke("responder")
+        after = world.verified()
+        (world.web / "middle.crl").unlink()
+        unknown = world.verified()
+    assert "was not revoked, says an OCSP answer of 20" in before["sentence"]
+    assert "was not revoked, says the revocation list of 20" in after["sentence"]
+    assert unknown["signers"][0]["revocation"] == "could not tell"
+    assert "its own certificate may have been revoked" in unknown["sentence"]
+
+
+def test_who_was_revoked_is_not_encrypted_to(tmp_path: Path) -> None:
+    """Asked before anything is encrypted; who does not answer is told of, and refuses only where that is wished."""
+    world = World(tmp_path)
+    with world.served(responder=True):
+        assert world.encrypted("--require-revocation") == (0, "")
+    world.revoke()
+    with world.served(responder=True):  # which reads its index when it starts
+        code, said = world.encrypted()
+    assert code == 1
+    assert re.search(
+        r"ada\.pem is not encrypted to: the certificate for CN=Ada was revoked on .* \(key compromise\)", said
+    )
+    chain = ("--chain", str(world.folder / "middle" / "middle.pem"))
+    code, said = world.encrypted(*chain)
+    assert (code, said.startswith(f"note: {world.folder}/ada.pem may have been revoked, which could not be told:")) == (
+        0,
+        True,
+    )
+    assert world.encrypted("--require-revocation", *chain)[0] == 1

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.interop.smime_world import CIPHERS, DIGESTS, NOW, OCTETS, World, run, signer
 
+from letterlock.cli.root import letterlock
 from letterlock.trust.smime.encrypt import To, encrypt
 from letterlock.trust.smime.sign import sign
 from letterlock.trust.smime.unwrap import unwrap_cms
@@ -91,3 +93,38 @@ def test_ours_decrypts_gpgsm(world: World, gpgsm: Gpgsm, cipher: str) -> None:
     person, out = world.person("rsa2048"), world.folder / "gpgsm.sealed"
     gpgsm("--cipher-algo", cipher, "-r", person.address, "-o", out, "--encrypt", world.file(OCTETS))
     assert unwrap_cms(out.read_bytes(), person.ring).content == OCTETS
+
+
+def test_an_authority_as_it_is_founded_by_itself(tmp_path: Path) -> None:
+    """`ca init` without choices: gpgsm encrypts to whom it certifies (it takes no digest shorter than the authority's curve)."""
+    (tmp_path / "pw").write_text("tulip\n")
+    (tmp_path / "letter").write_bytes(OCTETS)
+    key, certificate = tmp_path / "key", tmp_path / "certificate.pem"
+    password, authority = ("--password-file", tmp_path / "pw"), ("--folder", tmp_path / "ca")
+    for words in (
+        ("ca", "init", "rosewood.test", *authority, *password),
+        ("keys", "generate", "rsa2048", "--out", key, *password),
+        ("smime", "csr", "--key", key, "--address", "eve@rosewood.test", "--out", tmp_path / "request", *password),
+        ("ca", "request", tmp_path / "request", *authority, *password),
+        ("ca", "approve", 1, *authority, *password),
+        ("ca", "issue", 1, "--out", certificate, *authority, *password),
+    ):
+        assert CliRunner().invoke(letterlock, list(map(str, words))).exit_code == 0
+    home = Path(tempfile.mkdtemp(prefix="gpgsm"))
+    home.chmod(0o700)
+
+    def gpgsm(*arguments: object) -> None:
+        run("gpgsm", "--batch", "--disable-crl-checks", *arguments, GNUPGHOME=str(home))
+
+    try:
+        anchor = tmp_path / "ca" / "ca.pem"
+        fingerprint = run("openssl", "x509", "-in", anchor, "-noout", "-fingerprint", "-sha1").decode()
+        (home / "trustlist.txt").write_text(fingerprint.split("=")[1].strip() + " S relax\n")
+        gpgsm("--import", anchor, certificate)
+        gpgsm("--encrypt", "-r", "eve@rosewood.test", "-o", tmp_path / "sealed", tmp_path / "letter")
+    finally:
+        run("gpgconf", "--kill", "all", GNUPGHOME=str(home))
+        shutil.rmtree(home, ignore_errors=True)
+    words = ("smime", "decrypt", tmp_path / "sealed", "--key", key, "--cert", certificate, *password)
+    opened = CliRunner().invoke(letterlock, list(map(str, words)))
+    assert opened.stdout_bytes == OCTETS

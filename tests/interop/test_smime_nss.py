@@ -15,6 +15,7 @@ from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.mime.entity import parse
 from letterlock.trust.smime import protect, stream
+from letterlock.trust.smime.capabilities import Remembered
 from letterlock.trust.smime.choose_cipher import Recipient, Rule, choose
 from letterlock.trust.smime.decrypt import KeyRing, open_with_key
 from letterlock.trust.smime.encrypt import To, encrypt
@@ -154,7 +155,8 @@ def test_what_it_announces_is_what_it_gets(nss: Nss) -> None:
     assert isinstance(layer, SignedLayer)
     element = layer.checks[0].signer.signed.first(oids.SMIME_CAPABILITIES)
     assert element is not None
-    (group,) = choose([Recipient(person.address, person.certificate, capabilities.parse(element))]).groups
+    announced = Remembered(person.address, capabilities.parse(element), NOW)
+    (group,) = choose([Recipient(person.address, person.certificate, announced)]).groups
     assert (group.rule, group.cipher in CIPHERS.values()) == (Rule.KNOWN_CAPABILITIES, True)
     answer = encrypt(OCTETS, (To(person.certificate),), cipher=group.cipher)
     assert nss("-D", "-i", nss.world.file(answer)) == OCTETS

@@ -13,7 +13,8 @@ from letterlock.host.clock import SetClock
 from letterlock.host.entropy import SeededEntropy
 from letterlock.mua.compose import Attachment, Composed, Draft, compose, compose_raw
 from letterlock.mua.profile import load_profile
-from letterlock.mua.settings import MailServer
+from letterlock.mua.settings import Checking, MailServer
+from letterlock.trust.smime.choose_cipher import Unknown
 
 
 def composed(draft: Draft) -> Composed:
@@ -110,3 +111,27 @@ def test_all_problems_of_a_profile_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsFault) as caught:
         load_profile(profile, {})
     assert len(caught.value.problems) == 2
+
+
+def test_a_profile_names_the_key_store_and_the_cipher_for_strangers(tmp_path: Path) -> None:
+    """Paths from the profile's folder; what is no file and no cipher is told."""
+    for name in ("keys.sqlite", "keys.password", "labels.toml"):
+        (tmp_path / name).touch()
+    profile = tmp_path / "profile.toml"
+    profile.write_text(
+        '[user-agent]\nuser = "anna@x.test"\nkeys = "keys.sqlite"\nkeys-password-file = "keys.password"\n'
+        'labels = "labels.toml"\nfor-unknown = "cbc"\nrevocation = "require"\n'
+    )
+    settings = load_profile(profile, {"labels": None})
+    assert (settings.keys, settings.keys_password_file) == (tmp_path / "keys.sqlite", tmp_path / "keys.password")
+    assert (settings.labels, settings.for_unknown) == (tmp_path / "labels.toml", Unknown.CBC)
+    assert settings.revocation is Checking.REQUIRE
+    assert load_profile(None, {"user": "anna@x.test"}).revocation is Checking.AT_HAND
+    assert load_profile(profile, {"for-unknown": "gcm"}).for_unknown is Unknown.GCM
+    with pytest.raises(SettingsFault) as caught:
+        load_profile(profile, {"keys": "/nowhere", "for-unknown": "rot13", "revocation": "maybe"})
+    assert caught.value.problems == (
+        "user-agent.keys = /nowhere: there is no such file",
+        "user-agent.for-unknown = rot13: expected one of by-key, gcm, cbc",
+        "user-agent.revocation = maybe: expected one of at-hand, ask, require",
+    )

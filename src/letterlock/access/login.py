@@ -148,11 +148,11 @@ class Attempts:
         return await self._conclude(exchange, exchange.begin(initial), respond)
 
     async def inbox(self, store: Store, account: str) -> Mailbox:
-        """Return the account's INBOX; where there is none yet, the usual mailboxes are made first."""
-        mailbox = await store.mailbox(account, "INBOX")
-        if mailbox is None:
+        """Return the account's INBOX; where there is nothing beside it yet, the usual mailboxes are made first."""
+        # mail that came before the first login has made INBOX already
+        if not any(each.name != "INBOX" for each in await store.mailboxes(account)):
             await store.prepare_account(account, dict(self._gate.settings.mailboxes))
-            mailbox = await store.mailbox(account, "INBOX")
+        mailbox = await store.mailbox(account, "INBOX")
         assert mailbox is not None
         return mailbox
 

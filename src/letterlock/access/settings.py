@@ -12,7 +12,7 @@ class AccessSettings:
     r"""How IMAP and POP3 are served.
 
     `host_name` greets. `plain_text_login` allows passwords without TLS and is for tests on loopback only.
-    `mailboxes` (name and special use) are made with INBOX at the first login of an account that has none.
+    `mailboxes` (name and special use) are made at a login to an account that has none, or none but INBOX.
     `idle_seconds` is how long a client that showed who it is may be silent (RFC 9051 section 5.4: at least 30 minutes),
     `login_seconds` how long it may take to do so.
     """

@@ -359,8 +359,9 @@ class Smime(Section):
     )
     revocation: Literal["at-hand", "ask", "require"] = Field(
         "ask",
-        description="Whether signers' certificates were revoked: by what is at hand; by asking the authorities, too (lists and "
-        "OCSP over http); or so that what cannot be told makes a signature prove nothing.",
+        description="Whether signers' certificates, and those that lists encrypt to, were revoked: by what is at hand; by asking "
+        "the authorities, too (lists and OCSP over http and https); or so that what cannot be told makes a signature prove "
+        "nothing, and leaves a member out.",
     )
     revocation_seconds: float = Field(5, gt=0, le=60, description="How long a message waits for such answers.")
     revocation_private: bool = Field(

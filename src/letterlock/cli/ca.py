@@ -93,8 +93,9 @@ def _value(record: RequestRecord) -> dict[str, object]:
 @files.plain_errors
 def request(file: Path, folder: Path, password_file: Path, as_json: bool) -> None:
     """Take a PKCS#10 request from FILE."""
-    der = pem.decode(files.read(file), b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST")[0]
-    record = open_authority(folder, password_file).submit(der, files.now())
+    with files.naming(file, "certification request"):
+        der = files.ders(files.read(file), b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST")[0]
+        record = open_authority(folder, password_file).submit(der, files.now())
     answer(_value(record), as_json=as_json, lines=[f"request {record.id} for {', '.join(record.addresses)}"])
 
 

@@ -78,7 +78,7 @@ def explain(
     at: int | None,
     anchors: tuple[Path, ...],
     config: Path | None,
-    keys_file: Path | None,
+    keys: Path | None,
     keys_password_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -96,7 +96,7 @@ def explain(
     if failure_report:
         _print_failure_report(header, findings, client, authserv_id, moment(at), as_json)
         return
-    proof = _smime(octets, anchors, moment(at), keys_file, keys_password_file, as_json=as_json)
+    proof = _smime(octets, anchors, moment(at), keys, keys_password_file, as_json=as_json)
     entries = _written_down(config, header, as_json=as_json) if config is not None else None
     results = authenticate.authentication_results(findings, authserv_id, client)
     results = dataclasses.replace(results, results=(*standing.results(), *results.results))

@@ -8,10 +8,12 @@ import click
 
 from letterlock.cli import smime_files as files
 from letterlock.cli.output import answer, json_option, safe, table
-from letterlock.errors import Malformed, NotAuthentic, OurFault
+from letterlock.errors import NotAuthentic, OurFault
 from letterlock.formats.x509 import pem
+from letterlock.formats.x509.certificate import Certificate
 from letterlock.registrar.key_store import KeyStore
 from letterlock.registrar.signature_log import SignatureLog
+from letterlock.trust.pkix.path import MAX_LENGTH
 from letterlock.trust.primitives import key_pairs, public_keys
 
 store_option = click.option(
@@ -26,11 +28,16 @@ password_option = click.option(
 )
 
 
-def _open(store: Path, password_file: Path) -> KeyStore:
-    store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _open(store: Path, password_file: Path, *, make: bool = False) -> KeyStore:
+    """Open a key store with its password, or `make` one. Raises OurFault, NotAuthentic, Unavailable."""
     if not store.exists():
+        if not make:
+            raise OurFault(f"there is no key store {store}: `letterlock keys generate` or `import` makes one")
+        store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         store.touch(mode=0o600)
-    return KeyStore(store, files.password_of(password_file) or b"")
+    opened = KeyStore(store, files.password_of(password_file) or b"")
+    opened.check_password()  # a key under another password would never be opened again
+    return opened
 
 
 @click.group()
@@ -54,7 +61,7 @@ def generate(kind: str, legacy: bool, out: Path | None, store: Path, password_fi
         out.write_bytes(key_pairs.dump(key, files.password_of(password_file)))
         key_id = public_keys.key_id(key.public).hex()
     else:
-        key_id = _open(store, password_file).add_key(key, files.now())
+        key_id = _open(store, password_file, make=True).add_key(key, files.now())
     answer({"key": key_id, "kind": key.kind}, as_json=as_json, lines=[f"{key_id}  {key.kind}"])
 
 
@@ -85,7 +92,8 @@ def list_all(address: str | None, store: Path, password_file: Path, as_json: boo
     rows = [["key", key_id, kind] for key_id, kind in kept]
     for each in certificates:
         marks = ", ".join(filter(None, ("own" if each.own else "", "anchor" if each.anchor else "", each.source)))
-        rows.append(["certificate", safe(", ".join(each.certificate.addresses)), marks])
+        who = ", ".join(each.certificate.addresses) or str(each.certificate.subject)
+        rows.append(["certificate", safe(who), marks])
     answer(value, as_json=as_json, lines=table(["what", "who", "how"], rows))
 
 
@@ -100,18 +108,21 @@ def list_all(address: str | None, store: Path, password_file: Path, as_json: boo
 def import_file(
     file: Path, anchor: bool, file_password: Path | None, store: Path, password_file: Path, as_json: bool
 ) -> None:
-    """Import keys and certificates from PEM, DER, PKCS#7 or PKCS#12."""
-    opened = _open(store, password_file)
+    """Import keys and certificates from PEM, DER, PKCS#7 or PKCS#12, and certificates from a signed message."""
+    opened = _open(store, password_file, make=True)
     password, found_keys, found = files.password_of(file_password), [], []
+    key_fault: OurFault | NotAuthentic = OurFault(f"{file} holds neither a key nor a certificate")
     try:
         found_keys.append(opened.add_key(files.key(file, password), files.now()))
-    except (Malformed, NotAuthentic) as error:
+    except NotAuthentic as error:  # a key, and it does not open
         key_fault = error
+    except OurFault:
+        pass
     try:
-        for certificate in files.certificates(file, password):
+        for certificate in files.certificates_of_anything(file, password):
             opened.add_certificate(certificate, f"file {file.name}", files.now(), anchor=anchor)
             found.append(str(certificate.subject))
-    except (Malformed, NotAuthentic):
+    except (OurFault, NotAuthentic):
         if not found_keys:
             raise key_fault from None
     lines = [f"key {each}" for each in found_keys] + [f"certificate {safe(each)}" for each in found]
@@ -140,7 +151,19 @@ def export(address: str, p12: Path | None, file_password: Path | None, store: Pa
         raise OurFault("PKCS#12 needs a key of one's own and --file-password")
     key = opened.key(public_keys.key_id(own.public_key).hex())
     p12.touch(mode=0o600)
-    p12.write_bytes(key_pairs.dump_pkcs12(key, (own,), password, address))
+    p12.write_bytes(key_pairs.dump_pkcs12(key, (own, *_issuers_of(own, opened)), password, address))
+
+
+def _issuers_of(certificate: Certificate, store: KeyStore) -> list[Certificate]:
+    """Return the certificates of a certificate's authorities that the store has, from the nearest up."""
+    chain = [certificate]
+    known = store.without_address()
+    while len(chain) <= MAX_LENGTH and not chain[-1].is_self_issued:
+        issuer = next((each for each in known if each.subject == chain[-1].issuer), None)
+        if issuer is None:
+            break
+        chain.append(issuer)
+    return chain[1:]
 
 
 @keys.command()

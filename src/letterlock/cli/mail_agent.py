@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from letterlock.cli.online import Online
 from letterlock.cli.output import Exit, answer, fail, safe
 from letterlock.cli.resolver_options import opened_by
 from letterlock.errors import LetterlockError, PeerFault, SettingsFault
@@ -22,7 +24,7 @@ from letterlock.mua.compose import Composed
 from letterlock.mua.profile import load_profile
 from letterlock.mua.read import MailReader
 from letterlock.mua.server_proof import Proving
-from letterlock.mua.settings import UserAgentSettings
+from letterlock.mua.settings import Checking, UserAgentSettings
 from letterlock.mua.submit import Submitted, submit
 
 R = TypeVar("R")
@@ -84,6 +86,14 @@ class Agent:
         async with self.proving() as proving:
             return await submit(composed, self.settings, SystemEntropy(), proving)
 
+    def asking(self, online: Online) -> Online:
+        """Return whom to ask about certificates: those on the command line, or as the profile says."""
+        return dataclasses.replace(online, is_on=online.is_on or self.settings.revocation is not Checking.AT_HAND)
+
+    def requires_revocation(self, given: bool) -> bool:
+        """Tell whether what may have been revoked is good for nothing."""
+        return given or self.settings.revocation is Checking.REQUIRE
+
     def tell(self, sentence: str) -> None:
         """Say something to who wants to know more."""
         if self.is_verbose:
@@ -94,7 +104,8 @@ def agent_of(options: dict[str, Any], *, as_json: bool) -> Agent:
     """Return the user agent of a command's options, or say what is wrong with them and exit."""
     profile, is_verbose = options.pop("profile"), options.pop("verbose")
     try:
-        settings = load_profile(profile, {name.replace("_", "-"): value for name, value in options.items()})
+        given = {name.replace("_", "-"): None if value is None else str(value) for name, value in options.items()}
+        settings = load_profile(profile, given)
         return Agent(settings, is_verbose, as_json)
     except SettingsFault as fault:
         fail("\n".join(fault.problems), Exit.SETTINGS, as_json=as_json)
@@ -116,9 +127,15 @@ def run(work: Awaitable[R], *, as_json: bool) -> R:
         fail(str(fault), Exit.WRONG, as_json=as_json)
 
 
-def hand_over(composed: Composed, agent: Agent, *, copy: bool, as_json: bool) -> None:
-    """Submit a message, keep a copy where that is wished, and say what became of it; exits where anybody was refused."""
-    outcomes = run(agent.submit(composed), as_json=as_json)
+def hand_over(
+    messages: Sequence[Composed], agent: Agent, *, copy: bool, as_json: bool, more: Mapping[str, object] | None = None
+) -> None:
+    """Submit a message, or its copies for different recipients, and say what became of it; exits where anybody was refused.
+
+    Where that is wished, a copy of the first is kept. `more` is told to programs besides.
+    """
+    composed = messages[0]
+    outcomes = [outcome for each in messages for outcome in run(agent.submit(each), as_json=as_json)]
     accepted = all(outcome.accepted for outcome in outcomes)
     kept = None
     if copy and any(outcome.accepted for outcome in outcomes):
@@ -132,6 +149,7 @@ def hand_over(composed: Composed, agent: Agent, *, copy: bool, as_json: bool) ->
         "recipients": [
             {"address": str(one.recipient), "accepted": one.accepted, "reply": one.reply} for one in outcomes
         ],
+        **(more or {}),
     }
     lines = [f"{one.recipient}: {'sent' if one.accepted else 'refused'} ({safe(one.reply)})" for one in outcomes]
     answer(value, as_json=as_json, lines=lines)

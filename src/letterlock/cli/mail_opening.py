@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from letterlock.cli import smime_files, smime_mail
 from letterlock.cli.mail_agent import Agent
@@ -20,23 +19,21 @@ from letterlock.trust.smime.unwrap import Unwrapped
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How a message is opened: with which keys and labels, and whether anybody is asked about its signers."""
+    """How a message is opened: with the keys and labels of the agent, and whether anybody is asked about its signers."""
 
     agent: Agent
-    keys_file: Path | None
-    password_file: Path | None
-    labels: Path | None
     online: Online
-    require_revocation: bool
+    require_revocation: bool = False
 
     def opened(self, octets: bytes) -> Opened | None:
         """Return what S/MIME proves and hides, where a key store or a label policy is at hand; else nothing."""
-        if self.keys_file is None and self.labels is None:
+        settings = self.agent.settings
+        if settings.keys is None and settings.labels is None:
             return None
         try:
-            rules = smime_mail.label_rules(self.labels)
-            reader = self.agent.settings.user
-            if self.keys_file is None:
+            rules = None if settings.labels is None else smime_files.label_rules(settings.labels)
+            reader = settings.user
+            if settings.keys is None:
                 return open_message(octets, KeyRing(), Trust(smime_files.now()), reader, rules)
             return smime_mail.opened(
                 self.store(), octets, reader, rules, self._complete, require_revocation=self.require_revocation
@@ -46,7 +43,7 @@ class Opening:
 
     def store(self) -> KeyStore:
         """Open the key store. Raises OurFault where none is named."""
-        return smime_mail.open_store(self.keys_file, self.password_file)
+        return smime_mail.store_of(self.agent.settings)
 
     def opened_own(self, octets: bytes) -> Opened:
         """Open a message of one's own, as it is kept; nothing is learned from it. Raises LetterlockError."""
@@ -55,6 +52,6 @@ class Opening:
 
     def _complete(self, unwrapped: Unwrapped, trust: Trust) -> Trust:
         """Ask about the signers; what is told is kept beside the key store."""
-        assert self.keys_file is not None  # without a key store nobody is trusted, and nobody asked about
-        kept = self.keys_file.with_name(f"{self.keys_file.name}-revocation")
-        return self.online.complete(unwrapped, trust, self.agent.settings.resolver, kept)
+        return self.online.complete(
+            unwrapped, trust, self.agent.settings.resolver, smime_mail.kept_answers(self.agent.settings)
+        )

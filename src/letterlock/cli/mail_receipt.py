@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import click
 
 from letterlock.cli import smime_files as files
-from letterlock.cli import smime_mail
-from letterlock.cli.mail_agent import agent_of, hand_over, run, server_options
+from letterlock.cli import smime_mail, smime_sealing
+from letterlock.cli.mail_agent import Agent, agent_of, hand_over, run, server_options
 from letterlock.cli.mail_opening import Opening
-from letterlock.cli.mail_send import mail
+from letterlock.cli.mail_send import mail, sealing_of
 from letterlock.cli.online import Online, online_options
 from letterlock.cli.output import Exit, fail, json_option, safe
 from letterlock.cli.smime_mail import keys_options
@@ -23,7 +22,7 @@ from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.mua import receipts
 from letterlock.mua.compose import Composed, Draft, compose
-from letterlock.mua.protect import Opened
+from letterlock.mua.protect import Ciphers, Opened
 from letterlock.mua.receipts import SUBJECT, Arrived, Asking, Matched
 from letterlock.registrar.key_store import KeyStore
 from letterlock.trust.smime import protect
@@ -60,7 +59,7 @@ def _matched(got: Arrived, found: Opened, opening: Opening) -> Matched:
             return await reader.sent(got.candidates)
 
     octets = run(look(), as_json=opening.agent.as_json)
-    if octets is None or opening.keys_file is None:
+    if octets is None or opening.agent.settings.keys is None:
         return receipts.match(got, found.proof, None, None)
     sent = opening.opened_own(octets)
     return receipts.match(got, found.proof, sent.unwrapped, read_header(sent.content))
@@ -83,8 +82,6 @@ def receipt(
     encrypt: bool | None,
     copy: bool,
     online: Online,
-    keys_file: Path | None,
-    keys_password_file: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -96,7 +93,8 @@ def receipt(
             return await reader.message(mailbox, uid)
 
     octets = run(read(), as_json=as_json)
-    opening = Opening(agent, keys_file, keys_password_file, None, online, False)
+    online = agent.asking(online)
+    opening = Opening(agent, online, agent.requires_revocation(False))
     try:
         store = opening.store()
         found = opening.opened(octets)
@@ -109,10 +107,10 @@ def receipt(
             )
         composed = _receipt(asking, store, agent.settings.user, read_header(octets))
         if encrypt if encrypt is not None else asking.was_encrypted:
-            composed = _sealed(composed, store, agent.settings.user)
+            composed = _sealed(composed, store, agent, online)
     except LetterlockError as fault:
         fail(safe(str(fault)), Exit.WRONG, as_json=as_json)
-    hand_over(composed, agent, copy=copy, as_json=as_json)
+    hand_over((composed,), agent, copy=copy, as_json=as_json)
 
 
 def _receipt(asking: Asking, store: KeyStore, user: str, header: Header) -> Composed:
@@ -122,10 +120,17 @@ def _receipt(asking: Asking, store: KeyStore, user: str, header: Header) -> Comp
     return receipts.answered(asking, smime_mail.signer_of(store, user), composed, files.now())
 
 
-def _sealed(composed: Composed, store: KeyStore, user: str) -> Composed:
+def _sealed(composed: Composed, store: KeyStore, agent: Agent, online: Online) -> Composed:
     """Return a receipt encrypted, and signed once more around that (RFC 2634 section 2.4 item 11)."""
+    user = agent.settings.user
     try:
-        sealed = smime_mail.protected(store, composed, user, sign=False, encrypt=True)
+        how = sealing_of(
+            agent,
+            online,
+            Ciphers(agent.settings.for_unknown),
+            require_revocation=agent.requires_revocation(False),
+        )
+        (sealed,) = smime_sealing.sealed(store, composed, user, how).messages
     except OurFault as fault:
         raise OurFault(f"{fault}; --no-encrypt sends the receipt in clear") from None
     signer = receipts.hinted(smime_mail.signer_of(store, user))

@@ -8,24 +8,30 @@ LETTERLOCK_PROFILE). With a resolver among them (--resolver) the servers' TLSA r
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from letterlock.cli import smime_mail
+from letterlock.cli import smime_mail, smime_sealing
 from letterlock.cli.mail_agent import Agent, agent_of, hand_over, run, server_options
+from letterlock.cli.online import Online, online_options
 from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
 from letterlock.cli.resolver_options import opened_by
 from letterlock.cli.smime_mail import keys_options
+from letterlock.cli.smime_sealing import About, Sealed, Sealing
 from letterlock.errors import LetterlockError, Malformed
+from letterlock.formats.cms.attributes import Attribute
+from letterlock.formats.x509.certificate import Certificate
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.mua.compose import Attachment, Composed, Draft, compose, compose_raw
+from letterlock.mua.protect import Ciphers
 from letterlock.mua.read import Summary
-from letterlock.registrar.key_store import KeyStore
 from letterlock.trust.smime.choose_cipher import Unknown
 from letterlock.trust.smime.look_up import Found
+from letterlock.trust.smime.proof import Trust
 
 
 @click.group()
@@ -57,11 +63,18 @@ _TO_AUTHOR = "the author"  # no address
 @click.option(
     "--for-unknown",
     type=click.Choice([each.value for each in Unknown]),
-    default=Unknown.BY_KEY.value,
-    show_default=True,
     envvar="LETTERLOCK_FOR_UNKNOWN",
     help="With --encrypt: the cipher where nothing says what a recipient can read. GCM shows every change and many cannot "
-    "read it; CBC all can read; by-key is GCM for elliptic keys alone.",
+    "read it; CBC all can read; by-key, the default, is GCM for elliptic keys alone.",
+)
+@click.option(
+    "--accept-weaker",
+    is_flag=True,
+    help="With --encrypt: where recipients have no cipher in common, some get a copy of their own in a weaker one.",
+)
+@click.option("--legacy", is_flag=True, help="With --encrypt: Triple-DES and RC2, for who can read nothing else.")
+@click.option(
+    "--require-revocation", is_flag=True, help="With --encrypt: refuse certificates that may have been revoked."
 )
 @click.option(
     "--request-receipt",
@@ -77,6 +90,7 @@ _TO_AUTHOR = "the author"  # no address
     envvar="LETTERLOCK_LABELS",
     help="A policy file: its policies' names, and who may read what; nothing goes to who may not.",
 )
+@online_options
 @keys_options
 @server_options
 @json_option
@@ -92,12 +106,12 @@ def send(
     raw: Any,
     sign: bool,
     encrypt: bool,
-    for_unknown: str,
+    accept_weaker: bool,
+    legacy: bool,
+    require_revocation: bool,
     request_receipt: str | None,
     label: str,
-    labels: Path | None,
-    keys_file: Path | None,
-    keys_password_file: Path | None,
+    online: Online,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -107,56 +121,75 @@ def send(
     if (request_receipt is not None or label) and not sign:
         fail("--request-receipt and --label are part of a signature: --sign it, too", Exit.USAGE, as_json=as_json)
     agent = agent_of(options, as_json=as_json)
-    account = agent.settings.user
+    author = author or agent.settings.user
+    told: dict[str, object] = {}
     try:
         if raw is not None:
             content = raw.read().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-            composed = compose_raw(content, author=author or account, recipients=recipients)
+            composed = compose_raw(content, author=author, recipients=recipients)
         else:
             files = tuple(Attachment(path.name, path.read_bytes()) for path in attach)
             body = sys.stdin.read() if text is None else text
-            draft = Draft(author or account, recipients, subject, body, cc, bcc, files)
+            draft = Draft(author, recipients, subject, body, cc, bcc, files)
             composed = compose(draft, clock=SystemClock(), entropy=SystemEntropy())
-        if sign or encrypt:
-            store = smime_mail.open_store(keys_file, keys_password_file)
-            found = _looked_up(store, composed, agent) if encrypt else {}
-            wanted = smime_mail.labelled(label, labels, composed) if label else ()
-            if request_receipt is not None:
-                to = (author or account) if request_receipt == _TO_AUTHOR else request_receipt
-                wanted = (*wanted, smime_mail.receipt_request(composed, to))
-            composed = smime_mail.protected(
-                store,
-                composed,
-                author or account,
-                sign=sign,
-                encrypt=encrypt,
-                looked_up=found,
-                attributes=wanted,
-                unknown=Unknown(for_unknown),
+        messages: tuple[Composed, ...] = (composed,)
+        if sign:
+            wanted = _attributes(composed, agent, label, author if request_receipt == _TO_AUTHOR else request_receipt)
+            messages = (smime_mail.signed(smime_mail.store_of(agent.settings), composed, author, wanted),)
+        if encrypt:
+            ciphers = Ciphers(agent.settings.for_unknown, legacy, accept_weaker)
+            online = agent.asking(online)
+            sealing = sealing_of(
+                agent, online, ciphers, require_revocation=agent.requires_revocation(require_revocation)
             )
+            sealed = smime_sealing.sealed(smime_mail.store_of(agent.settings), messages[0], author, sealing)
+            messages, told = sealed.messages, _tell_of(sealed, agent, online)
     except Malformed as fault:
         fail(fault.problem, Exit.USAGE, as_json=as_json)
     except LetterlockError as fault:
         fail(safe(str(fault)), Exit.WRONG, as_json=as_json)
-    hand_over(composed, agent, copy=copy and agent.settings.imap is not None, as_json=as_json)
+    hand_over(messages, agent, copy=copy and agent.settings.imap is not None, as_json=as_json, more=told)
 
 
-def _looked_up(store: KeyStore, composed: Composed, agent: Agent) -> dict[str, Found]:
-    """Return what the DNS says of recipients for whom the store has no certificate, if a resolver was chosen."""
-    missing = smime_mail.without_certificate(store, composed)
-    if not missing or agent.settings.resolver is None:
-        return {}
+def _attributes(composed: Composed, agent: Agent, label: str, receipts_to: str | None) -> tuple[Attribute, ...]:
+    """Return what goes into the signature. Raises Malformed, OurFault, SettingsFault."""
+    wanted = smime_mail.labelled(label, agent.settings.labels, composed) if label else ()
+    if receipts_to is not None:
+        wanted = (*wanted, smime_mail.receipt_request(composed, receipts_to))
+    return wanted
 
-    async def look_up() -> dict[str, Found]:
-        assert agent.settings.resolver is not None
-        async with opened_by(agent.settings.resolver, as_json=agent.as_json) as resolver:
-            return await smime_mail.look_up(store, missing, resolver)
 
-    found = run(look_up(), as_json=agent.as_json)
-    for address, one in found.items():
-        if one.certificates:
-            agent.tell(f"{address}: its domain publishes {one.certificates[0].serial:x} (SMIMEA, DNSSEC secure)")
-    return found
+def sealing_of(agent: Agent, online: Online, ciphers: Ciphers, *, require_revocation: bool = False) -> Sealing:
+    """Return how an agent encrypts: whom it asks about certificates and, if a resolver was chosen, for missing ones."""
+    settings = agent.settings
+
+    def ask(certificates: Sequence[Certificate], trust: Trust) -> About:
+        return online.about(certificates, trust, settings.resolver, smime_mail.kept_answers(settings))
+
+    def look_up(addresses: list[str]) -> dict[str, Found]:
+        async def asked() -> dict[str, Found]:
+            assert settings.resolver is not None  # else it is not called
+            async with opened_by(settings.resolver, as_json=agent.as_json) as resolver:
+                return await smime_sealing.look_up(smime_mail.store_of(settings), addresses, resolver)
+
+        found = run(asked(), as_json=agent.as_json)
+        for address, one in found.items():
+            if one.certificates:
+                agent.tell(f"{address}: its domain publishes {one.certificates[0].serial:x} (SMIMEA, DNSSEC secure)")
+        return found
+
+    return Sealing(ciphers, require_revocation, ask, None if settings.resolver is None else look_up)
+
+
+def _tell_of(sealed: Sealed, agent: Agent, online: Online) -> dict[str, object]:
+    """Say how a message was encrypted to whom wants to know, and what everybody should know; return it for programs."""
+    for sentence in sealed.sentences:
+        agent.tell(sentence)
+    if not agent.as_json:
+        asks = "" if online.is_on else " (--online asks)"
+        for note in sealed.notes:
+            click.echo(f"note: {safe(note)}{asks if note in sealed.unknown else ''}", err=True)
+    return {"encryption": sealed.value, "notes": sealed.notes}
 
 
 @mail.command("list")

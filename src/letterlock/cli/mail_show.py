@@ -43,11 +43,8 @@ def show(
     raw: bool,
     html: bool,
     seen: bool,
-    labels: Path | None,
     require_revocation: bool,
     online: Online,
-    keys_file: Path | None,
-    keys_password_file: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -60,10 +57,10 @@ def show(
             return octets if raw else await reader.joined(mailbox, octets)
 
     octets = run(read(), as_json=as_json)
-    opening = Opening(agent, keys_file, keys_password_file, labels, online, require_revocation)
+    opening = Opening(agent, agent.asking(online), agent.requires_revocation(require_revocation))
     found = opening.opened(octets)
     if raw:
-        if labels is not None and found is not None and found.withheld:
+        if agent.settings.labels is not None and found is not None and found.withheld:
             fail(safe(found.fault), Exit.WRONG, as_json=as_json)
         sys.stdout.buffer.write(octets)
         return

@@ -6,7 +6,7 @@ Nobody is asked without `--online`: an authority learns from it that somebody lo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import click
 
 from letterlock.cli.resolver_options import opened_by
 from letterlock.formats.dns.question import Answer, Question
+from letterlock.formats.x509.certificate import Certificate
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.resolver.interface import Resolver
@@ -25,6 +26,7 @@ from letterlock.host.retrieve import Retriever, RetrieveSettings
 from letterlock.trust.pkix.retrieval import Search
 from letterlock.trust.smime.gather import Asking, gather
 from letterlock.trust.smime.proof import Trust
+from letterlock.trust.smime.recipients import gather_recipients
 from letterlock.trust.smime.unwrap import Unwrapped
 
 T = TypeVar("T")
@@ -45,17 +47,39 @@ class Online:
     def complete(
         self, unwrapped: Unwrapped, trust: Trust, resolver: ResolverSettings | None = None, file: Path | None = None
     ) -> Trust:
-        """Return `trust` with what could be found for the signers of a message; asks nobody unless that was chosen."""
-        if not self.is_on or not trust.anchors:
+        """Return `trust` with what could be found for the signers of a message; asks nobody unless that was chosen.
+
+        What is kept in `file` of earlier answers is at hand either way.
+        """
+        if not trust.anchors or not self._finds(file):
             return trust
-        asking = Asking(nonce=SystemEntropy().octets(_NONCE_OCTETS) if self.nonce else b"")
-        return self.search(gather(unwrapped, trust, asking), resolver, file)
+        return self.search(gather(unwrapped, trust, self._asking), resolver, file)
+
+    def about(
+        self,
+        certificates: Sequence[Certificate],
+        trust: Trust,
+        resolver: ResolverSettings | None = None,
+        file: Path | None = None,
+    ) -> Mapping[Certificate, Trust]:
+        """Return `trust` with what could be found for each certificate, as `complete` does."""
+        if not trust.anchors or not certificates or not self._finds(file):
+            return dict.fromkeys(certificates, trust)
+        return self.search(gather_recipients(certificates, trust, self._asking), resolver, file)
+
+    def _finds(self, file: Path | None) -> bool:
+        return self.is_on or (file is not None and file.exists())
+
+    @property
+    def _asking(self) -> Asking:
+        return Asking(nonce=SystemEntropy().octets(_NONCE_OCTETS) if self.nonce else b"")
 
     def search(self, search: Search[T], resolver: ResolverSettings | None = None, file: Path | None = None) -> T:
         """Drive a search to its end, names looked up by `resolver`, answers kept in `file`. Raises Unavailable."""
 
         async def run() -> T:
-            how = RetrieveSettings(self.seconds, allow_private=self.private or self.zone is not None, file=file)
+            private = self.private or self.zone is not None
+            how = RetrieveSettings(self.seconds, allow_private=private, file=file, asks=self.is_on)
             async with AsyncExitStack() as stack:
                 asked: Resolver
                 asked = _WhenAsked(resolver, stack) if self.zone is None else ZoneTable.load(self.zone)
@@ -97,7 +121,7 @@ def online_options(command: Callable[..., R]) -> Callable[..., R]:
         click.option(
             "--online",
             is_flag=True,
-            help="Ask the signer's authorities about revocation, and for missing certificates (OCSP, lists, over http).",
+            help="Ask the authorities about revocation, and for missing certificates (OCSP, lists, over http and https).",
         ),
         click.option("--nonce", is_flag=True, help="With --online: ask responders for answers made now."),
         click.option(

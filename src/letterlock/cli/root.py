@@ -50,6 +50,19 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def invoke(self, context: click.Context) -> object:
+        """Run the command; a wrong command line is answered in JSON where that was asked for."""
+        as_json = "--json" in context.args  # which click empties
+        try:
+            result: object = super().invoke(context)
+        except click.UsageError as error:
+            if not as_json:
+                raise
+            from letterlock.cli.output import Exit, fail  # few command lines are wrong
+
+            fail(error.format_message(), Exit.USAGE, as_json=True)
+        return result
+
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command table without importing a command."""
         with formatter.section("Commands"):

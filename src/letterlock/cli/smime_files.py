@@ -8,14 +8,16 @@ from __future__ import annotations
 import datetime
 import functools
 import sys
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
 
 from letterlock.cli.output import Exit, fail, safe
-from letterlock.errors import LetterlockError, Malformed, NotAuthentic, OurFault
+from letterlock.errors import LetterlockError, Malformed, NotAuthentic, OurFault, SettingsFault
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import content
 from letterlock.formats.cms.signed import SignedData
@@ -28,7 +30,9 @@ from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.trust.primitives import key_pairs
 from letterlock.trust.primitives.key_pairs import PrivateKey
-from letterlock.trust.smime.unwrap import unwrap
+from letterlock.trust.smime.decrypt import KeyRing
+from letterlock.trust.smime.labels import LabelRules, rules_of
+from letterlock.trust.smime.unwrap import Unwrapped, unwrap, unwrap_cms
 from letterlock.trust.smime.verify import candidates
 
 P = ParamSpec("P")
@@ -68,25 +72,64 @@ def write(octets: bytes, path: Path | None) -> None:
         path.write_bytes(octets)
 
 
+@contextmanager
+def naming(path: Path, what: str) -> Iterator[None]:
+    """Say of a file that cannot be read as what it should be which one it is, and what it should hold."""
+    try:
+        yield
+    except Malformed as fault:
+        raise OurFault(f"{path} holds no {what}: {fault.problem}") from None
+    except NotAuthentic as fault:
+        raise NotAuthentic(f"{path}: {fault}") from None
+
+
+def ders(octets: bytes, *labels: bytes) -> list[bytes]:
+    """Return the DER of all PEM blocks with one of `labels`, or what is in DER already. Raises Malformed for neither."""
+    if b"-----BEGIN " not in octets and octets[:1] != b"\x30":
+        raise Malformed("it is neither PEM nor DER" if octets else "it is empty")
+    return pem.decode(octets, *labels)
+
+
+def is_cms(octets: bytes) -> bool:
+    """Tell whether octets are a CMS object, or something else in DER or PEM, and no message."""
+    return octets[:1] == b"\x30" or octets.startswith(b"-----BEGIN ")
+
+
+def unwrapped(
+    path: Path,
+    octets: bytes,
+    ring: KeyRing,
+    known: tuple[Certificate, ...] = (),
+    content: bytes | None = None,
+) -> Unwrapped:
+    """Take a file's message apart, or its CMS object in DER or PEM. Raises OurFault for PEM that is something else."""
+    if not is_cms(octets):
+        return unwrap(octets, ring, known, content)
+    with naming(path, "S/MIME object"):
+        der = ders(octets, b"CMS", b"PKCS7")[0]
+    return unwrap_cms(der, ring, known, content)
+
+
 def certificates(path: Path, password: bytes | None = None) -> list[Certificate]:
-    """Return all certificates of a file."""
+    """Return all certificates of a file, of which there is one at least. Raises OurFault, NotAuthentic."""
     octets = read(path)
     found: list[Certificate] = []
-    for der in pem.decode(octets, *pem.CERTIFICATE, b"PKCS7", b"CMS"):
-        found += _certificates(der, password)
-    if not found:
-        raise Malformed(f"no certificate in {path}", clause="RFC 5280 section 4.1")
+    with naming(path, "certificate"):
+        for der in ders(octets, *pem.CERTIFICATE, b"PKCS7", b"CMS"):
+            found += _certificates(der, password)
+        if not found:
+            raise Malformed("there is none in it")
     return found
 
 
-def certificates_of_anything(path: Path) -> list[Certificate]:
+def certificates_of_anything(path: Path, password: bytes | None = None) -> list[Certificate]:
     """Return the certificates of a file, or those a signed message brings."""
     octets = read(path)
-    if octets[:1] == b"\x30" or b"-----BEGIN " in octets[:100]:
-        return certificates(path)
+    if is_cms(octets) or b"-----BEGIN " in octets[:100]:
+        return certificates(path, password)
     found = candidates(unwrap(octets).certificates)
     if not found:
-        raise Malformed(f"no certificate in {path}", clause="RFC 8551 section 3.8")
+        raise OurFault(f"{path} holds no certificate: nobody signed it")
     return list(found)
 
 
@@ -108,17 +151,20 @@ def _certificates(der: bytes, password: bytes | None) -> list[Certificate]:
 
 
 def key(path: Path, password: bytes | None = None) -> PrivateKey:
-    """Return the private key of a file."""
+    """Return the private key of a file. Raises OurFault, NotAuthentic."""
     octets = read(path)
-    try:
-        return key_pairs.load(octets, password)
-    except Malformed:
-        if octets[:1] != b"\x30":
-            raise
-        stored, _certificates = key_pairs.load_pkcs12(octets, password)
-        if stored is None:
-            raise Malformed(f"no private key in {path}", clause="RFC 7292 section 4") from None
-        return stored
+    with naming(path, "private key"):
+        if b"-----BEGIN " not in octets and octets[:1] != b"\x30":
+            ders(octets)
+        try:
+            return key_pairs.load(octets, password)
+        except Malformed:
+            if octets[:1] != b"\x30":
+                raise
+            stored, _certificates = key_pairs.load_pkcs12(octets, password)
+            if stored is None:
+                raise Malformed("there are only certificates in it") from None
+            return stored
 
 
 def hexadecimal(text: str) -> int:
@@ -131,7 +177,16 @@ def hexadecimal(text: str) -> int:
 
 def crls(path: Path) -> list[RevocationList]:
     """Return all revocation lists of a file."""
-    return [RevocationList.parse(der) for der in pem.decode(read(path), b"X509 CRL", b"CRL")]
+    with naming(path, "revocation list"):
+        return [RevocationList.parse(der) for der in ders(read(path), b"X509 CRL", b"CRL")]
+
+
+def label_rules(path: Path) -> LabelRules:
+    """Return the label policies of a file. Raises SettingsFault."""
+    try:
+        return rules_of(tomllib.loads(read(path).decode()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsFault((f"{path} holds no label policies: {error}",)) from None
 
 
 def as_message(octets: bytes, name: str) -> bytes:
@@ -160,10 +215,17 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)  # click's options ride on the function's dict, which this copies
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        as_json = bool(kwargs.get("as_json"))
         try:
             return command(*args, **kwargs)
+        except Malformed as fault:
+            where = f" at octet {fault.offset}" if fault.offset else ""
+            clause = f" ({fault.clause})" if fault.clause else ""
+            fail(safe(f"{fault.problem}{where}{clause}"), Exit.WRONG, as_json=as_json)
         except LetterlockError as error:
-            fail(safe(str(error)), Exit.WRONG, as_json=bool(kwargs.get("as_json")))
+            fail(safe(str(error)), Exit.WRONG, as_json=as_json)
+        except OSError as error:  # of a file that was to be written; what is read is looked at before
+            fail(safe(f"{error.filename or 'a file'}: {error.strerror}"), Exit.WRONG, as_json=as_json)
 
     return run
 

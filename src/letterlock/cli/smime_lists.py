@@ -9,6 +9,7 @@ import click
 from letterlock.cli import smime_files as files
 from letterlock.cli.output import Exit, answer, json_option, safe
 from letterlock.cli.smime_messages import password_option, smime
+from letterlock.cli.smime_recipients import Vetting, vetting_options
 from letterlock.errors import OurFault
 from letterlock.mla.expand import MailList, Refused, expand
 from letterlock.trust.smime.decrypt import KeyRing, Own
@@ -23,6 +24,7 @@ from letterlock.trust.smime.sign import Signer
 @click.option("--cert", type=files.FILE, required=True, help="The list's certificate.")
 @click.option("--member", "members", type=files.FILE, multiple=True, required=True, help="A member's certificate.")
 @files.out_folder_option
+@vetting_options
 @password_option
 @json_option
 @files.plain_errors
@@ -33,14 +35,14 @@ def expand_list(
     cert: Path,
     members: tuple[Path, ...],
     out_folder: Path,
+    vetting: Vetting,
     password_file: Path | None,
     as_json: bool,
 ) -> None:
     """Expand a message to a mail list for its members (RFC 2634): exit 1 with the reason if it is not to be."""
     key, certificate = files.key(key_file, files.password_of(password_file)), files.certificates(cert)[0]
     to: dict[str, To] = {}
-    for path in members:
-        member = files.certificates(path)[0]
+    for path, member in zip(members, vetting.certificates(members), strict=True):
         if not member.addresses:
             raise OurFault(f"the certificate in {path} names no address")
         to[member.addresses[0]] = To(member)

@@ -1,4 +1,4 @@
-"""Most of `letterlock smime`: sign, verify, encrypt, decrypt, compress, expand and inspect messages and files."""
+"""Most of `letterlock smime`: sign, verify, encrypt, decrypt, compress and expand messages and files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from letterlock.cli import smime_files as files
 from letterlock.cli import smime_large
 from letterlock.cli.online import Online, online_options
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.cli.smime_recipients import Vetting, vetting_options
 from letterlock.cli.smime_secrets import (
     Secrets,
     secrets_options,
@@ -19,15 +20,14 @@ from letterlock.cli.smime_secrets import (
     shared_key_id_option,
     shared_key_option,
 )
-from letterlock.errors import Malformed
+from letterlock.errors import NotAuthentic
 from letterlock.formats.asn1 import oids
 from letterlock.formats.imf.header import read_header
-from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.pkix.path import Anchor
 from letterlock.trust.primitives.key_pairs import PrivateKey
 from letterlock.trust.primitives.key_transport import Oaep
-from letterlock.trust.smime import labels, protect, unwrap
+from letterlock.trust.smime import labels, protect
 from letterlock.trust.smime import sign as signing
 from letterlock.trust.smime.compress import compress as compress_octets
 from letterlock.trust.smime.decrypt import KeyRing, Own
@@ -36,7 +36,7 @@ from letterlock.trust.smime.encrypt import encrypt as encrypt_octets
 from letterlock.trust.smime.entities import split
 from letterlock.trust.smime.header_protection import restore
 from letterlock.trust.smime.proof import Proof, Trust, describe_layer, prove
-from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, Unwrapped
+from letterlock.trust.smime.unwrap import CompressedLayer, EncryptedLayer
 
 DIGESTS = {"sha256": oids.SHA256, "sha384": oids.SHA384, "sha512": oids.SHA512}
 LEGACY_DIGESTS = {"sha1": oids.SHA1, "md5": oids.MD5}
@@ -72,7 +72,7 @@ def smime() -> None:
 @click.argument("file", type=files.FILE)
 @key_options
 @click.option("--chain", type=files.FILE, multiple=True, help="More certificates to send along.")
-@click.option("--digest", type=click.Choice([*DIGESTS, *LEGACY_DIGESTS]), default="sha256")
+@click.option("--digest", type=click.Choice([*DIGESTS, *LEGACY_DIGESTS]), help="Without it, one as strong as the key.")
 @click.option("--pss", is_flag=True, help="RSA-PSS instead of PKCS#1 v1.5.")
 @click.option("--opaque", is_flag=True, help="Put the content inside the signature.")
 @click.option("--detached", is_flag=True, help="With --cms: leave the content out.")
@@ -88,7 +88,7 @@ def sign(
     keys: tuple[Path, ...],
     certs: tuple[Path, ...],
     chain: tuple[Path, ...],
-    digest: str,
+    digest: str | None,
     pss: bool,
     opaque: bool,
     detached: bool,
@@ -103,7 +103,7 @@ def sign(
     if digest in LEGACY_DIGESTS and not legacy:
         fail(f"{digest} proves too little today; --legacy signs with it all the same", Exit.USAGE)
     pairs = _pairs(keys, certs, password_file)
-    oid = (DIGESTS | LEGACY_DIGESTS)[digest]
+    oid = (DIGESTS | LEGACY_DIGESTS)[digest] if digest is not None else ""
     attributes = labels.attributes(labels.label_of(label, {})) if label else ()
     signers = tuple(signing.Signer(key, found[0], oid, pss, attributes=attributes) for key, found in pairs)
     more = [each for _key, found in pairs for each in found[1:]]
@@ -192,22 +192,14 @@ def verify(
             fail("--out is for files that fit into memory", Exit.USAGE)
     else:
         octets = files.read(file)
-        unwrapped = _unwrap(octets, ring, known, None if content is None else files.read(content))
+        unwrapped = files.unwrapped(file, octets, ring, known, None if content is None else files.read(content))
         header = read_header(f"From: {sender}\r\n\r\n".encode() if sender is not None else octets)
         proof = prove(header, unwrapped, online.complete(unwrapped, trust))
         if out is not None and proof.good:
-            out.write_bytes(unwrapped.content)
+            files.write(unwrapped.content, out)
     answer(proof_value(proof), as_json=as_json, lines=proof_lines(proof))
     if not proof.good:
         raise SystemExit(Exit.WRONG)
-
-
-def _unwrap(octets: bytes, ring: KeyRing, known: tuple[Certificate, ...], content: bytes | None = None) -> Unwrapped:
-    """Take a message apart, or a CMS object in DER or PEM."""
-    if octets[:1] == b"\x30" or octets.startswith(b"-----BEGIN "):
-        der = pem.decode(octets, b"CMS", b"PKCS7")[0]
-        return unwrap.unwrap_cms(der, ring, known, content)
-    return unwrap.unwrap(octets, ring, known, content)
 
 
 def proof_value(proof: Proof) -> dict[str, object]:
@@ -265,6 +257,7 @@ def proof_lines(proof: Proof) -> list[str]:
 @click.option("--protect-header", is_flag=True, help="Encrypt the subject, too (RFC 9788).")
 @click.option("--bind-key", is_flag=True, help="Bind the content key to its cipher (RFC 9709); few can read it yet.")
 @click.option("--legacy", is_flag=True, help="Allow Triple-DES and RC2.")
+@vetting_options
 @cms_option
 @out_option
 @files.plain_errors
@@ -279,15 +272,18 @@ def encrypt(
     protect_header: bool,
     bind_key: bool,
     legacy: bool,
+    vetting: Vetting,
     cms: bool,
     out: Path | None,
 ) -> None:
     """Encrypt a message or file to certificates, and to who shares a key or a password."""
+    if not (recipients or to_password_file or shared_key_file):
+        fail("say for whom: --to a certificate, --to-password-file or --shared-key-file", Exit.USAGE)
     scheme = Oaep() if oaep else None
-    to: list[Recipient] = []
-    for path in recipients:
-        certificate = files.certificates(path)[0]
-        to.append(To(certificate, scheme if certificate.public_key.algorithm.oid == oids.RSA else None))
+    to: list[Recipient] = [
+        To(certificate, scheme if certificate.public_key.algorithm.oid == oids.RSA else None)
+        for certificate in vetting.certificates(recipients)
+    ]
     password = files.password_of(to_password_file)
     if password is not None:
         to.append(ToPassword(password))
@@ -314,6 +310,12 @@ def encrypt(
 @click.argument("file", type=files.FILE)
 @click.option("--key", "keys", type=files.FILE, multiple=True, help="A private key; repeat it with its --cert.")
 @click.option("--cert", "certs", type=files.FILE, multiple=True, help="The certificate of that key.")
+@click.option(
+    "--store",
+    type=files.FILE,
+    help="A key store: its keys open, and it learns of the author what a good signature shows.",
+)
+@click.option("--store-password-file", type=files.FILE, help="The first line opens the key store.")
 @secrets_options
 @password_option
 @out_option
@@ -322,26 +324,43 @@ def decrypt(
     file: Path,
     keys: tuple[Path, ...],
     certs: tuple[Path, ...],
+    store: Path | None,
+    store_password_file: Path | None,
     secrets: Secrets,
     password_file: Path | None,
     out: Path | None,
 ) -> None:
     """Decrypt a message or file; protected header fields come back to their place."""
-    if not keys and not secrets.any:
-        fail("give a --key and its --cert, a shared key or a password to decrypt with", Exit.USAGE)
-    ring = secrets.ring(tuple(Own(key, found[0]) for key, found in _pairs(keys, certs, password_file)))
+    if not keys and not secrets.any and store is None:
+        fail("give a --key and its --cert, a --store, a shared key or a password to decrypt with", Exit.USAGE)
+    own = [Own(key, found[0]) for key, found in _pairs(keys, certs, password_file)]
+    if store is not None:
+        # loading a key store takes a while, and most commands need none
+        from letterlock.cli import smime_mail
+
+        opened_store = smime_mail.open_store(store, store_password_file)
+        own += smime_mail.ring_of(opened_store).own
+    ring = secrets.ring(tuple(own))
     if smime_large.is_large(file):
         smime_large.decrypt(file, ring, out)
         return
     octets = files.read(file)
-    unwrapped = _unwrap(octets, ring, ())
+    unwrapped = files.unwrapped(file, octets, ring)
     opened = [layer for layer in unwrapped.layers if isinstance(layer, EncryptedLayer)]
-    if unwrapped.fault or not opened:
-        raise Malformed(unwrapped.fault or "the message is not encrypted", clause="RFC 8551 section 3.3")
+    if not opened:
+        raise NotAuthentic(f"{file} is not encrypted" + (f": {unwrapped.fault}" if unwrapped.fault else ""))
+    if unwrapped.fault:
+        raise NotAuthentic(f"{file} cannot be decrypted: {unwrapped.fault}")
     # what was inside the innermost encryption, with a signature around it still in its place
     inner = next(layer.opened.content for layer in reversed(opened) if layer.opened is not None)
-    is_message = octets[:1] != b"\x30" and not octets.startswith(b"-----BEGIN ")
-    files.write(restore(split(octets).outer, inner) if is_message else inner, out)
+    files.write(_restored(octets, inner), out)
+    if store is not None and not files.is_cms(octets):
+        smime_mail.opened(opened_store, octets)
+
+
+def _restored(octets: bytes, inner: bytes) -> bytes:
+    """Return what was inside a message under the fields of that, and what was inside a CMS object as it is."""
+    return inner if files.is_cms(octets) else restore(split(octets).outer, inner)
 
 
 @smime.command()
@@ -363,56 +382,9 @@ def compress(file: Path, cms: bool, out: Path | None) -> None:
 def expand(file: Path, out: Path | None) -> None:
     """Expand a compressed message or file."""
     octets = files.read(file)
-    unwrapped = _unwrap(octets, KeyRing(), ())
-    if unwrapped.fault:
-        raise Malformed(unwrapped.fault)
-    is_message = octets[:1] != b"\x30"
-    files.write(restore(split(octets).outer, unwrapped.content) if is_message else unwrapped.content, out)
-
-
-@smime.command()
-@click.argument("file", type=files.FILE)
-@click.option("--key", "keys", type=files.FILE, multiple=True, help="A key, to look inside encryption.")
-@password_option
-@json_option
-@files.plain_errors
-def inspect(file: Path, keys: tuple[Path, ...], password_file: Path | None, as_json: bool) -> None:
-    """Show the layers of a message: signers, recipients, algorithms, certificates."""
-    ring = KeyRing(tuple(Own(files.key(path, files.password_of(password_file))) for path in keys))
-    unwrapped = _unwrap(files.read(file), ring, ())
-    value = {
-        "layers": [_layer_value(layer) for layer in unwrapped.layers],
-        "content_type": oids.label(unwrapped.content_type),
-        "content_octets": len(unwrapped.content),
-        "fault": unwrapped.fault,
-        "parts": [
-            {"part": number, "layers": [_layer_value(layer) for layer in part.layers], "fault": part.fault}
-            for number, part in unwrapped.parts
-        ],
-    }
-    lines = [safe(describe_layer(layer)) for layer in unwrapped.layers] or ["no S/MIME layer"]
-    lines += [f"part {number}: {', '.join(map(describe_layer, part.layers))}" for number, part in unwrapped.parts]
-    lines += [f"fault: {safe(unwrapped.fault)}"] if unwrapped.fault else []
-    answer(value, as_json=as_json, lines=lines)
-
-
-def _layer_value(layer: unwrap.Layer) -> dict[str, object]:
-    value: dict[str, object] = {"layer": describe_layer(layer)}
-    if isinstance(layer, SignedLayer):
-        value["certificates"] = len(layer.signed.certificates)
-        value["signatures"] = [
-            {
-                "identifier": str(check.signer.identifier),
-                "scheme": check.scheme,
-                "digest": check.digest,
-                "fault": check.fault,
-                "signing_time": check.signing_time,
-                "attributes": [oids.label(item.type) for item in check.signer.signed.items],
-            }
-            for check in layer.checks
-        ]
-    if isinstance(layer, EncryptedLayer):
-        value["cipher"] = layer.enveloped.algorithm.label
-        value["recipients"] = [type(info).__name__ for info in layer.enveloped.recipients]
-        value["fault"] = layer.fault
-    return value
+    unwrapped = files.unwrapped(file, octets, KeyRing())
+    outermost = next(iter(unwrapped.layers), None)
+    if not isinstance(outermost, CompressedLayer):
+        what = unwrapped.fault or ("it is plain" if outermost is None else f"it is {describe_layer(outermost)}")
+        raise NotAuthentic(f"{file} is not compressed: {what}")
+    files.write(_restored(octets, outermost.content), out)

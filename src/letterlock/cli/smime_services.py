@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import click
@@ -10,9 +9,11 @@ import click
 from letterlock.cli import smime_files as files
 from letterlock.cli.output import Exit, answer, json_option, safe
 from letterlock.cli.smime_messages import out_option, password_option, smime
-from letterlock.errors import Malformed, NotAuthentic, SettingsFault
+from letterlock.errors import Malformed, NotAuthentic, OurFault
+from letterlock.formats.address import Address
 from letterlock.formats.asn1 import oids, reader
 from letterlock.formats.cms import capabilities as capability_format
+from letterlock.formats.cms.capabilities import Capability
 from letterlock.formats.cms.ess.receipts import Receipt
 from letterlock.formats.imf.write import write_field
 from letterlock.formats.x509 import pem
@@ -21,10 +22,12 @@ from letterlock.formats.x509.name import EMPTY, parse_text
 from letterlock.host.entropy import SystemEntropy
 from letterlock.trust.pkix import issue
 from letterlock.trust.primitives import public_keys, signatures
-from letterlock.trust.smime import labels as label_policy
-from letterlock.trust.smime import protect, receipts, unwrap
-from letterlock.trust.smime.capabilities import OURS
+from letterlock.trust.smime import protect, receipts
+from letterlock.trust.smime.capabilities import OURS, ciphers
+from letterlock.trust.smime.choose_cipher import label as cipher_label
+from letterlock.trust.smime.decrypt import KeyRing
 from letterlock.trust.smime.entities import wrap
+from letterlock.trust.smime.labels import may_read_layers
 from letterlock.trust.smime.sign import Signer
 from letterlock.trust.smime.unwrap import SignedLayer
 from letterlock.trust.smime.verify import Check
@@ -49,6 +52,9 @@ def csr(
     out: Path | None,
 ) -> None:
     """Write a certification request (PKCS#10) for a key."""
+    for address in addresses:
+        if not _is_address(address):
+            raise OurFault(f"{address!r} is no mail address")
     key = files.key(key_file, files.password_of(password_file))
     issue.check_key(key.public)
     usages = issue.usages_of(key.public, signing=use != "encryption", encryption=use != "signing")
@@ -62,6 +68,14 @@ def csr(
         lambda octets: signatures.sign(key, scheme, octets),
     )
     files.write(made.octets if der else pem.encode("CERTIFICATE REQUEST", made.octets), out)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        Address.parse(text)
+    except Malformed:
+        return False
+    return True
 
 
 @smime.command()
@@ -105,15 +119,29 @@ def capabilities(file: Path | None, as_json: bool) -> None:
     if file is not None:
         value = _author(file).signer.signed.first(oids.SMIME_CAPABILITIES)
         announced = () if value is None else capability_format.parse(value)
-    names = [oids.label(each.oid) for each in announced]
+    names = list(dict.fromkeys(map(_capability_name, announced)))
     answer(names, as_json=as_json, lines=names or ["nothing was announced"])
+
+
+def _capability_name(capability: Capability) -> str:
+    """Return the name of a capability, with what its parameters choose: the bits of RC2, the wrap of an agreed key."""
+    if found := ciphers((capability,)):
+        return cipher_label(found[0])
+    name, parameters = oids.label(capability.oid), capability.parameters
+    try:
+        chosen = "" if not parameters else next(reader.parse(parameters).children()).oid()
+    except (Malformed, StopIteration):  # other parameters choose nothing that is shown
+        return name
+    return f"{name}, {oids.label(chosen)}" if chosen else name
 
 
 def _author(file: Path) -> Check:
     """Return the check of the innermost signature of a message."""
-    signed = [layer for layer in unwrap.unwrap(files.read(file)).layers if isinstance(layer, SignedLayer)]
+    signed = [
+        layer for layer in files.unwrapped(file, files.read(file), KeyRing()).layers if isinstance(layer, SignedLayer)
+    ]
     if not signed or not signed[-1].checks:
-        raise Malformed(f"{file} is not signed")
+        raise OurFault(f"{file} is not signed")
     return signed[-1].checks[0]
 
 
@@ -176,9 +204,11 @@ def give_receipt(file: Path, key_file: Path, cert: Path, password_file: Path | N
 @files.plain_errors
 def check_receipt(file: Path, sent: Path, as_json: bool) -> None:
     """Check that FILE is a receipt for the message SENT; exit 0 when it is."""
-    layers = [layer for layer in unwrap.unwrap(files.read(file)).layers if isinstance(layer, SignedLayer)]
+    layers = [
+        layer for layer in files.unwrapped(file, files.read(file), KeyRing()).layers if isinstance(layer, SignedLayer)
+    ]
     if not layers or not layers[-1].checks:
-        raise Malformed(f"{file} is no signed receipt")
+        raise OurFault(f"{file} is no signed receipt")
     layer = layers[-1]
     receipts.match(layer.signed, layer.checks[0], _author(sent).signer)
     certificate = layer.checks[0].certificate
@@ -196,13 +226,8 @@ def check_receipt(file: Path, sent: Path, as_json: bool) -> None:
 @files.plain_errors
 def label(file: Path, policies: Path, address: str, as_json: bool) -> None:
     """Say whether READER may read FILE by its security label; exit 0 when so."""
-    try:
-        known = label_policy.policies_of(tomllib.loads(files.read(policies).decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsFault((f"{policies}: {error}",)) from None
-    layers = [layer for layer in unwrap.unwrap(files.read(file)).layers if isinstance(layer, SignedLayer)]
-    signed = tuple(check.signer.signed for layer in layers[-1:] for check in layer.checks if check.good)
-    reading = label_policy.may_read(signed, address, known)
+    layers = files.unwrapped(file, files.read(file), KeyRing()).layers
+    reading = may_read_layers(layers, address, files.label_rules(policies))
     answer({"allowed": reading.allowed, "reason": reading.reason}, as_json=as_json, lines=[safe(reading.reason)])
     if not reading.allowed:
         raise SystemExit(Exit.WRONG)

@@ -6,8 +6,9 @@ given back as a function to be run in a thread. Everything else here is called o
 
 from __future__ import annotations
 
+import asyncio
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from letterlock.errors import NotAuthentic, OurFault
@@ -91,22 +92,30 @@ class DomainKeys:
 
         return opened
 
-    def recipient(self, address: str, when: datetime.datetime) -> Recipient:
-        """Return how to encrypt to an address. Raises OurFault with the reason."""
-        return usable.to_encrypt_to(self.store, address, when, self.anchors, self.crls())
+    async def about(self, addresses: tuple[str, ...], when: datetime.datetime) -> Mapping[Certificate, Trust]:
+        """Find out what there is to know of the certificates to encrypt to some addresses with."""
+        wanted: list[Certificate] = []
+        for address in addresses:
+            await asyncio.sleep(0)  # other sessions have their turn between
+            wanted += usable.candidates(self.store, address, when)
+        return await self.inquiry.about(wanted, self._trust(tuple(wanted), when))
+
+    def recipient(self, address: str, when: datetime.datetime, about: Mapping[Certificate, Trust]) -> Recipient:
+        """Return how to encrypt to an address, by what was found `about` its certificates. Raises OurFault with the reason."""
+        known = tuple(each.certificate for each in self.store.certificates(address))
+        return usable.to_encrypt_to(self.store, address, self._trust(known, when), about).recipient
 
     def trust(self, header: Header, when: datetime.datetime) -> Trust:
         """Return what a message with this header is judged by."""
-        own = self.store.anchors()
         known = [each.certificate for author in authors_of(header) for each in self.store.certificates(author)]
+        return self._trust(tuple(known), when)
+
+    def _trust(self, known: tuple[Certificate, ...], when: datetime.datetime) -> Trust:
+        own = self.store.anchors()
         anchors = (*self.anchors, *(Anchor.of(each) for each in own))
-        return Trust(when, anchors, tuple(dict.fromkeys((*known, *own))), self.crls())
+        at_hand = tuple(dict.fromkeys((*known, *own, *self.store.without_address())))
+        return Trust(when, anchors, at_hand, self.crls())
 
     def learn(self, found: Learned, when: datetime.datetime) -> None:
-        """Keep the certificates and capabilities of an author. Raises Unavailable."""
-        known = {each.certificate for address in found.addresses for each in self.store.certificates(address)}
-        for certificate in found.certificates:
-            if certificate not in known:
-                self.store.add_certificate(certificate, "signed mail", when)
-        if found.announced is not None:
-            self.store.remember(found.announced)
+        """Keep what a good signature teaches of its author. Raises Unavailable."""
+        self.store.learn(found.certificates, found.announced, found.used, when)

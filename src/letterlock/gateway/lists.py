@@ -43,7 +43,7 @@ from letterlock.store.interface import Instant, QueuedRecipient, QueueEntry, Sto
 from letterlock.trust.pkix.smime_profile import comparable
 from letterlock.trust.smime.encrypt import To
 from letterlock.trust.smime.proof import Trust, prove
-from letterlock.trust.smime.unwrap import Unwrapped, unwrap
+from letterlock.trust.smime.unwrap import EncryptedLayer, Unwrapped, unwrap
 
 POSTERS = ("anyone", "members", "signed-members")
 _KINDS = {"none": PolicyKind.NONE, "owner": PolicyKind.INSTEAD_OF, "also-owner": PolicyKind.IN_ADDITION_TO}
@@ -149,8 +149,9 @@ class ListProgram:
         refusal = await self._judged(octets, header, members, when)
         if refusal:
             return self._refused("5.7.2", refusal)
-        # Of what is not S/MIME nothing is encrypted to anybody: no certificates are asked for.
-        to, lacking = await self._certified(members, when) if may_be_signed(header) else ({}, {})
+        # Where nothing is encrypted to anybody, no certificates are asked for.
+        is_encrypted = may_be_signed(header) and await self.around.workshop.run(lambda: _is_encrypted(octets))
+        to, lacking = await self._certified(members, when) if is_encrypted else ({}, {})
         prepared = await self._prepared(octets, header)
         first = await self._expand(prepared, dict(islice(to.items(), MOST_TOGETHER)), when)
         if isinstance(first, Refused):
@@ -209,10 +210,11 @@ class ListProgram:
         """Return the members one can encrypt to, and of the others why not."""
         to: dict[str, To] = {}
         lacking: dict[Address, str] = {}
+        about = await self.around.keys.about(tuple(map(str, members)), when)
         for member in members:
             await asyncio.sleep(0)  # validating a path takes a while, and other sessions have their turn between
             try:
-                to[str(member)] = To(self.around.keys.recipient(str(member), when).certificate)
+                to[str(member)] = To(self.around.keys.recipient(str(member), when, about).certificate)
             except OurFault as fault:
                 lacking[member] = str(fault)
         return to, lacking
@@ -309,6 +311,11 @@ def _proved_author(header: Header, unwrapped: Unwrapped, trust: Trust) -> str | 
     """Return the address whose holder signed the message, if that is proved; in a thread."""
     proof = prove(header, unwrapped, trust)
     return next((each.address for each in proof.signers if each.good), None) if proof.good else None
+
+
+def _is_encrypted(octets: bytes) -> bool:
+    """Tell whether a message is encrypted, perhaps inside signatures; in a thread."""
+    return any(isinstance(layer, EncryptedLayer) for layer in unwrap(octets).layers)
 
 
 def _is_answer(header: Header) -> bool:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import ssl
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -34,10 +35,11 @@ from letterlock.errors import Malformed, PeerFault, Unavailable
 from letterlock.host import http
 from letterlock.host.clock import Clock
 from letterlock.host.connect import ConnectionFailed
-from letterlock.host.http import Plain
+from letterlock.host.http import Web
 from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
 from letterlock.host.stream import DeadlinePassed
+from letterlock.host.tls import authenticated_client
 from letterlock.trust.pkix.retrieval import Kind, Retrieval, Retrieved, Search, useful_until
 
 T = TypeVar("T")
@@ -54,12 +56,18 @@ _OCSP_REQUEST = "application/ocsp-request"
 
 @dataclass(frozen=True, slots=True)
 class RetrieveSettings:
-    """How long somebody waits (and whether for issuers), whether networks of our own may be asked, the file that remembers."""
+    """How long somebody waits (and whether for issuers), whether networks of our own may be asked, the file that remembers.
+
+    `roots` (PEM) certify https servers in place of the system's authorities. Without `asks` nobody is asked: what was kept of
+    earlier answers is all there is.
+    """
 
     patience_seconds: float = 5
     waits_for_issuers: bool = True
     allow_private: bool = False
     file: Path | None = None
+    roots: Path | None = None
+    asks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,7 @@ class Retriever:
         self._file = _File(settings.file) if settings.file is not None else None
         self._silent: dict[str, tuple[float, str]] = {}
         self._running: dict[Retrieval, asyncio.Task[Retrieved]] = {}
+        self._context: ssl.SSLContext | None = None
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._places_for_issuers = asyncio.Semaphore(_ISSUERS_AT_ONCE)
 
@@ -122,6 +131,8 @@ class Retriever:
                 self._memory.put(wanted, kept)
         if kept is not None and self._clock.now() < kept.until:
             return kept.answer
+        if not self._settings.asks:
+            return kept.answer if kept is not None else Retrieved(None, "nobody was asked")
         task = self._running.get(wanted)
         if task is None:
             if len(self._running) >= _MOST_WAITING:
@@ -182,8 +193,15 @@ class Retriever:
             if self._log is not None:
                 self._log.error("not kept", problem=trouble.problem)
 
+    def _tls_context(self) -> ssl.SSLContext:
+        """Return what https servers must satisfy; made once, for that takes a while."""
+        if self._context is None:
+            self._context = authenticated_client(self._settings.roots)
+        return self._context
+
     async def _fetch(self, wanted: Retrieval) -> bytes:
-        how = Plain(self._resolver, wanted.kind.value, _FETCH_SECONDS, self._settings.allow_private)
+        private = self._settings.allow_private
+        how = Web(self._resolver, wanted.kind.value, _FETCH_SECONDS, private, self._tls_context)
         if wanted.request:
             return await http.post(wanted.uri, wanted.request, _OCSP_REQUEST, how)
         return await http.get(wanted.uri, how)

@@ -11,7 +11,7 @@ Standards: RFC 5321 section 4.4 (Return-Path), section 3.9 (forwarding), RFC 346
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 
 from letterlock.formats.address import Address
@@ -21,14 +21,6 @@ from letterlock.mda.ownership import changed_owner
 from letterlock.mda.resolve import Local, Resolved, Resolver
 from letterlock.store.accounts import Accounts
 from letterlock.store.interface import Delivery, Intake
-
-DEFAULT_MAILBOXES: Mapping[str, str] = {
-    "Drafts": "\\Drafts",
-    "Sent": "\\Sent",
-    "Junk": "\\Junk",
-    "Trash": "\\Trash",
-    "Archive": "\\Archive",
-}
 
 
 @dataclass(frozen=True, slots=True)

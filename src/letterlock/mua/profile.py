@@ -12,24 +12,34 @@
     anchors = "anchors.zone"                      # DS or DNSKEY records, in place of the root's
     root-servers = "127.0.1.1:5300"               # where "iterate" begins, in place of the Internet's
     dns-port = "5300"                             # of all authoritative servers, for "iterate"
+    keys = "keys.sqlite"                          # a key store: signs, encrypts and opens with S/MIME
+    keys-password-file = "keys.password"          # its first line opens the key store
+    labels = "labels.toml"                        # a policy file for security labels
+    revocation = "ask"                            # ask authorities about certificates: or "require" answers, or "at-hand"
+    for-unknown = "cbc"                           # the cipher for strangers: "gcm", or "by-key", which is the default
 
 Relative paths are taken from the file's folder.
 """
 
 from __future__ import annotations
 
+import enum
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from letterlock.errors import Malformed, SettingsFault
-from letterlock.mua.settings import MailServer, UserAgentSettings
+from letterlock.mua.settings import Checking, MailServer, UserAgentSettings
+from letterlock.trust.smime.choose_cipher import Unknown
 
 if TYPE_CHECKING:
     from letterlock.host.resolver.system import ResolverSettings
 
+E = TypeVar("E", bound=enum.Enum)
+_FILE_KEYS = ("ca", "keys", "keys-password-file", "labels")
 _RESOLVER_KEYS = ("dns-servers", "anchors", "root-servers", "dns-port")
-KEYS = ("user", "password", "password-file", "imap", "submission", "ca", "server-name", "resolver", *_RESOLVER_KEYS)
+KEYS = ("user", "password", "password-file", "imap", "submission", "server-name", "resolver", *_RESOLVER_KEYS,
+        *_FILE_KEYS, "for-unknown", "revocation")  # fmt: skip
 
 
 def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSettings:
@@ -44,16 +54,13 @@ def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSe
             password = Path(password_file).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             problems.append(f"user-agent.password-file = {password_file}: cannot be read ({error})")
-    servers: dict[str, MailServer | None] = {}
-    for kind in ("imap", "submission"):
-        try:
-            url = values.get(kind)
-            servers[kind] = MailServer.parse(url, kind, name=values.get("server-name", "")) if url else None
-        except Malformed as fault:
-            problems.append(f"user-agent.{kind}: {fault.problem}")
-    roots = Path(values["ca"]) if values.get("ca") else None
-    if roots is not None and not roots.is_file():
-        problems.append(f"user-agent.ca = {roots}: there is no such file")
+    servers = _servers(values, problems)
+    files = {key: Path(values[key]) for key in _FILE_KEYS if values.get(key)}
+    problems += [
+        f"user-agent.{key} = {path}: there is no such file" for key, path in files.items() if not path.is_file()
+    ]
+    unknown = _one_of(Unknown, "for-unknown", values, problems) or Unknown.BY_KEY
+    checking = _one_of(Checking, "revocation", values, problems) or Checking.AT_HAND
     resolver = _resolver(values, problems)
     if problems:
         raise SettingsFault(tuple(problems))
@@ -62,9 +69,36 @@ def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSe
         password=password,
         imap=servers["imap"],
         submission=servers["submission"],
-        roots=roots,
+        roots=files.get("ca"),
         resolver=resolver,
+        keys=files.get("keys"),
+        keys_password_file=files.get("keys-password-file"),
+        labels=files.get("labels"),
+        for_unknown=unknown,
+        revocation=checking,
     )
+
+
+def _one_of(kind: type[E], key: str, values: dict[str, str], problems: list[str]) -> E | None:
+    """Return the member of an enum that a key names, None for none, adding what is wrong with it to `problems`."""
+    value = values.get(key)
+    found = next((each for each in kind if each.value == value), None)
+    if value and found is None:
+        known = ", ".join(each.value for each in kind)
+        problems.append(f"user-agent.{key} = {value}: expected one of {known}")
+    return found
+
+
+def _servers(values: dict[str, str], problems: list[str]) -> dict[str, MailServer | None]:
+    """Return the servers by kind, adding what is wrong with them to `problems`."""
+    servers: dict[str, MailServer | None] = dict.fromkeys(("imap", "submission"))
+    for kind in servers:
+        try:
+            url = values.get(kind)
+            servers[kind] = MailServer.parse(url, kind, name=values.get("server-name", "")) if url else None
+        except Malformed as fault:
+            problems.append(f"user-agent.{kind}: {fault.problem}")
+    return servers
 
 
 def _resolver(values: dict[str, str], problems: list[str]) -> ResolverSettings | None:
@@ -114,7 +148,7 @@ def _read(file: Path) -> dict[str, str]:
     if problems:
         raise SettingsFault(tuple(problems))
     values = {str(key): str(value) for key, value in section.items()}
-    for key in ("ca", "password-file", "anchors"):
+    for key in ("password-file", "anchors", *_FILE_KEYS):
         if key in values:
             values[key] = str(file.parent / values[key])
     return values

@@ -1,7 +1,8 @@
 """Sign and encrypt what goes out, open and judge what came in, for one person.
 
 The subject and the other fields people read are protected too. A message is encrypted once for all its recipients and
-the author; where that would take a weaker cipher for some, nothing goes out and the reason is told.
+the author; where that would take a weaker cipher for some, nothing goes out and the reason is told, unless the author
+accepts that they get a copy of their own.
 
 Standards: RFC 8551 sections 2.7 and 3, RFC 9788 (header protection), RFC 8551 section 2.5.2 (capabilities).
 See also: trust/smime/choose_cipher.py, trust/smime/proof.py, registrar/key_store.py.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.errors import Malformed, OurFault
@@ -21,9 +22,9 @@ from letterlock.formats.imf.header import read_header
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.mua.compose import Composed
 from letterlock.trust.smime import protect
-from letterlock.trust.smime.capabilities import Remembered
-from letterlock.trust.smime.choose_cipher import Recipient, Unknown, choose
-from letterlock.trust.smime.decrypt import KeyRing
+from letterlock.trust.smime.capabilities import Remembered, UsedCipher
+from letterlock.trust.smime.choose_cipher import Group, Recipient, Unknown, choose, label
+from letterlock.trust.smime.decrypt import KeyRing, content_cipher
 from letterlock.trust.smime.encrypt import To
 from letterlock.trust.smime.entities import split
 from letterlock.trust.smime.header_protection import restore
@@ -32,6 +33,7 @@ from letterlock.trust.smime.proof import Proof, Trust, prove
 from letterlock.trust.smime.reveal import with_protected_fields
 from letterlock.trust.smime.sign import Signer
 from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, Unwrapped, unwrap
+from letterlock.trust.smime.verify import Check
 
 Complete = Callable[[Unwrapped, Trust], Trust]
 
@@ -42,48 +44,73 @@ def sign(composed: Composed, signer: Signer, when: datetime.datetime, token: str
     return dataclasses.replace(composed, content=content)
 
 
-def encrypt(
-    composed: Composed,
-    recipients: Sequence[Recipient],
-    author: Certificate | None,
-    *,
-    legacy: bool = False,
-    unknown: Unknown = Unknown.BY_KEY,
-) -> Composed:
-    """Return the message encrypted to all recipients (and the author, to read the copy that is kept).
+@dataclass(frozen=True, slots=True)
+class Ciphers:
+    """What may be written: to those of whose programs nothing is known, ciphers of the past, and copies in a weaker one."""
 
-    `unknown` is for those of whose programs nothing is known. Raises OurFault with the reason where one message cannot serve all.
+    unknown: Unknown = Unknown.BY_KEY
+    legacy: bool = False
+    accept_weaker: bool = False
+
+
+def encrypt(
+    composed: Composed, recipients: Sequence[Recipient], author: Certificate | None, ciphers: Ciphers
+) -> tuple[tuple[Composed, ...], tuple[Group, ...]]:
+    """Return the message encrypted to all recipients (and the author, to read the copy that is kept), and how it was chosen.
+
+    Where they have no cipher in common, and the author accepts that, it is as many messages as groups, the strongest first.
+    Raises OurFault with the reason where it cannot be so.
     """
-    choice = choose(recipients, legacy=legacy, unknown=unknown)
+    choice = choose(recipients, legacy=ciphers.legacy, unknown=ciphers.unknown)
     if choice.refused:
-        raise OurFault(f"nothing we may write can be read by {', '.join(choice.refused)}")
-    if choice.needs_consent:
+        raise OurFault("; ".join(choice.refused.values()))
+    if choice.needs_consent and not ciphers.accept_weaker:
         weak = choice.groups[-1]
-        raise OurFault(f"{', '.join(weak.addresses)} would get a copy in {oids.label(weak.cipher)}: send it apart")
-    certificates = [each.certificate for each in recipients] + ([author] if author is not None else [])
-    to = tuple(To(each) for each in dict.fromkeys(certificates))
-    group = choice.groups[0]
+        raise OurFault(
+            f"{', '.join(weak.addresses)} would get a copy in {label(weak.cipher)}, which is weaker and makes the secrecy of"
+            " any other vain: send it apart, or accept that (--accept-weaker)"
+        )
+    messages = tuple(_sealed_for(composed, recipients, group, author, legacy=ciphers.legacy) for group in choice.groups)
+    return messages, choice.groups
+
+
+def _sealed_for(
+    composed: Composed, recipients: Sequence[Recipient], group: Group, author: Certificate | None, *, legacy: bool
+) -> Composed:
+    """Return the message for one group."""
+    certificates = [each.certificate for each in recipients if each.address in group.addresses]
+    to = tuple(To(each) for each in dict.fromkeys([*certificates, *([author] if author is not None else [])]))
     content = protect.encrypt_message(
-        composed.content, to, cipher=group.cipher, protect_header=True, bind_key=group.bind_key
+        composed.content, to, cipher=group.cipher, protect_header=True, bind_key=group.bind_key, legacy=legacy
     )
-    return dataclasses.replace(composed, content=content)
+    before = composed.envelope
+    served = tuple(each for each in before.recipients if str(each.forward_path) in group.addresses)
+    return dataclasses.replace(composed, content=content, envelope=dataclasses.replace(before, recipients=served))
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a good signature teaches of its author: certificates, what the author can read, and which cipher was used."""
+
+    certificates: tuple[Certificate, ...] = ()
+    announced: Remembered | None = None
+    used: UsedCipher | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A message as it can be read: its octets with protected fields in their place, and what its signatures prove.
 
-    `fault` tells why it could not be opened, or may not be shown. `certificates` and `announced` are those of an author whose
-    signature proved good; `signatures` are all of them without the content, for the log. `withheld` where a
-    label forbids to show the rest. `unwrapped` are the layers of what may be shown.
+    `fault` tells why it could not be opened, or may not be shown. `learned` is what an author's good signature teaches;
+    `signatures` are all of them without the content, for the log. `withheld` where a label forbids to show the rest.
+    `unwrapped` are the layers of what may be shown.
     """
 
     content: bytes
     proof: Proof
     protected: bool
     fault: str = ""
-    certificates: tuple[Certificate, ...] = ()
-    announced: Remembered | None = None
+    learned: Learned = Learned()
     signatures: tuple[bytes, ...] = ()
     withheld: bool = False
     unwrapped: Unwrapped | None = field(default=None, repr=False)
@@ -131,25 +158,11 @@ def judge(octets: bytes, unwrapped: Unwrapped, trust: Trust) -> Opened:
         return Opened(octets, proof, True, unwrapped.fault, signatures=signatures, unwrapped=unwrapped)
     inner = _RECEIPT if unwrapped.content_type == oids.RECEIPT else unwrapped.content
     content = restore(with_protected_fields(split(octets).outer, unwrapped), inner)
-    found = learned(unwrapped, proof, trust.when)
-    return Opened(content, proof, True, "", found.certificates, found.announced, signatures, unwrapped=unwrapped)
+    return Opened(content, proof, True, "", learned(unwrapped, proof, trust.when), signatures, unwrapped=unwrapped)
 
 
 # a receipt is no text: this stands for it
 _RECEIPT = b"Content-Type: text/plain\r\n\r\nThis is a signed receipt.\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What a good signature teaches of its author: certificates, and what the author can read."""
-
-    certificates: tuple[Certificate, ...] = ()
-    announced: Remembered | None = None
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """The addresses that the certificates are for."""
-        return tuple(dict.fromkeys(address for each in self.certificates for address in each.addresses))
 
 
 def learned(unwrapped: Unwrapped, proof: Proof, when: datetime.datetime) -> Learned:
@@ -157,7 +170,9 @@ def learned(unwrapped: Unwrapped, proof: Proof, when: datetime.datetime) -> Lear
     layers = [layer for layer in unwrapped.layers if isinstance(layer, SignedLayer) and layer.checks]
     if not proof.good or not layers:
         return Learned()
-    return Learned(_certificates(layers[-1]), _announced(layers[-1], proof, when))
+    return Learned(
+        _certificates(layers[-1]), _announced(layers[-1], proof, when), _used(unwrapped, layers[-1], proof, when)
+    )
 
 
 def detached_signatures(unwrapped: Unwrapped) -> tuple[bytes, ...]:
@@ -174,12 +189,9 @@ def _certificates(layer: SignedLayer) -> tuple[Certificate, ...]:
 
 
 def _announced(layer: SignedLayer, proof: Proof, when: datetime.datetime) -> Remembered | None:
-    """Return what the author announced; a signing time from the future is not taken (RFC 8551 section 2.7.1)."""
+    """Return what the author announced."""
     best = next(each for each in proof.signers if each.good)
-    for check in layer.checks:
-        time = check.signing_time
-        if not check.good or time is None or time > when + datetime.timedelta(hours=1):
-            continue
+    for check, time in _timed(layer, when):
         try:
             value = check.signer.signed.single(oids.SMIME_CAPABILITIES)
             if value is not None:
@@ -187,3 +199,21 @@ def _announced(layer: SignedLayer, proof: Proof, when: datetime.datetime) -> Rem
         except Malformed:
             continue
     return None
+
+
+def _used(unwrapped: Unwrapped, layer: SignedLayer, proof: Proof, when: datetime.datetime) -> UsedCipher | None:
+    """Return the cipher of the innermost encryption, which is the author's own: lists pass keys on and change no cipher."""
+    opened = [each for each in unwrapped.layers if isinstance(each, EncryptedLayer) and each.opened is not None]
+    if not opened:
+        return None
+    best = next(each for each in proof.signers if each.good)
+    cipher, _bound = content_cipher(opened[-1].enveloped.algorithm)
+    return next((UsedCipher(best.address, cipher.name, time) for _check, time in _timed(layer, when)), None)
+
+
+def _timed(layer: SignedLayer, when: datetime.datetime) -> Iterator[tuple[Check, datetime.datetime]]:
+    """Yield the good signatures with their times; none from the future (RFC 8551 section 2.7.1)."""
+    for check in layer.checks:
+        time = check.signing_time
+        if check.good and time is not None and time <= when + datetime.timedelta(hours=1):
+            yield check, time

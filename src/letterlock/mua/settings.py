@@ -8,12 +8,14 @@ Standards: RFC 8314 section 3 (implicit TLS preferred), RFC 5092 and RFC 6409 fo
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from letterlock.errors import Malformed
+from letterlock.trust.smime.choose_cipher import Unknown
 
 if TYPE_CHECKING:  # who needs no resolver need not load one
     from letterlock.host.resolver.system import ResolverSettings
@@ -25,6 +27,14 @@ SCHEMES = {
     "submissions": (465, True),
     "submission": (587, False),
 }
+
+
+class Checking(enum.Enum):
+    """How it is told whether certificates were revoked: as the server's setting of that name."""
+
+    AT_HAND = "at-hand"
+    ASK = "ask"
+    REQUIRE = "require"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,9 @@ class MailServer:
 class UserAgentSettings:
     """A user with their servers. `roots` are PEM files of authorities to trust in place of the system's.
 
-    `resolver`, if any, says who is asked for the servers' addresses and TLSA records (server_proof.py).
+    `resolver`, if any, says who is asked for the servers' addresses and TLSA records (server_proof.py). `keys` is a key store and
+    `keys_password_file` what opens it, `labels` a policy file; `for_unknown` chooses the cipher for those of whose programs
+    nothing is known; `revocation` says whether authorities are asked, and whether they must have answered.
     """
 
     user: str
@@ -66,3 +78,8 @@ class UserAgentSettings:
     roots: Path | None = None
     resolver: ResolverSettings | None = None
     timeout_seconds: float = 60
+    keys: Path | None = None
+    keys_password_file: Path | None = None
+    labels: Path | None = None
+    for_unknown: Unknown = Unknown.BY_KEY
+    revocation: Checking = Checking.AT_HAND

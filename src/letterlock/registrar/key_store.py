@@ -1,9 +1,10 @@
-"""A user's keys, or those of a domain's people, the certificates of correspondents, and what they can read.
+"""A user's keys, or those of a domain's people, the certificates of correspondents, what they can read and what they use.
 
 Private keys are kept encrypted (PKCS#8 with AES-256) under the store's password. Certificates are harvested from signed
 mail whose signature held; what a correspondent announced is kept by the time it was signed. The log of detached
 signatures (signature_log.py) lies in the same file, off until it is switched on.
 
+Limits: of 65,536 correspondents it is known what they can read, and of as many what they use; the oldest go first.
 Standards: RFC 5958 (keys), RFC 8551 section 2.7.1 (capabilities), RFC 7292 (PKCS#12).
 """
 
@@ -26,7 +27,7 @@ from letterlock.registrar.signature_log import SignatureLog
 from letterlock.trust.pkix.smime_profile import comparable
 from letterlock.trust.primitives import key_pairs, public_keys
 from letterlock.trust.primitives.key_pairs import PrivateKey
-from letterlock.trust.smime.capabilities import Remembered
+from letterlock.trust.smime.capabilities import Remembered, UsedCipher
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, kind TEXT NOT NULL, pem BLOB NOT NULL, added REAL NOT NULL);
@@ -34,7 +35,13 @@ CREATE TABLE IF NOT EXISTS certificates (
   octets BLOB PRIMARY KEY, key_id TEXT NOT NULL, source TEXT NOT NULL, added REAL NOT NULL, anchor INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS addresses (address TEXT NOT NULL, octets BLOB NOT NULL, PRIMARY KEY (address, octets));
 CREATE TABLE IF NOT EXISTS capabilities (address TEXT PRIMARY KEY, encoded BLOB NOT NULL, signed_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS used_ciphers (address TEXT PRIMARY KEY, cipher TEXT NOT NULL, signed_at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS addresses_by_certificate ON addresses (octets);
+CREATE INDEX IF NOT EXISTS capabilities_by_time ON capabilities (signed_at);
+CREATE INDEX IF NOT EXISTS used_ciphers_by_time ON used_ciphers (signed_at);
 """
+MOST_CORRESPONDENTS = 65_536
+_FORGET = "DELETE FROM {0} WHERE signed_at <= (SELECT signed_at FROM {0} ORDER BY signed_at DESC LIMIT 1 OFFSET ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +169,36 @@ class KeyStore:
         rows = self._rows("SELECT octets FROM certificates WHERE anchor ORDER BY added")
         return tuple(Certificate.parse(row[0]) for row in rows)
 
+    def without_address(self) -> tuple[Certificate, ...]:
+        """Return the certificates for nobody's address: anchors, and the authorities between them and people."""
+        rows = self._rows(
+            "SELECT octets FROM certificates c WHERE NOT EXISTS (SELECT 1 FROM addresses a WHERE a.octets = c.octets)"
+            " ORDER BY added"
+        )
+        return tuple(Certificate.parse(row[0]) for row in rows)
+
+    def learn(
+        self,
+        certificates: tuple[Certificate, ...],
+        announced: Remembered | None,
+        used: UsedCipher | None,
+        when: datetime.datetime,
+    ) -> None:
+        """Keep what the good signature of a message teaches of its author. Raises Unavailable."""
+        addresses = dict.fromkeys(address for each in certificates for address in each.addresses)
+        known = {each.certificate for address in addresses for each in self.certificates(address)}
+        for certificate in certificates:
+            if certificate not in known:
+                self.add_certificate(certificate, "signed mail", when)
+        if announced is not None:
+            self.remember(announced)
+        if used is not None:
+            self.remember_used(used)
+
     def remember(self, remembered: Remembered) -> None:
-        """Keep what a correspondent announced, unless something newer is known."""
+        """Keep what a correspondent announced, unless something newer is known (RFC 8551 section 2.7.1)."""
         with self._change() as database:
+            is_new = self.remembered(remembered.address) is None
             database.execute(
                 "INSERT INTO capabilities (address, encoded, signed_at) VALUES (?1, ?2, ?3) ON CONFLICT (address)"
                 " DO UPDATE SET encoded = ?2, signed_at = ?3 WHERE signed_at <= ?3",
@@ -174,6 +208,8 @@ class KeyStore:
                     remembered.signed_at.timestamp(),
                 ),
             )
+            if is_new:
+                database.execute(_FORGET.format("capabilities"), (MOST_CORRESPONDENTS,))
 
     def remembered(self, address: str) -> Remembered | None:
         """Return what a correspondent last announced."""
@@ -182,4 +218,24 @@ class KeyStore:
         ):
             when = datetime.datetime.fromtimestamp(signed_at, datetime.UTC)
             return Remembered(address, capabilities.parse(reader.parse(encoded)), when)
+        return None
+
+    def remember_used(self, used: UsedCipher) -> None:
+        """Keep which cipher a correspondent used, unless something newer is known."""
+        with self._change() as database:
+            is_new = self.used(used.address) is None
+            database.execute(
+                "INSERT INTO used_ciphers (address, cipher, signed_at) VALUES (?1, ?2, ?3) ON CONFLICT (address)"
+                " DO UPDATE SET cipher = ?2, signed_at = ?3 WHERE signed_at <= ?3",
+                (comparable(used.address).casefold(), used.cipher, used.signed_at.timestamp()),
+            )
+            if is_new:
+                database.execute(_FORGET.format("used_ciphers"), (MOST_CORRESPONDENTS,))
+
+    def used(self, address: str) -> UsedCipher | None:
+        """Return the cipher a correspondent used last."""
+        for cipher, signed_at in self._rows(
+            "SELECT cipher, signed_at FROM used_ciphers WHERE address = ?", (comparable(address).casefold(),)
+        ):
+            return UsedCipher(address, cipher, datetime.datetime.fromtimestamp(signed_at, datetime.UTC))
         return None

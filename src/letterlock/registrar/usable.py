@@ -6,16 +6,21 @@ Standards: RFC 8550 sections 2.3 and 4 (choosing a certificate), RFC 8551 sectio
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from letterlock.errors import LetterlockError, NotAuthentic, OurFault
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import RevocationList
 from letterlock.registrar.key_store import KeyStore
 from letterlock.trust.pkix import smime_profile
-from letterlock.trust.pkix.path import Anchor, Pool, check_current, find
+from letterlock.trust.pkix.path import Anchor, check_current
+from letterlock.trust.pkix.revocation import Revocation
 from letterlock.trust.smime.choose_cipher import Recipient
 from letterlock.trust.smime.proof import Trust
+from letterlock.trust.smime.recipients import check_recipient
+
+MOST_CANDIDATES = 4
 
 
 def to_sign_with(
@@ -57,33 +62,52 @@ def to_keep_readable(store: KeyStore, address: str, when: datetime.datetime) -> 
     return None
 
 
-def to_encrypt_to(
-    store: KeyStore,
-    address: str,
-    when: datetime.datetime,
-    more_anchors: tuple[Anchor, ...] = (),
-    crls: tuple[RevocationList, ...] = (),
-) -> Recipient:
-    """Return the newest certificate for an address that leads to an anchor and may be encrypted to.
+@dataclass(frozen=True, slots=True)
+class Encryptable:
+    """How to encrypt to somebody, and what is known of the certificate's revocation."""
 
-    `more_anchors` are trusted beside the store's, `crls` are those at hand. Raises OurFault with the reason.
+    recipient: Recipient
+    revocation: Revocation
+
+
+def candidates(store: KeyStore, address: str, when: datetime.datetime) -> tuple[Certificate, ...]:
+    """Return the newest certificates for an address that are for encryption, and current: those worth asking about."""
+    found = []
+    for each in store.certificates(address):
+        try:
+            smime_profile.check_encryption(each.certificate)
+            check_current(each.certificate, when)
+        except NotAuthentic:
+            continue
+        found.append(each.certificate)
+    return tuple(found[:MOST_CANDIDATES])
+
+
+def to_encrypt_to(
+    store: KeyStore, address: str, trust: Trust, about: Mapping[Certificate, Trust] | None = None
+) -> Encryptable:
+    """Return the newest certificate for an address that may be encrypted to, by what is trusted and known.
+
+    `about` is what was found out about some certificates (gather_recipients). Lists of the store's owner, which
+    `trust.crls` are, count even where they are no longer fresh. Raises OurFault with the reason.
     """
-    reason = f"the key store holds no certificate for {address}"
-    own = store.anchors()
-    anchors = (*map(Anchor.of, own), *more_anchors)
-    known = (*own, *(each.certificate for each in store.certificates(address)))
+    reason = ""
     for each in store.certificates(address):
         if not _serves(each.certificate, smime_profile.check_encryption):
             continue
         try:
-            find(each.certificate, Pool(known), anchors, when)
-            check_not_listed(each.certificate, crls)
+            check_not_listed(each.certificate, trust.crls)
+            state = check_recipient(each.certificate, (about or {}).get(each.certificate, trust))
         except LetterlockError as error:
-            reason = f"no usable certificate for {address}: {error}"
+            reason = reason or f"no usable certificate for {address}: {error}"  # of the newest
             continue
-        remembered = store.remembered(address)
-        return Recipient(address, each.certificate, None if remembered is None else remembered.capabilities)
-    raise OurFault(reason)
+        return Encryptable(recipient_of(store, address, each.certificate), state)
+    raise OurFault(reason or f"the key store holds no certificate for {address}")
+
+
+def recipient_of(store: KeyStore, address: str, certificate: Certificate) -> Recipient:
+    """Return somebody to encrypt to, with what is remembered of what they can read."""
+    return Recipient(address, certificate, store.remembered(address), store.used(address))
 
 
 def _serves(certificate: Certificate, check: Callable[[Certificate], None]) -> bool:

@@ -11,10 +11,15 @@ from urllib.parse import unquote
 import pytest
 
 from fakes.certified import HOUR, NOW, WEB, Certified
-from letterlock.formats.asn1 import oids
+from letterlock.formats.asn1 import oids, writer
 from letterlock.formats.cms import signed
-from letterlock.formats.x509.crl import RevocationList
+from letterlock.formats.x509 import extension_writer
+from letterlock.formats.x509.certificate import Certificate
+from letterlock.formats.x509.crl import Reason, RevocationList, Revoked
+from letterlock.formats.x509.extensions import DistributionPoint
+from letterlock.formats.x509.name import GeneralName
 from letterlock.formats.x509.ocsp import OcspResponse, parse_request
+from letterlock.trust.pkix import issue
 from letterlock.trust.pkix.retrieval import Budget, Kind, Retrieval, Retrieved, Search, useful_until
 from letterlock.trust.pkix.revocation import Status
 from letterlock.trust.smime import protect
@@ -136,7 +141,7 @@ VAIN: dict[str, tuple[Callable[[Certified], dict[str, Lying]], str]] = {
     ),
     "the answer is another's": (
         lambda w: _whole(w, ocsp=_by_root(w), middle=None),
-        "its answer is not current, not about this certificate, or not signed by who may",
+        "its answer is signed by neither CN=Middle, O=Rosewood nor a delegate",
     ),
     "the answer is stale": (
         lambda w: _whole(w, ocsp=lambda request: w.answer(request, at=w.now - 48 * HOUR), middle=None),
@@ -173,9 +178,94 @@ def test_a_certificate_that_says_nowhere_to_ask() -> None:
     proof = _proved(world, web)
     assert web.asked == []
     assert "its issuer says nowhere to ask" in proof.warnings[0]
-    proof = _proved(Certified(middle_list="https://ca.test/x.crl", responder="", root_list=""), web)
-    assert web.asked == []
-    assert "where to ask is no http URI" in " ".join(proof.warnings)
+    for uri, reason in (("ldap://ca.test/y", "the list is only published over LDAP, which is not read"),):
+        proof = _proved(Certified(middle_list=uri, responder="", root_list=""), web)
+        assert web.asked == []
+        assert reason in " ".join(proof.warnings)
+
+
+def test_lists_over_https_are_fetched() -> None:
+    """As they are over http."""
+    world = Certified(middle_list="https://ca.test/x.crl", responder="")
+    web = Web({**_whole(world), "https://ca.test/x.crl": world.list_of(world.middle)})
+    proof = _proved(world, web)
+    assert [each.uri for each in web.asked] == [f"{WEB}/root.crl", "https://ca.test/x.crl"]
+    assert proof.signers[0].revocation is Status.GOOD
+
+
+DELEGATES = f"{WEB}/delegates.crl"
+_NO_CHECK = extension_writer.extension(oids.OCSP_NOCHECK, writer.null())
+_HAS_LIST = extension_writer.crl_distribution_points(DistributionPoint((GeneralName.uri(DELEGATES),)))
+
+
+@pytest.mark.parametrize(
+    ("extensions", "lists", "status", "sentence"),
+    [
+        ((_NO_CHECK,), {}, Status.GOOD, "says an OCSP answer of"),
+        ((), {}, Status.GOOD, "says an OCSP answer of"),
+        ((_HAS_LIST,), {DELEGATES: ()}, Status.GOOD, "says an OCSP answer of"),
+        (
+            (_HAS_LIST,),
+            {},
+            Status.UNKNOWN,
+            "its own certificate may have been revoked, no current revocation list speaks",
+        ),
+        ((_HAS_LIST,), {DELEGATES: (9,)}, Status.UNKNOWN, "its own certificate is no longer good, the certificate for"),
+        ((_NO_CHECK,), {DELEGATES: (9,)}, Status.GOOD, "says an OCSP answer of"),
+    ],
+)
+def test_whether_a_delegate_was_revoked(
+    extensions: tuple[bytes, ...], lists: dict[str, tuple[int, ...]], status: Status, sentence: str
+) -> None:
+    """RFC 6960 section 4.2.2.2.1, its three ways: not to be checked, by a list that its certificate names, and neither."""
+    world = Certified()
+    delegate = world.delegate(*extensions)
+    places = _whole(world, ocsp=lambda request: world.answer_by(delegate, request), middle=None)
+    web = Web({**places, **{uri: world.list_of(world.middle, *serials) for uri, serials in lists.items()}})
+    proof = _proved(world, web)
+    assert proof.signers[0].revocation is status
+    assert sentence in proof.sentence
+    assert (DELEGATES in [each.uri for each in web.asked]) is (_HAS_LIST in extensions)
+
+
+def test_a_delegate_that_was_revoked_is_told() -> None:
+    """By the list at hand, with the reason; and one whose state is not known is believed when it says the worst."""
+    world = Certified()
+    delegate = world.delegate(_HAS_LIST)
+    entry = Revoked(9, world.now - HOUR, Reason.KEY_COMPROMISE)
+    scope = issue.revocation_list(world.middle, (entry,), 1, world.now, world.now + HOUR)
+    places = _whole(world, ocsp=lambda request: world.answer_by(delegate, request), middle=None)
+    web = Web({**places, DELEGATES: scope.octets})
+    unwrapped = unwrap(_signed(world))
+    told = web.drive(gather(unwrapped, Trust(world.now, (world.anchor,)), Asking()))
+    assert any(
+        "its own certificate is no longer good" in why and "(key compromise)" in why for why in told.troubles.values()
+    )
+    web = Web(_whole(world, ocsp=lambda request: world.answer_by(delegate, request, 3), middle=None))
+    assert _proved(world, web).signers[0].revocation is Status.REVOKED
+
+
+@pytest.mark.parametrize(
+    ("delegate", "reason"),
+    [
+        (
+            lambda w: w.delegate(_NO_CHECK, use=oids.EMAIL_PROTECTION),
+            "its signer CN=Responder is no responder of CN=Middle",
+        ),
+        (
+            lambda w: w.delegate(extension_writer.extension("1.2.3", writer.null(), critical=True)),
+            "its signer's certificate has a critical extension not known here",
+        ),
+        (lambda w: Certified(now=w.now - 99999 * HOUR).delegate(_NO_CHECK), "its signer's certificate is not current"),
+    ],
+)
+def test_who_is_no_delegate(delegate: Callable[[Certified], Certificate], reason: str) -> None:
+    """Each with its reason."""
+    world = Certified()
+    made = delegate(world)
+    proof = _proved(world, Web(_whole(world, ocsp=lambda request: world.answer_by(made, request), middle=None)))
+    assert proof.signers[0].revocation is Status.UNKNOWN
+    assert reason in proof.sentence
 
 
 def test_what_the_message_brings_does_not_keep_from_asking() -> None:

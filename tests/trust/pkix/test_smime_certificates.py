@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 
@@ -28,7 +28,10 @@ from letterlock.trust.smime.sign import Signer
 from letterlock.trust.smime.unwrap import unwrap
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
-_KEYS = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("root", "middle", "leaf")}
+_KEYS: dict[str, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey] = {
+    **{name: ec.generate_private_key(ec.SECP256R1()) for name in ("root", "middle", "leaf")},
+    "rsa": rsa.generate_private_key(65537, 2048),
+}
 MAIL = Purpose.EMAIL_PROTECTION
 SIGN, SEAL, AGREE, CERTIFY, LIST = "digital_signature", "key_encipherment", "key_agreement", "key_cert_sign", "crl_sign"
 _USAGES = (
@@ -56,6 +59,7 @@ class Shape:
     usages_critical: bool = True
     permitted: tuple[x509.GeneralName, ...] = ()
     excluded: tuple[x509.GeneralName, ...] = ()
+    key: str = "leaf"
 
 
 LEAF = Shape()
@@ -101,7 +105,7 @@ def _chain(case: Case) -> list[Certificate]:
         made.insert(0, _certify(case.middle, "middle", "root", case.root.subject, is_authority=True))
     issuer = "root" if case.middle is None else "middle"
     above = case.root if case.middle is None else case.middle
-    made.insert(0, _certify(case.leaf, "leaf", issuer, above.subject, is_authority=False))
+    made.insert(0, _certify(case.leaf, case.leaf.key, issuer, above.subject, is_authority=False))
     return [Certificate.parse(each.public_bytes(Encoding.DER)) for each in made]
 
 
@@ -143,6 +147,10 @@ CASES = {
     "to sign": Case(True),
     "to sign and commit": Case(True, replace(LEAF, usages=(SIGN, "content_commitment"))),
     "to sign and seal": Case(True, replace(LEAF, usages=(SIGN, SEAL))),
+    "to sign, RSA": Case(True, replace(LEAF, key="rsa")),
+    "to sign and commit, RSA": Case(True, replace(LEAF, key="rsa", usages=(SIGN, "content_commitment"))),
+    "to sign and seal, RSA": Case(True, replace(LEAF, key="rsa", usages=(SIGN, SEAL))),
+    "to seal alone, RSA": Case(False, replace(LEAF, key="rsa", usages=(SEAL,))),
     "to seal alone": Case(False, replace(LEAF, usages=(SEAL,))),
     "to agree alone": Case(False, replace(LEAF, usages=(AGREE,))),
     "to certify, without being an authority": Case(True, replace(LEAF, usages=(SIGN, CERTIFY))),
@@ -205,12 +213,64 @@ DEVIATES = {
 }
 
 
+# The suite's identifiers of what is made anew here; those it lets pass stand first
+PASSES = {
+    "smime::san::exact-rfc822-san": "address in the names",
+    "smime::san::multiple-rfc822-sans": "one address of two",
+    "smime::san::san-critical-with-empty-subject": "critical names, no subject",
+    "smime::eku::ee-email-protection": "address in the names",
+    "smime::ku::signing-only-rsa-digital-signature": "to sign, RSA",
+    "smime::ku::signing-only-rsa-with-nonrepudiation": "to sign and commit, RSA",
+    "smime::ku::dual-use-rsa": "to sign and seal, RSA",
+    "smime::ku::signing-only-ec": "to sign",
+}
+FAILS = {
+    "smime::san::no-san": "no names, the address as common name",
+    "smime::san::san-without-rfc822name": "a domain name alone",
+    "smime::san::san-critical-with-nonempty-subject": "critical names, a subject",
+    "smime::san::mismatch-rfc822-san": "another local part",
+    "smime::san::mismatch-domain-rfc822-san": "another domain",
+    "smime::eku::ee-missing-email-protection": "for clients",
+    "smime::eku::ee-without-eku": "no purposes",
+    "smime::eku::ee-has-server-auth": "for mail and servers",
+    "smime::eku::ee-has-code-signing": "for mail and code",
+    "smime::eku::ee-has-time-stamping": "for mail and time stamps",
+    "smime::eku::ee-has-any-eku": "for mail and anything",
+    "smime::eku::root-has-eku": "root for mail",
+    "smime::eku::intermediate-missing-email-protection": "middle for servers",
+    "smime::eku::intermediate-has-server-auth": "middle for mail and servers",
+    "smime::eku::intermediate-has-any-eku": "middle for mail and anything",
+    "smime::eku::intermediate-has-code-signing": "middle for mail and code",
+    "smime::eku::intermediate-has-time-stamping": "middle for mail and time stamps",
+    "smime::ku::ee-key-cert-sign": "to certify, without being an authority",
+    "smime::ku::ee-missing-key-usage": "no usages",
+    "smime::ku::ee-key-usage-not-critical": "usages not critical",
+    "smime::ku::intermediate-missing-key-cert-sign": "middle that may not certify",
+    "smime::ku::intermediate-missing-crl-sign": "middle that may not list",
+}
+# The suite lets these pass for whatever use; here they pass to encrypt to, and fail to sign with
+TO_ENCRYPT = {
+    "smime::ku::key-management-only-rsa": "to seal alone, RSA",
+    "smime::ku::key-management-only-ec": "to agree alone",
+}
+
+
+def test_the_suite_and_where_ours_differs() -> None:
+    """All 32 cases; what it rules out and ours takes is what DEVIATES gives a reason for."""
+    assert len(PASSES) + len(FAILS) + len(TO_ENCRYPT) == 32
+    assert all(CASES[name].good for name in PASSES.values())
+    assert {name for name in FAILS.values() if CASES[name].good} == set(DEVIATES)
+    for name in TO_ENCRYPT.values():
+        assert not CASES[name].good
+        smime_profile.check_encryption(_chain(CASES[name])[0])
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_signature_by_it(name: str) -> None:
     """A letter signed with the certificate is proved, or not, as the case says."""
     case = CASES[name]
     leaf, *others = _chain(case)
-    signer = Signer(key_pairs.wrap(_KEYS["leaf"]), leaf)
+    signer = Signer(key_pairs.wrap(_KEYS[case.leaf.key]), leaf)
     letter = f"From: {case.address}\r\nContent-Type: text/plain\r\n\r\nHi\r\n".encode()
     message = protect.sign_message(letter, (signer,), NOW, certificates=tuple(others[:-1]), token="t")
     proof = prove(read_header(message), unwrap(message), Trust(NOW, (Anchor.of(others[-1]),)))

@@ -1,7 +1,6 @@
 """The examples of RFC 4134 written by us: equal in meaning to those of its text, made with the same keys.
 
-What is not written, and why: RC2 with 40 bits (5.2; RFC 8551 section 2.7), DigestedData and EncryptedData (6, 7; no
-service of S/MIME uses them).
+What is not written, and why: DigestedData and EncryptedData (6, 7; no service of S/MIME uses them).
 """
 
 from __future__ import annotations
@@ -157,10 +156,11 @@ def test_certificates_alone() -> None:
 
 
 @pytest.mark.parametrize(("name", "cipher", "label"), [
-    ("5.1", oids.DES3_CBC, "Triple-DES-CBC"), ("5.2", oids.RC2_CBC, "RC2-CBC/128"), ("5.3", oids.DES3_CBC, "Triple-DES-CBC"),
+    ("5.1", oids.DES3_CBC, "Triple-DES-CBC"), ("5.2", f"{oids.RC2_CBC}/40", "RC2-CBC/40"),
+    ("5.3", oids.DES3_CBC, "Triple-DES-CBC"),
 ])  # fmt: skip
 def test_enveloped_data(name: str, cipher: str, label: str) -> None:
-    """Sections 5.1 to 5.3: the same content for the same recipient; RC2 with the bits we write."""
+    """Sections 5.1 to 5.3: the same content for the same recipient, under the same cipher."""
     ring = KeyRing((Own(key_pairs.load(_read("BobPrivRSAEncrypt.pri")), BOB),))
     if name == "5.3":
         given = unwrap(_read("5.3.eml"), ring)
@@ -176,7 +176,7 @@ def test_enveloped_data(name: str, cipher: str, label: str) -> None:
         assert isinstance(layer, EncryptedLayer)
         assert layer.opened is not None
         assert (layer.opened.certificate, layer.opened.key_management) == (BOB, "RSA PKCS#1 v1.5")
-        assert layer.opened.cipher == (label if each is ours else label.replace("128", "40"))
+        assert layer.opened.cipher == label
         assert layer.enveloped.content_info_type == oids.ENVELOPED_DATA
 
 

@@ -20,7 +20,7 @@ from letterlock.formats.cms.identifiers import of
 from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.x509.name import GeneralName
 from letterlock.trust.smime import labels, receipts
-from letterlock.trust.smime.capabilities import OURS, Remembered, ciphers
+from letterlock.trust.smime.capabilities import OURS, Remembered, UsedCipher, ciphers
 from letterlock.trust.smime.choose_cipher import Recipient, Rule, Unknown, choose
 from letterlock.trust.smime.multiple import missing_signatures, sign_together
 from letterlock.trust.smime.sign import sign
@@ -148,15 +148,24 @@ def test_signatures_that_hold_together(people) -> None:
 
 
 def _recipient(people, name: str, kind: str, *oid: str, last: str = "") -> Recipient:
-    announced = tuple(Capability(each) for each in oid) or None
-    return Recipient(f"{name}@rosewood.test", people.named(name, kind).certificate, announced, last)
+    address = f"{name}@rosewood.test"
+    announced = Remembered(address, tuple(Capability(each) for each in oid), people.now) if oid else None
+    used = UsedCipher(address, last, people.now) if last else None
+    return Recipient(address, people.named(name, kind).certificate, announced, used)
 
 
 def test_the_rules_of_choosing(people) -> None:
     """RFC 8551 section 2.7.1, one rule after the other."""
     known = choose([_recipient(people, "bob", "rsa2048", oids.DES3_CBC, oids.AES192_CBC, oids.AES256_GCM)])
     assert [(group.cipher, group.rule) for group in known.groups] == [(oids.AES192_CBC, Rule.KNOWN_CAPABILITIES)]
+    mixed = choose([_recipient(people, "bob", "rsa2048", oids.DES3_CBC, oids.AES192_CBC)], legacy=True)
+    assert [(group.cipher, group.rule) for group in mixed.groups] == [(oids.AES192_CBC, Rule.KNOWN_CAPABILITIES)]
     used = choose([_recipient(people, "bob", "rsa2048", last=oids.AES256_CBC)])
+    (member,) = used.groups[0].members
+    assert (
+        member.reason
+        == f"bob@rosewood.test announced nothing, and wrote in it last, in mail signed on {people.now:%Y-%m-%d}"
+    )
     assert [(group.cipher, group.rule) for group in used.groups] == [(oids.AES256_CBC, Rule.KNOWN_USE)]
     unknown = choose([_recipient(people, "bob", "rsa2048")])
     assert [(group.cipher, group.rule) for group in unknown.groups] == [(oids.AES128_CBC, Rule.UNKNOWN)]
@@ -193,8 +202,9 @@ def test_what_a_certificate_says_its_holder_reads(people) -> None:
     says = saying(encode_capabilities((Capability(oids.AES256_GCM), Capability(oids.AES128_CBC))))
     (group,) = choose([says]).groups
     assert (group.cipher, group.rule) == (oids.AES256_GCM, Rule.KNOWN_CAPABILITIES)
-    assert group.reason == "the certificate of bob@rosewood.test says so"
-    (group,) = choose([dataclasses.replace(says, capabilities=(Capability(oids.AES192_CBC),))]).groups
+    assert [member.reason for member in group.members] == ["the certificate of bob@rosewood.test says so"]
+    announced = Remembered("bob@rosewood.test", (Capability(oids.AES192_CBC),), people.now)
+    (group,) = choose([dataclasses.replace(says, announced=announced)]).groups
     assert group.cipher == oids.AES192_CBC
     for nothing in (b"\x05\x00", encode_capabilities((Capability(oids.ZLIB),))):
         assert choose([saying(nothing)]).groups[0].rule is Rule.UNKNOWN
@@ -204,7 +214,8 @@ def test_weak_ciphers_need_the_legacy_setting_and_consent(people) -> None:
     """Triple-DES alone: refused; with the legacy setting a second, named copy that somebody must accept."""
     people_known = [_recipient(people, "bob", "p256"), _recipient(people, "old", "rsa2048", oids.DES3_CBC)]
     strict = choose(people_known)
-    assert (strict.refused, len(strict.groups), strict.needs_consent) == (("old@rosewood.test",), 1, False)
+    reason = "old@rosewood.test reads only Triple-DES-CBC, which is written only with the legacy setting"
+    assert (strict.refused, len(strict.groups), strict.needs_consent) == ({"old@rosewood.test": reason}, 1, False)
     legacy = choose(people_known, legacy=True)
     assert [(group.cipher, group.is_weak) for group in legacy.groups] == [
         (oids.AES256_GCM, False), (oids.DES3_CBC, True)]  # fmt: skip

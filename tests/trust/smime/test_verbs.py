@@ -201,12 +201,15 @@ def test_oaep_passwords_and_shared_keys(people) -> None:
             opening.decrypt(enveloped, ring)
 
 
-@pytest.mark.parametrize("cipher", [oids.DES3_CBC, oids.RC2_CBC])
+@pytest.mark.parametrize("cipher", [oids.DES3_CBC, oids.RC2_CBC, f"{oids.RC2_CBC}/64", f"{oids.RC2_CBC}/40"])
 def test_legacy_ciphers_are_written_only_by_name(people, cipher: str) -> None:
     """Triple-DES and RC2 need the legacy setting."""
     bob = people.named("bob", "rsa2048")
     with pytest.raises(OurFault):
         encrypt(OCTETS, (To(bob.certificate),), cipher=cipher)
+    if "/" in cipher:  # RFC 3394 wraps no key as short as that
+        with pytest.raises(OurFault, match="goes to RSA keys and passwords alone"):
+            encrypt(OCTETS, (To(people.named("ada").certificate),), cipher=cipher, legacy=True)
     cms = encrypt(OCTETS, (To(bob.certificate),), cipher=cipher, legacy=True)
     assert opening.decrypt(EnvelopedData.parse(*content.parse(cms)), bob.ring).content == OCTETS
 
@@ -285,3 +288,14 @@ def test_authenticated_data_is_read(people, attributes: bool) -> None:
     assert "content was changed" in bad.fault
     stranger = unwrap_cms(_authenticated(people, OCTETS, OCTETS, attributes=attributes), people.named("eve").ring)
     assert "none of the keys" in stranger.fault
+
+
+@pytest.mark.parametrize(
+    ("kind", "digest"), [("rsa2048", "SHA-256"), ("p256", "SHA-256"), ("p384", "SHA-384"), ("p521", "SHA-512")]
+)
+def test_the_digest_is_as_strong_as_the_key(people, kind: str, digest: str) -> None:
+    """RFC 5480 section 4; one that is asked for by name is used all the same."""
+    signer = people.named("ada", kind).signer
+    for chosen, expected in ((signer, digest), (dataclasses.replace(signer, digest=oids.SHA256), "SHA-256")):
+        (check,) = verify(SignedData.parse(content.parse(sign(OCTETS, (chosen,), people.now))[1]))
+        assert (check.good, check.digest) == (True, expected)

@@ -45,8 +45,14 @@ class Subtrees:
         for name in names:
             self._check_name(name)
 
+    def _speaks_of(self, kind: NameKind) -> bool:
+        """Tell whether there is a constraint on names of this kind."""
+        return any(_kind_of(each) is kind for group in (self.excluded, *self.permitted) for each in group)
+
     def _check_name(self, name: GeneralName) -> None:
         kind = _kind_of(name)
+        if kind is NameKind.EMAIL and self._speaks_of(kind) and not _is_mailbox(name.text):
+            raise NotAuthentic(f"the name {name} is no address, and addresses are constrained")
         for subtree in self.excluded:
             if _kind_of(subtree) is kind and (kind not in _UNDERSTOOD or _within(name, subtree)):
                 raise NotAuthentic(f"the name {name} lies in the excluded subtree {subtree}")
@@ -54,6 +60,16 @@ class Subtrees:
             same = [subtree for subtree in group if _kind_of(subtree) is kind]
             if same and not (kind in _UNDERSTOOD and any(_within(name, subtree) for subtree in same)):
                 raise NotAuthentic(f"the name {name} lies outside the permitted subtrees")
+
+
+def _is_mailbox(text: str) -> bool:
+    """Tell whether text is an address of which the domain is certain; what has two could lie inside and outside."""
+    local, _, host = text.rpartition("@")
+    is_quoted = len(local) > 1 and local.startswith('"') and local.endswith('"')
+    try:
+        return bool(local) and ("@" not in local or is_quoted) and bool(domains.to_ascii(host))
+    except Malformed:
+        return False
 
 
 def _kind_of(name: GeneralName) -> NameKind:

@@ -15,9 +15,10 @@ from letterlock.formats.x509.algorithm import PublicKeyInfo
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import Reason
 from letterlock.formats.x509.name import Name
-from letterlock.formats.x509.ocsp import CertificateId, CertificateStatus, OcspResponse
+from letterlock.formats.x509.ocsp import CertificateId, CertificateStatus, OcspResponse, SingleResponse
 from letterlock.trust.pkix import remembered
 from letterlock.trust.primitives import digests, public_keys, signatures
+from letterlock.trust.primitives.signatures import Scheme
 
 _SKEW = datetime.timedelta(minutes=5)
 _WITHOUT_NEXT_UPDATE = datetime.timedelta(days=1)
@@ -25,13 +26,14 @@ _WITHOUT_NEXT_UPDATE = datetime.timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class OcspAnswer:
-    """What a responder entitled to it says about one certificate."""
+    """What a responder entitled to it says about one certificate; `delegate` is its own certificate, if it is not the issuer."""
 
     status: CertificateStatus
     produced_at: datetime.datetime
     fresh_until: datetime.datetime
     revoked_at: datetime.datetime | None = None
     reason: Reason = Reason.UNSPECIFIED
+    delegate: Certificate | None = None
 
 
 def certificate_id(issuer: Name, issuer_key: PublicKeyInfo, serial: int, digest: str = oids.SHA1) -> CertificateId:
@@ -39,59 +41,78 @@ def certificate_id(issuer: Name, issuer_key: PublicKeyInfo, serial: int, digest:
     return CertificateId(digest, digests.digest(digest, issuer.encoded), digests.digest(digest, issuer_key.key), serial)
 
 
+def about(response: OcspResponse, certificate: Certificate, issuer_key: PublicKeyInfo) -> SingleResponse | None:
+    """Return what `response` says about `certificate`, None where it does not speak about it. Nothing is checked yet."""
+    for single in response.responses:
+        named = single.certificate
+        if named.serial != certificate.serial:
+            continue
+        try:
+            if named == certificate_id(certificate.issuer, issuer_key, certificate.serial, named.digest_algorithm):
+                return single
+        except (Malformed, NotAuthentic):  # named by a digest not known here
+            continue
+    return None
+
+
 def answer(
-    response: OcspResponse,
-    certificate: Certificate,
-    issuer_key: PublicKeyInfo,
-    issuer: Certificate | None,
-    when: datetime.datetime,
-) -> OcspAnswer | None:
-    """Return what `response` says about `certificate`, or None if it says nothing that may be believed."""
+    response: OcspResponse, certificate: Certificate, issuer_key: PublicKeyInfo, when: datetime.datetime
+) -> OcspAnswer:
+    """Return what `response` says about `certificate`: signed by who may, and current.
+
+    Whether a delegate's own certificate was revoked is not looked at here (`revocation.believe`). Raises NotAuthentic with the
+    reason where it may not be believed.
+    """
+    single = about(response, certificate, issuer_key)
+    if single is None:
+        raise NotAuthentic("its answer is not about this certificate")
     try:
-        single = next(
-            each
-            for each in response.responses
-            if each.certificate.serial == certificate.serial
-            and each.certificate
-            == certificate_id(certificate.issuer, issuer_key, certificate.serial, each.certificate.digest_algorithm)
-        )
-        _check_signature(response, certificate, issuer_key, issuer, when)
-    except (StopIteration, NotAuthentic, Malformed):
-        return None
+        delegate = _check_signature(response, certificate, issuer_key, when)
+    except Malformed as fault:
+        raise NotAuthentic(f"its answer cannot be checked: {fault.problem}") from None
     fresh_until = single.next_update or single.this_update + _WITHOUT_NEXT_UPDATE
-    if single.this_update - _SKEW > when or fresh_until + _SKEW < when:
-        return None
-    return OcspAnswer(single.status, response.produced_at, fresh_until, single.revoked_at, single.reason)
+    if single.this_update - _SKEW > when:
+        raise NotAuthentic(f"its answer is from the future: {single.this_update:%Y-%m-%d %H:%M} UTC")
+    if fresh_until + _SKEW < when:
+        raise NotAuthentic(f"its answer is not current: it ended on {fresh_until:%Y-%m-%d %H:%M} UTC")
+    return OcspAnswer(single.status, response.produced_at, fresh_until, single.revoked_at, single.reason, delegate)
 
 
 def _check_signature(
-    response: OcspResponse,
-    certificate: Certificate,
-    issuer_key: PublicKeyInfo,
-    issuer: Certificate | None,
-    when: datetime.datetime,
-) -> None:
-    """Check that the issuer itself, or a responder it certified for that, signed; raises NotAuthentic."""
+    response: OcspResponse, certificate: Certificate, issuer_key: PublicKeyInfo, when: datetime.datetime
+) -> Certificate | None:
+    """Check that the issuer itself signed, or a responder it certified for that, which is returned; raises NotAuthentic."""
     scheme = signatures.scheme_of(response.signature_algorithm)
     if _is_responder(response, issuer_key, certificate.issuer):
-        remembered.verify(issuer_key, scheme, response.signature, response.tbs)
-        return
+        _verify(issuer_key, scheme, response)
+        return None
+    reason = f"its answer is signed by neither {certificate.issuer} nor a delegate"
     for octets in response.certificates:
         delegate = Certificate.parse(octets)
-        usage = delegate.extensions.extended_key_usage or ()
-        fits = (
-            _is_responder(response, delegate.public_key, delegate.subject)
-            and delegate.issuer == certificate.issuer
-            and oids.OCSP_SIGNING in usage
-            and delegate.not_before <= when <= delegate.not_after
-        )
-        if fits:
-            # RFC 6960 section 4.2.2.2: certified directly by the same authority
+        if not _is_responder(response, delegate.public_key, delegate.subject):
+            continue
+        # RFC 6960 section 4.2.2.2: certified directly by the same authority, and for that
+        if delegate.issuer != certificate.issuer or oids.OCSP_SIGNING not in (
+            delegate.extensions.extended_key_usage or ()
+        ):
+            reason = f"its signer {delegate.subject} is no responder of {certificate.issuer}"
+        elif not delegate.not_before <= when <= delegate.not_after:
+            reason = f"its signer's certificate is not current: {delegate.not_before:%Y-%m-%d} to {delegate.not_after:%Y-%m-%d}"
+        elif delegate.extensions.unknown_critical:
+            reason = "its signer's certificate has a critical extension not known here"
+        else:
             issued = signatures.scheme_of(delegate.signature_algorithm)
             remembered.verify(issuer_key, issued, delegate.signature, delegate.tbs)
-            remembered.verify(delegate.public_key, scheme, response.signature, response.tbs)
-            return
-    raise NotAuthentic(f"the responder is neither {issuer.subject if issuer else certificate.issuer} nor its delegate")
+            _verify(delegate.public_key, scheme, response)
+            return delegate
+    raise NotAuthentic(reason)
+
+
+def _verify(key: PublicKeyInfo, scheme: Scheme, response: OcspResponse) -> None:
+    try:
+        remembered.verify(key, scheme, response.signature, response.tbs)
+    except NotAuthentic as fault:
+        raise NotAuthentic(f"its answer's signature does not hold: {fault}") from None
 
 
 def _is_responder(response: OcspResponse, key: PublicKeyInfo, name: Name) -> bool:

@@ -3,7 +3,8 @@
     retrieved = yield from budget.ask(Retrieval(Kind.LIST, "http://ca.example/ca.crl"))
 
 A decision yields a tuple of `Retrieval` and is sent a tuple of `Retrieved` in the same order; host/retrieve.py answers them.
-Only http is asked: what comes is signed, and https would ask for certificates again (RFC 5280 section 8).
+http and https are asked; what comes is signed either way. LDAP is not: who publishes lists there publishes them over http, too,
+where others are to read them.
 
 Standards: RFC 5280 sections 4.2.1.13 and 4.2.2.1, RFC 6960 appendix A.1 (OCSP over HTTP), RFC 5019 (OCSP that can be kept).
 Limits: 16 retrievals a message; a list of 4 MiB (130,000 entries: half a second to read, and 36 MB), an OCSP answer of

@@ -64,8 +64,7 @@ def check_path(path: Path, evidence: Evidence, when: datetime.datetime) -> Revoc
     for index, certificate in reversed(list(enumerate(path.certificates))):
         if path.anchor.certificate == certificate:
             continue
-        issuer = path.anchor.certificate if index == 0 else path.certificates[index - 1]
-        found = check(certificate, path.issuer_key(index), issuer, path.anchor, evidence, when)
+        found = check(certificate, path.issuer_key(index), path.anchor, evidence, when)
         if found.status is Status.REVOKED:
             return found
         if worst is None or (worst.status is Status.GOOD and found.status is Status.UNKNOWN):
@@ -82,23 +81,63 @@ def _sooner(one: Revocation, other: Revocation) -> bool:
 def check(
     certificate: Certificate,
     issuer_key: PublicKeyInfo,
-    issuer: Certificate | None,
     anchor: Anchor,
     evidence: Evidence,
     when: datetime.datetime,
 ) -> Revocation:
     """Return whether one certificate is revoked: by the newest OCSP answer if there is one, else by lists."""
-    answers = []
+    answers, faults = [], []
     for response in evidence.ocsp[:MAX_LISTS]:
-        answer = ocsp_check.answer(response, certificate, issuer_key, issuer, when)
-        if answer is not None and answer.status is not CertificateStatus.UNKNOWN:
+        if ocsp_check.about(response, certificate, issuer_key) is None:
+            continue
+        try:
+            answer = believe(response, certificate, issuer_key, anchor, evidence, when)
+        except NotAuthentic as fault:
+            faults.append(f"a responder is not believed: {fault}")
+            continue
+        if answer.status is not CertificateStatus.UNKNOWN:
             answers.append(answer)
     if answers:
         # an older one may come with the very message, chosen by whose certificate was revoked since
         return _from_ocsp(certificate, max(answers, key=lambda each: each.produced_at))
     found = _Lists(anchor, evidence, when, ()).check(certificate, issuer_key)
-    trouble = evidence.troubles.get(certificate, "")
+    trouble = evidence.troubles.get(certificate, "") or "; ".join(faults[:1])
     return replace(found, reason=f"{found.reason}; {trouble}") if found.status is Status.UNKNOWN and trouble else found
+
+
+class DelegateUnknown(NotAuthentic):
+    """Whether a responder's own certificate was revoked could not be told, though it says how to tell."""
+
+    def __init__(self, delegate: Certificate, problem: str) -> None:
+        self.delegate = delegate
+        super().__init__(problem)
+
+
+def believe(
+    response: OcspResponse,
+    certificate: Certificate,
+    issuer_key: PublicKeyInfo,
+    anchor: Anchor,
+    evidence: Evidence,
+    when: datetime.datetime,
+) -> ocsp_check.OcspAnswer:
+    """Return what a responder says about a certificate, if it may be believed; raises NotAuthentic, DelegateUnknown.
+
+    RFC 6960 section 4.2.2.2.1: a delegate with id-pkix-ocsp-nocheck is believed as long as its certificate lasts; one that
+    says how to tell whether it was revoked only if that is known, unless it says the worst; any other unless a list at hand
+    has it.
+    """
+    answer = ocsp_check.answer(response, certificate, issuer_key, when)
+    delegate = answer.delegate
+    if delegate is None or delegate.extensions.ocsp_no_check:
+        return answer
+    state = _Lists(anchor, evidence, when, ()).check(delegate, issuer_key)
+    if state.status is Status.REVOKED:
+        raise NotAuthentic(f"its own certificate is no longer good, {state.reason}")
+    says_how = bool(delegate.extensions.crl_distribution_points or delegate.extensions.authority_info_access)
+    if state.status is Status.UNKNOWN and says_how and answer.status is not CertificateStatus.REVOKED:
+        raise DelegateUnknown(delegate, f"its own certificate may have been revoked, {state.reason}")
+    return answer
 
 
 def _from_ocsp(certificate: Certificate, answer: ocsp_check.OcspAnswer) -> Revocation:
@@ -196,11 +235,10 @@ class _Lists:
     def _signers(self, crl: RevocationList, certificate: Certificate, issuer_key: PublicKeyInfo) -> list[PublicKeyInfo]:
         """Return the keys that may sign `crl`: those of its issuer that are valid and for that use."""
         keys: list[PublicKeyInfo] = []
-        if crl.issuer == self._anchor.name:
+        if crl.issuer == self._anchor.name and _may_sign_lists(self._anchor.certificate):
             keys.append(self._anchor.public_key)
         for candidate in self._evidence.pool.named(crl.issuer):
-            usage = candidate.extensions.key_usage
-            if usage is not None and KeyUsage.CRL_SIGN not in usage:
+            if not _may_sign_lists(candidate):
                 continue
             if candidate.public_key.key == issuer_key.key and crl.issuer == certificate.issuer:
                 keys.append(issuer_key)  # the path validated it already
@@ -220,6 +258,12 @@ class _Lists:
             for index, each in enumerate(path.certificates)
             if each.octets not in self._above
         )
+
+
+def _may_sign_lists(certificate: Certificate | None) -> bool:
+    """Tell whether a list's issuer may sign it (RFC 5280 section 6.3.3 f); of an anchor that is a key alone nothing is known."""
+    usage = None if certificate is None else certificate.extensions.key_usage
+    return usage is None or KeyUsage.CRL_SIGN in usage
 
 
 def _reasons(crl: RevocationList, point: DistributionPoint) -> frozenset[int]:

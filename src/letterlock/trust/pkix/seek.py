@@ -28,7 +28,7 @@ from letterlock.trust.ask import together
 from letterlock.trust.pkix import ocsp_check, retrieval, revocation
 from letterlock.trust.pkix.path import Anchor, Path, Pool, find
 from letterlock.trust.pkix.retrieval import Budget, Kind, Retrieval, Retrieved, Search
-from letterlock.trust.pkix.revocation import Evidence, Status
+from letterlock.trust.pkix.revocation import DelegateUnknown, Evidence, Status
 
 MOST_LEVELS = 4
 MOST_RESPONDERS = 2
@@ -145,24 +145,20 @@ class _About:
     def certificate(self) -> Certificate:
         return self.path.certificates[self.index]
 
-    @property
-    def issuer(self) -> Certificate | None:
-        return self.path.anchor.certificate if self.index == 0 else self.path.certificates[self.index - 1]
-
     def is_told(self, told: Told) -> bool:
         """Tell whether revocation is decided by what was at hand and what is `told`."""
         key, anchor = self.path.issuer_key(self.index), self.path.anchor
         evidence = told.added_to(self.evidence)
-        found = revocation.check(self.certificate, key, self.issuer, anchor, evidence, self.when)
+        found = revocation.check(self.certificate, key, anchor, evidence, self.when)
         return found.status is not Status.UNKNOWN
 
     def seek(self, budget: Budget) -> Search[Told]:
         """Ask responders, and fetch lists where none answered."""
         troubles: list[str] = []
         for uri in _uris(self._locations(oids.AD_OCSP))[:MOST_RESPONDERS]:
-            response = yield from self._ask_responder(uri, budget, troubles)
-            if response is not None:
-                return Told(ocsp=(response,))
+            answered = yield from self._ask_responder(uri, budget, troubles)
+            if answered is not None:
+                return answered
         crls: list[RevocationList] = []
         extensions = self.certificate.extensions
         points = (*extensions.crl_distribution_points, *extensions.freshest_crl)
@@ -182,10 +178,11 @@ class _About:
         extensions = self.certificate.extensions
         if not (extensions.crl_distribution_points or self._locations(oids.AD_OCSP)):
             return "its issuer says nowhere to ask"
-        return "where to ask is no http URI"
+        places = [name for point in extensions.crl_distribution_points for name in point.full_name]
+        return _not_read([*places, *self._locations(oids.AD_OCSP)])
 
-    def _ask_responder(self, uri: str, budget: Budget, troubles: list[str]) -> Search[OcspResponse | None]:
-        """Return a responder's answer that may be believed and says good or revoked."""
+    def _ask_responder(self, uri: str, budget: Budget, troubles: list[str]) -> Search[Told | None]:
+        """Return a responder's answer that may be believed and says good or revoked, with the lists that vouch for it."""
         key = self.path.issuer_key(self.index)
         identifier = ocsp_check.certificate_id(self.certificate.issuer, key, self.certificate.serial)
         request = ocsp.encode_request((identifier,), self.nonce)
@@ -200,22 +197,40 @@ class _About:
             except Malformed as fault:
                 problem = fault.problem
                 continue
-            answer = ocsp_check.answer(response, self.certificate, key, self.issuer, self.when)
             if response.nonce and self.nonce and response.nonce != writer.octet_string(self.nonce):
                 problem = "the answer was made for another question"
-            elif answer is None:
-                problem = "its answer is not current, not about this certificate, or not signed by who may"
-            elif answer.status is CertificateStatus.UNKNOWN:
-                problem = "it does not know the certificate"
-            else:
-                return response
+                continue
+            try:
+                told, status = yield from self._believed(response, budget)
+            except NotAuthentic as fault:
+                problem = str(fault)
+                continue
+            if status is not CertificateStatus.UNKNOWN:
+                return told
+            problem = "it does not know the certificate"
         troubles.append(f"the responder {uri[:100]}: {problem}")
         return None
+
+    def _believed(self, response: OcspResponse, budget: Budget) -> Search[tuple[Told, CertificateStatus]]:
+        """Return an answer that may be believed, once the lists about its responder were fetched. Raises NotAuthentic."""
+        key, anchor = self.path.issuer_key(self.index), self.path.anchor
+        lists: tuple[RevocationList, ...] = ()
+        told = Told(ocsp=(response,))
+        try:
+            answer = revocation.believe(response, self.certificate, key, anchor, self.evidence, self.when)
+        except DelegateUnknown as fault:
+            for point in fault.delegate.extensions.crl_distribution_points[:MOST_LISTS]:
+                crl = yield from _fetch_list(point, budget, [])
+                lists = (*lists, *([] if crl is None else [crl]))
+            told = replace(told, crls=lists)
+            evidence = told.added_to(self.evidence)
+            answer = revocation.believe(response, self.certificate, key, anchor, evidence, self.when)
+        return told, answer.status
 
 
 def _fetch_list(point: DistributionPoint, budget: Budget, troubles: list[str]) -> Search[RevocationList | None]:
     """Return the list of a distribution point, from the first of its names where there is one."""
-    problem = ""
+    problem = "" if _uris(point.full_name) else _not_read(point.full_name)
     for uri in _uris(point.full_name):
         retrieved = yield from budget.ask(Retrieval(Kind.LIST, uri))
         problem = problem or f"the list at {uri[:100]} could not be fetched: {retrieved.problem}"
@@ -230,6 +245,14 @@ def _fetch_list(point: DistributionPoint, budget: Budget, troubles: list[str]) -
 
 
 def _uris(names: Iterable[GeneralName]) -> list[str]:
-    """Return the http URIs among names, each once."""
+    """Return the http and https URIs among names, each once."""
     texts = [name.text for name in names if name.kind is NameKind.URI]
-    return list(dict.fromkeys(text for text in texts if text[:7].lower() == "http://"))
+    return list(dict.fromkeys(text for text in texts if text.lower().startswith(("http://", "https://"))))
+
+
+def _not_read(names: Iterable[GeneralName]) -> str:
+    """Return why nothing is fetched from where these names point."""
+    schemes = {name.text.partition(":")[0].lower() for name in names if name.kind is NameKind.URI}
+    if schemes & {"ldap", "ldaps"}:
+        return "the list is only published over LDAP, which is not read"
+    return "where to ask is no http or https URI"

@@ -55,6 +55,11 @@ class ContentCipher(msgspec.Struct, frozen=True):
         """The name people know it by."""
         return f"RC2-CBC/{self.rc2_bits}" if self.rc2_bits else oids.label(self.oid)
 
+    @property
+    def name(self) -> str:
+        """Its identifier; RC2 carries its bits: "1.2.840.113549.3.2/40"."""
+        return f"{self.oid}/{self.rc2_bits}" if self.rc2_bits else self.oid
+
     @classmethod
     def parse(cls, algorithm: AlgorithmIdentifier) -> ContentCipher:
         """Read a content encryption AlgorithmIdentifier; raises Malformed for one not known here."""
@@ -108,13 +113,20 @@ class ContentCipher(msgspec.Struct, frozen=True):
 
 
 def fresh(oid: str, entropy: bytes) -> ContentCipher:
-    """Return the cipher `oid` with its initial vector from `entropy` (16 octets or more); RC2 has 128 bits."""
+    """Return the cipher `oid` with its initial vector from `entropy` (16 octets or more).
+
+    RC2 has 128 bits, or those that stand behind the identifier: "1.2.840.113549.3.2/40".
+    """
+    oid, _, named_bits = oid.partition("/")
     if oid in _GCM_KEYS or oid in _CCM_KEYS or oid == oids.CHACHA20_POLY1305:
         return ContentCipher(oid, entropy[:12], _AEAD_KEYS[oid], 16)
     if oid not in _CBC_KEYS:
         raise Malformed(f"a content cipher not known here: {oids.label(oid)}", clause="RFC 5652 section 10.1.4")
     size = 8 if oid in (oids.DES3_CBC, oids.RC2_CBC) else 16
-    return ContentCipher(oid, entropy[:size], _CBC_KEYS[oid], rc2_bits=128 if oid == oids.RC2_CBC else 0)
+    if oid != oids.RC2_CBC:
+        return ContentCipher(oid, entropy[:size], _CBC_KEYS[oid])
+    bits = int(named_bits or 128)
+    return ContentCipher(oid, entropy[:size], bits // 8, rc2_bits=bits)
 
 
 class Transform(Protocol):

@@ -145,7 +145,7 @@ def load(octets: bytes, password: bytes | None = None) -> PrivateKey:
     except ValueError as error:
         if password is not None:
             raise NotAuthentic("the password does not open this key") from None
-        raise Malformed(f"no private key: {error}", clause=_CLAUSE) from None
+        raise Malformed("neither PKCS#8 nor an older form of a key", clause=_CLAUSE) from error
 
 
 def _load_der(octets: bytes, password: bytes | None) -> PrivateKey:

@@ -14,7 +14,7 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
-from letterlock.errors import Malformed, NotAuthentic
+from letterlock.errors import Malformed, NotAuthentic, OurFault
 from letterlock.formats.asn1 import oids
 from letterlock.trust.primitives.rc2 import Rc2
 
@@ -23,9 +23,11 @@ _WRAP_INITIAL = bytes.fromhex("4adda22c79e82105")  # RFC 3370 section 4.3.1, thr
 
 
 def wrap(oid: str, wrapping_key: bytes, content_key: bytes) -> bytes:
-    """Wrap a content key; only AES is written."""
+    """Wrap a content key; only AES is written. Raises OurFault for a key it cannot wrap, such as one of RC2 with 40 bits."""
     if oid not in (oids.WRAP_AES128, oids.WRAP_AES192, oids.WRAP_AES256):
         raise Malformed(f"{oids.label(oid)} is not written", clause="RFC 8551 section 2.3")
+    if len(content_key) < 16:  # RFC 3394 section 2: two blocks of 64 bits at least
+        raise OurFault(f"a key of {8 * len(content_key)} bits goes to RSA keys and passwords alone: AES cannot wrap it")
     return aes_key_wrap(wrapping_key, content_key)
 
 

@@ -155,11 +155,17 @@ def algorithm_of(scheme: Scheme) -> AlgorithmIdentifier:
     return AlgorithmIdentifier(oid, NULL if scheme.family is Family.RSA else None)
 
 
-def scheme_for(key: PublicKeyInfo, digest_oid: str = oids.SHA256, *, pss: bool = False) -> Scheme:
+# RFC 5480 section 4: the digest is as strong as the curve, and some readers take no other
+_DIGEST_OF_CURVE = {writer.oid(oids.P384): oids.SHA384, writer.oid(oids.P521): oids.SHA512}
+
+
+def scheme_for(key: PublicKeyInfo, digest_oid: str = "", *, pss: bool = False) -> Scheme:
     """Return the scheme with which `key` signs; OurFault for a key that cannot.
 
-    Ed25519 and Ed448 bring their digest; on P-384 and P-521 a digest of their strength replaces SHA-256.
+    Without a digest it is SHA-256, and on P-384 and P-521 one of their strength; Ed25519 and Ed448 bring their own.
     """
+    if not digest_oid:
+        digest_oid = _DIGEST_OF_CURVE.get(key.algorithm.parameters or b"", oids.SHA256)
     match key.algorithm.oid:
         case oids.RSA if not pss:
             return Scheme(Family.RSA, digest_oid)

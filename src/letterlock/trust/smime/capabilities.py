@@ -1,4 +1,4 @@
-"""What we say we can read, and what a correspondent said, remembered.
+"""What we say we can read, and what a correspondent said, or showed by using it, remembered.
 
 Standards: RFC 8551 section 2.5.2.
 """
@@ -42,6 +42,18 @@ class Remembered:
     def renewed_by(self, other: Remembered) -> Remembered:
         """Return the later of two announcements (RFC 8551 section 2.7.1)."""
         return other if other.signed_at >= self.signed_at else self
+
+
+@dataclass(frozen=True, slots=True)
+class UsedCipher:
+    """Under which cipher a correspondent last wrote to us, by a message whose signature proved good, and when it was signed.
+
+    `cipher` is written as `ciphers` writes it.
+    """
+
+    address: str
+    cipher: str
+    signed_at: datetime.datetime
 
 
 def ciphers(announced: tuple[Capability, ...]) -> tuple[str, ...]:

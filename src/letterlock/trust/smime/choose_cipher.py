@@ -2,7 +2,8 @@
 
 1. Known capabilities: the first in the recipient's list that we can write; what a signed message announced, else what the
    certificate says.
-2. Unknown capabilities, but an encrypted message came: what the correspondent used.
+2. Unknown capabilities, but an encrypted message with a trusted signature came: what the correspondent used in the last
+   one. S/MIME 3 had this rule; its successors left it out, and what somebody wrote in is still what they read best.
 3. Nothing known: `Unknown` decides; by itself AES-256 in GCM mode for a key that S/MIME 4 brought into use (an elliptic
    curve), as RFC 8551 section 2.7.1.2 asks, else the AES-128 in CBC mode that it allows: what cannot be read at all is sent
    again in clear.
@@ -16,14 +17,14 @@ Standards: RFC 8551 sections 2.7.1 and 2.7.2, RFC 5751 section 2.7.1, RFC 4262 (
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids, reader
 from letterlock.formats.cms.capabilities import Capability, parse
 from letterlock.formats.x509.certificate import Certificate
-from letterlock.trust.smime.capabilities import ciphers
+from letterlock.trust.smime.capabilities import Remembered, UsedCipher, ciphers
 
 STRONG = (oids.AES256_GCM, oids.AES128_GCM, oids.AES192_GCM, oids.AES256_CBC, oids.AES192_CBC, oids.AES128_CBC)
 WEAK = (oids.DES3_CBC, f"{oids.RC2_CBC}/128", f"{oids.RC2_CBC}/64", f"{oids.RC2_CBC}/40")
@@ -56,22 +57,44 @@ class Recipient:
 
     address: str
     certificate: Certificate
-    capabilities: tuple[Capability, ...] | None = None
-    last_used: str = ""
+    announced: Remembered | None = None
+    last_used: UsedCipher | None = None
+
+    @property
+    def capabilities(self) -> tuple[Capability, ...] | None:
+        """What signed mail announced."""
+        return None if self.announced is None else self.announced.capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One who gets a message: by which rule the cipher was chosen for them, and the reason with its evidence."""
+
+    address: str
+    rule: Rule
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Recipients who get the same message, and the cipher with its reason.
+    """Recipients who get the same message, and the cipher.
 
     `bind_key` tells whether all announced that they can read a content key bound to its cipher (RFC 9709 section 4).
     """
 
     cipher: str
-    addresses: tuple[str, ...]
-    rule: Rule
-    reason: str
+    members: tuple[Member, ...]
     bind_key: bool = False
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Who gets it."""
+        return tuple(each.address for each in self.members)
+
+    @property
+    def rule(self) -> Rule:
+        """The weakest of the rules by which it serves its members."""
+        return max((each.rule for each in self.members), key=lambda rule: rule.value)
 
     @property
     def is_weak(self) -> bool:
@@ -81,10 +104,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One group, or two of which the weaker needs the user's consent; `refused` are recipients nothing can reach."""
+    """One group, or more of which the later need the user's consent; `refused` are those nothing can reach, and why."""
 
     groups: tuple[Group, ...]
-    refused: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs_consent(self) -> bool:
@@ -92,66 +115,89 @@ class Choice:
         return len(self.groups) > 1 or any(group.is_weak for group in self.groups)
 
 
-def readable(
-    recipient: Recipient, *, legacy: bool = False, unknown: Unknown = Unknown.BY_KEY
-) -> tuple[tuple[str, ...], Rule, str]:
-    """Return the ciphers a recipient can read that we may write, the best first, with the rule and its reason."""
-    writable = (*STRONG, *WEAK) if legacy else STRONG
-    for known, reason in (
-        (recipient.capabilities, f"{recipient.address} announced it"),
-        (_in_certificate(recipient.certificate), f"the certificate of {recipient.address} says so"),
-    ):
-        if known is not None:
-            return tuple(each for each in ciphers(known) if each in writable), Rule.KNOWN_CAPABILITIES, reason
-    if recipient.last_used in writable:
-        return (recipient.last_used,), Rule.KNOWN_USE, f"{recipient.address} used it last"
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """The ciphers a recipient can read that we may write, the best first, by which rule, and why we think so."""
+
+    recipient: Recipient
+    ciphers: tuple[str, ...]
+    rule: Rule
+    reason: str
+
+    def by(self, cipher: str) -> Member:
+        """Return the recipient as one who gets this cipher."""
+        return Member(self.recipient.address, Rule.WEAK if cipher in WEAK else self.rule, self.reason)
+
+
+def readable(recipient: Recipient, *, legacy: bool = False, unknown: Unknown = Unknown.BY_KEY) -> Readable:
+    """Return what a recipient can read: an empty list where that is nothing we may write, with the reason."""
+    address, announced, used = recipient.address, recipient.announced, recipient.last_used
+    if announced is not None and (named := ciphers(announced.capabilities)):
+        said = f"{address} announced it in mail signed on {announced.signed_at:%Y-%m-%d}"
+        return Readable(recipient, *_writable(named, said, address, legacy=legacy))
+    if named := _in_certificate(recipient.certificate):
+        return Readable(recipient, *_writable(named, f"the certificate of {address} says so", address, legacy=legacy))
+    if used is not None and used.cipher in (*STRONG, *(WEAK if legacy else ())):
+        # S/MIME 3, rule 2 of its four
+        said = f"{address} announced nothing, and wrote in it last, in mail signed on {used.signed_at:%Y-%m-%d}"
+        return Readable(recipient, (used.cipher,), Rule.KNOWN_USE, said)
     is_modern = recipient.certificate.public_key.algorithm.oid in _ELLIPTIC
+    said = f"nothing is known of what {address} reads"
     if unknown is Unknown.GCM or (unknown is Unknown.BY_KEY and is_modern):
-        return STRONG, Rule.UNKNOWN, f"nothing is known of {recipient.address}: what RFC 8551 asks everybody to read"
+        return Readable(recipient, STRONG, Rule.UNKNOWN, f"{said}: what RFC 8551 asks everybody to read")
     cbc = (oids.AES128_CBC, oids.AES256_CBC, oids.AES192_CBC)
-    return cbc, Rule.UNKNOWN, f"nothing is known of {recipient.address}: what RFC 5751 asks everybody to read"
+    return Readable(recipient, cbc, Rule.UNKNOWN, f"{said}: what RFC 5751 asks everybody to read")
 
 
-def _in_certificate(certificate: Certificate) -> tuple[Capability, ...] | None:
-    """Return what a certificate says its holder reads (RFC 4262), None where it names no content cipher."""
+def _writable(named: tuple[str, ...], said: str, address: str, *, legacy: bool) -> tuple[tuple[str, ...], Rule, str]:
+    """Return what may be written of known capabilities, in their order; weak ones only where nothing better is there."""
+    strong = tuple(each for each in named if each in STRONG)
+    weak = tuple(each for each in named if each in WEAK)
+    if strong or (weak and legacy):
+        return strong or weak, Rule.KNOWN_CAPABILITIES, said
+    names = ", ".join(map(label, named))
+    why = "which is written only with the legacy setting" if weak else "which is not written here"
+    return (), Rule.KNOWN_CAPABILITIES, f"{address} reads only {names}, {why}"
+
+
+def label(cipher: str) -> str:
+    """Return the name people know a cipher by."""
+    oid, _, bits = cipher.partition("/")
+    return f"{oids.label(oid)}/{bits}" if bits else oids.label(oid)
+
+
+def _in_certificate(certificate: Certificate) -> tuple[str, ...]:
+    """Return the content ciphers that a certificate says its holder reads (RFC 4262), nothing where it names none."""
     encoded = certificate.extensions.smime_capabilities
     if encoded is None:
-        return None
+        return ()
     try:
-        found = parse(reader.parse(encoded))
+        return ciphers(parse(reader.parse(encoded)))
     except Malformed:
-        return None
-    return found if ciphers(found) else None
+        return ()
 
 
 def choose(recipients: Sequence[Recipient], *, legacy: bool = False, unknown: Unknown = Unknown.BY_KEY) -> Choice:
     """Choose for all recipients of a message at once."""
-    offers = [(recipient, *readable(recipient, legacy=legacy, unknown=unknown)) for recipient in recipients]
-    refused = tuple(recipient.address for recipient, found, _rule, _reason in offers if not found)
-    offers = [offer for offer in offers if offer[1]]
-    if not offers:
-        return Choice((), refused)
-    strong = [offer for offer in offers if any(cipher in STRONG for cipher in offer[1])]
-    weak = [offer for offer in offers if offer not in strong]
+    found = [readable(recipient, legacy=legacy, unknown=unknown) for recipient in recipients]
+    refused = {each.recipient.address: each.reason for each in found if not each.ciphers}
+    strong = [each for each in found if each.ciphers and each.ciphers[0] in STRONG]
+    weak = [each for each in found if each.ciphers and each.ciphers[0] in WEAK]
     groups = []
-    for members in (strong, weak):
-        while members:
-            cipher, rule, reason = _common(members)
-            served = [offer for offer in members if cipher in offer[1]]
-            bind_key = all(_BINDS in (offer[0].capabilities or ()) for offer in served)
-            groups.append(Group(cipher, tuple(offer[0].address for offer in served), rule, reason, bind_key))
-            members = [offer for offer in members if cipher not in offer[1]]
+    for left in (strong, weak):
+        while left:
+            cipher = _common(left)
+            served = [each for each in left if cipher in each.ciphers]
+            bind_key = all(_BINDS in (each.recipient.capabilities or ()) for each in served)
+            groups.append(Group(cipher, tuple(each.by(cipher) for each in served), bind_key))
+            left = [each for each in left if cipher not in each.ciphers]
     return Choice(tuple(groups), refused)
 
 
-def _common(offers: list[tuple[Recipient, tuple[str, ...], Rule, str]]) -> tuple[str, Rule, str]:
-    """Return the cipher that serves most of `offers`; among equals the one preferred first."""
-    if len(offers) == 1:
-        _recipient, found, rule, reason = offers[0]
-        cipher = found[0]
-        return cipher, Rule.WEAK if cipher in WEAK else rule, reason
+def _common(found: list[Readable]) -> str:
+    """Return the cipher that serves most; among equals the one preferred first."""
+    if len(found) == 1:
+        return found[0].ciphers[0]
     ranking = (*STRONG, *WEAK)
-    counts = {cipher: sum(cipher in offer[1] for offer in offers) for cipher in ranking}
-    cipher = max(ranking, key=lambda each: (counts[each], -ranking.index(each)))
-    rule = max((offer[2] for offer in offers if cipher in offer[1]), key=lambda each: each.value)
-    return cipher, Rule.WEAK if cipher in WEAK else rule, "all who get this copy can read it"
+    counts = {cipher: sum(cipher in each.ciphers for each in found) for cipher in ranking}
+    return max(ranking, key=lambda each: (counts[each], -ranking.index(each)))

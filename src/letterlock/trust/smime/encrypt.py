@@ -108,8 +108,8 @@ def _seal(cipher: ContentCipher, key: bytes, content: bytes, associated: bytes) 
 
 def prepare(cipher: str, *, legacy: bool, entropy: Callable[[int], bytes]) -> tuple[ContentCipher, bytes]:
     """Return a cipher with a fresh initial vector, and a fresh key."""
-    if cipher in LEGACY_CIPHERS and not legacy:
-        raise OurFault(f"{oids.label(cipher)} is written only with the legacy setting")
+    if cipher.partition("/")[0] in LEGACY_CIPHERS and not legacy:
+        raise OurFault(f"{oids.label(cipher.partition('/')[0])} is written only with the legacy setting")
     octets = entropy(16 + MAX_KEY_OCTETS)
     fresh = ciphers.fresh(cipher, octets[:16])
     return fresh, octets[16 : 16 + fresh.key_octets]

@@ -53,10 +53,10 @@ def gather_for(
 ) -> Search[Trust]:
     """Return `trust` with what was found for one certificate; `brought` are those that came with it."""
     if asking.issuers:
-        known = _known(brought, trust)
-        more = yield from seek_issuers(certificate, known, trust.anchors, trust.when, budget)
+        at_hand = known(brought, trust)
+        more = yield from seek_issuers(certificate, at_hand, trust.anchors, trust.when, budget)
         trust = dataclasses.replace(trust, certificates=(*trust.certificates, *more))
-    pool = Pool(_known(brought, trust))
+    pool = Pool(known(brought, trust))
     path = _path(certificate, pool, trust)
     if path is None:
         return trust
@@ -73,7 +73,8 @@ def _path(certificate: Certificate, pool: Pool, trust: Trust) -> Path | None:
     return path
 
 
-def _known(brought: tuple[Certificate, ...], trust: Trust) -> tuple[Certificate, ...]:
+def known(brought: tuple[Certificate, ...], trust: Trust) -> tuple[Certificate, ...]:
+    """Return all certificates that paths may be built from."""
     return (*brought, *trust.certificates, *(a.certificate for a in trust.anchors if a.certificate is not None))
 
 

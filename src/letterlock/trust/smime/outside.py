@@ -5,6 +5,8 @@ Standards: RFC 5322 section 3.6.2 (From and Sender), RFC 9788 section 2.2.1 (HP-
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from letterlock.formats.defect import Kind
 from letterlock.formats.imf.check import check_identity
 from letterlock.formats.imf.header import Header
@@ -23,12 +25,17 @@ def identity_faults(header: Header) -> list[str]:
     return [f"From or Sender can be read in two ways: {sentence}" for sentence in found]
 
 
-def changed_fields(outer: Header, inner: Header) -> list[str]:
-    """Return the names of protected fields that stand outside otherwise than the sender put them there."""
+def changed_fields(outer: Header, inner: Header, around: Iterable[Header] = ()) -> list[str]:
+    """Return the names of protected fields that stand outside otherwise than the sender put them there.
+
+    `around` are headers protected by encryption around `inner`: who signs first and encrypts then says there what is left
+    outside.
+    """
     left_outside = {}
-    for record in inner.get_all("hp-outer"):
-        name, _, value = record.text.partition(":")
-        left_outside[name.strip().lower()] = value.strip()
+    for header in (inner, *around):
+        for record in header.get_all("hp-outer"):
+            name, _, value = record.text.partition(":")
+            left_outside[name.strip().lower()] = value.strip()
     changed = []
     for field in inner:
         name = field.name.lower()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from letterlock.errors import Malformed, NotAuthentic
@@ -144,12 +144,13 @@ def prove(header: Header, unwrapped: Unwrapped, trust: Trust) -> Proof:
         faults += [fault for each in authors for fault in each.faults]
     if coverage is Coverage.PART:
         faults.append("the signature covers only a part of the message, not all that is shown")
+    elif coverage is Coverage.NOTHING and not faults:
+        faults.append("the message is not signed")
     good = best is not None and not faults and coverage is Coverage.WHOLE
     warnings = [note for each in proofs for note in each.unsure]
     warnings += [fault for each in proofs if not each.good and best is not None for fault in each.faults]
     warnings += _layer_warnings(unwrapped)
-    if inner is not None:
-        warnings += (f"the {name} outside is not the one that was protected" for name in changed_fields(header, inner))
+    warnings += _field_warnings(header, inner, unwrapped)
     fields = tuple(dict.fromkeys(each.name for each in inner)) if inner is not None else ()
     return Proof(
         good,
@@ -234,7 +235,7 @@ def _prove_signer(check: Check, evidence: Evidence, claimed: _Claimed, trust: Tr
         check.scheme,
         public_keys.describe(certificate.public_key),
         check.signing_time,
-        () if chain is None else tuple(str(each.subject) for each in reversed(chain.certificates)),
+        () if chain is None else _names(chain),
         state.status,
         state.reason,
         standing,
@@ -243,6 +244,13 @@ def _prove_signer(check: Check, evidence: Evidence, claimed: _Claimed, trust: Tr
         tuple(unsure),
         certificate,
     )
+
+
+def _names(chain: Path) -> tuple[str, ...]:
+    """Return whose certificates a path is made of, from the signer's to the anchor."""
+    names = [str(each.subject) for each in reversed(chain.certificates)]
+    anchor = str(chain.anchor.name)
+    return tuple(names) if names[-1] == anchor else (*names, anchor)
 
 
 def _mismatch(certificate: Certificate, claimed: _Claimed) -> str:
@@ -344,6 +352,16 @@ def _coverage(unwrapped: Unwrapped, signed: bool) -> Coverage:
         if any(isinstance(layer, SignedLayer) and layer.checks for layer in part.layers):
             return Coverage.PART
     return Coverage.NOTHING
+
+
+def _field_warnings(outer: Header, inner: Header | None, unwrapped: Unwrapped) -> Iterator[str]:
+    """Yield which fields were changed outside, by what the signature and then the encryption around it say was left there."""
+    if inner is None:
+        return
+    opened = [each.opened for each in unwrapped.layers if isinstance(each, EncryptedLayer) and each.opened is not None]
+    around = filter(None, (protected_header(each.content) for each in reversed(opened)))
+    for name in changed_fields(outer, inner, around):
+        yield f"the {name} outside is not the one that was protected"
 
 
 def _layer_warnings(unwrapped: Unwrapped) -> Iterable[str]:

@@ -35,7 +35,7 @@ from letterlock.trust.smime.capabilities import OURS_ENCODED
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who signs, and how: `digest` is SHA-256, 384 or 512; EdDSA keys bring their own.
+    """Who signs, and how: `digest` is SHA-256, 384 or 512, by itself as strong as the key; EdDSA keys bring their own.
 
     `attributes` are more signed ones (a receipt request, a label); `with_attributes` False signs the bare content, as
     some old readers want it.
@@ -43,7 +43,7 @@ class Signer:
 
     key: PrivateKey
     certificate: Certificate
-    digest: str = oids.SHA256
+    digest: str = ""
     pss: bool = False
     by_key_id: bool = False
     attributes: tuple[Attribute, ...] = ()

@@ -58,10 +58,11 @@ class EncryptedLayer:
 
 @dataclass(frozen=True, slots=True)
 class CompressedLayer:
-    """A layer of compression."""
+    """A layer of compression, and what was in it."""
 
     compressed_octets: int
     expanded_octets: int
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ class _Unwrapping:
                 compressed = CompressedData.parse(element)
                 body = expand(compressed, limit=self._room)
                 self._room -= len(body)
-                self._layers.append(CompressedLayer(len(cms), len(body)))
+                self._layers.append(CompressedLayer(len(cms), len(body), body))
                 return compressed.content_type, body
             case oids.DIGESTED_DATA:
                 digested = DigestedData.parse(element)
