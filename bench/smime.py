@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import os
 import random
 import resource
@@ -176,7 +177,7 @@ def _chains(world: _World) -> None:
     evidence = Evidence((crl,), (), pool)
 
     def check() -> None:
-        (found,) = verify(SignedData.parse(content.parse(signed)[1]))
+        (found,) = verify(SignedData.read(signed))
         assert found.good and found.certificate is not None
         found_path = path.find(found.certificate, pool, anchors, NOW)
         assert revocation.check_path(found_path, evidence, NOW).status is Status.GOOD
@@ -211,13 +212,8 @@ def _streamed(octets: bytes, signers: tuple[signing.Signer, ...], when: datetime
 
 def _in_turn(action: Callable[[bytes], None], messages: list[bytes]) -> Action:
     """Return what takes another message each time."""
-    messages = messages.copy()
-
-    def act() -> None:
-        messages.append(messages.pop(0))
-        action(messages[0])
-
-    return act
+    following = itertools.cycle(messages)
+    return lambda: action(next(following))
 
 
 def _verify_anew(signed: bytes) -> None:
@@ -226,7 +222,7 @@ def _verify_anew(signed: bytes) -> None:
 
 
 def _verify(signed: bytes) -> None:
-    assert verify(SignedData.parse(content.parse(signed)[1]))[0].good
+    assert verify(SignedData.read(signed))[0].good
 
 
 def _decrypt(world: _World, sealed: bytes) -> None:

@@ -185,14 +185,13 @@ class _Unwrapping:
         return entity
 
     def _open(self, cms: bytes, detached: bytes | None) -> tuple[str, bytes]:
+        signed = SignedData.recognise(cms)
+        if signed is not None:
+            return self._signed(signed, detached)
         content_info_type, element = content.parse(cms)
         match content_info_type:
             case oids.SIGNED_DATA:
-                signed = SignedData.parse(element)
-                body = b"".join(signed.pieces()) if detached is None else detached
-                checks = verify(signed, detached, self._known)
-                self._layers.append(SignedLayer(checks, signed, False, body, _signer_faults(signed)))
-                return signed.content_type, body
+                return self._signed(SignedData.parse(element), detached)
             case oids.ENVELOPED_DATA | oids.AUTH_ENVELOPED_DATA | oids.ENCRYPTED_DATA:
                 enveloped = EnvelopedData.parse(content_info_type, element)
                 return self._decrypt(enveloped)
@@ -217,6 +216,12 @@ class _Unwrapping:
             case _:
                 raise _unknown(content_info_type)
 
+    def _signed(self, signed: SignedData, detached: bytes | None) -> tuple[str, bytes]:
+        body = b"".join(signed.pieces()) if detached is None else detached
+        checks = verify(signed, detached, self._known)
+        self._layers.append(SignedLayer(checks, signed, False, body, _signer_faults(signed)))
+        return signed.content_type, body
+
     def _decrypt(self, enveloped: EnvelopedData) -> tuple[str, bytes]:
         try:
             opened = decrypt(enveloped, self._ring)
@@ -233,10 +238,7 @@ class _Unwrapping:
         first, second = entity.children
         if second.content_type.full not in ("application/pkcs7-signature", "application/x-pkcs7-signature"):
             raise Malformed("a multipart/signed whose second part is no CMS signature", clause="RFC 8551 section 3.5.3")
-        content_info_type, element = content.parse(_content_of(second))
-        if content_info_type != oids.SIGNED_DATA:
-            raise Malformed("a signature part that is no SignedData", clause="RFC 8551 section 3.5.3.1")
-        signed = SignedData.parse(element)
+        signed = SignedData.read(_content_of(second))
         covered = first.raw
         checks = verify(signed, covered, self._known)
         faults = list(_signer_faults(signed, clear=True))
