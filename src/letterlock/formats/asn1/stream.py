@@ -55,7 +55,7 @@ class Source:
         have = len(self._buffer) - self._position
         if have >= count:
             return True
-        parts = [self._buffer[self._position :]]
+        parts = [self._buffer[self._position :]] if have else []
         while have < count:
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -64,7 +64,7 @@ class Source:
             have += len(chunk)
         self._before += self._position
         self._position = 0
-        self._buffer = b"".join(parts)
+        self._buffer = parts[0] if len(parts) == 1 else b"".join(parts)
         return have >= count
 
     def rest(self) -> Iterator[bytes]:

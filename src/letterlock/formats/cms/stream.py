@@ -63,7 +63,7 @@ class SignedReader:
         self._source = source
         source.enter(tags.SEQUENCE)
         source.element(64).integer()
-        digests = tuple(AlgorithmIdentifier.parse(each).oid for each in source.element().children())
+        digests = tuple(AlgorithmIdentifier.parse(each).oid for each in source.element().expect(tags.SET).children())
         source.enter(tags.SEQUENCE)
         content_type = source.element(64).oid()
         self.head = SignedHead(content_type, digests, source.more())
