@@ -177,7 +177,7 @@ class Element(msgspec.Struct, eq=False, gc=False):
     def bit_string(self) -> tuple[bytes, int]:
         """Return the octets of a BIT STRING and how many bits of the last are unused."""
         self.expect(tags.BIT_STRING)
-        parts = [bytes(piece) for piece in self.pieces()]
+        parts = [bytes(piece) for piece in self.pieces()] if self.constructed else [self.value]
         if not parts or not all(parts) or any(part[0] for part in parts[:-1]) or parts[-1][0] > 7:
             raise self.fault("a BIT STRING with a wrong count of unused bits", "X.690 section 8.6")
         unused = parts[-1][0]

@@ -47,7 +47,8 @@ class Attribute:
         """What is equal for equal attributes (RFC 5280 section 7.1)."""
         if self.encoded[0] not in _TEXT_TAGS:
             return self.type, self.encoded
-        folded = unicodedata.normalize("NFKC", self.text).casefold()
+        text = self.text
+        folded = (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
         return self.type, " ".join(folded.split())
 
 
