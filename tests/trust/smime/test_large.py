@@ -17,7 +17,7 @@ from letterlock.trust.smime.entities import wrap
 from letterlock.trust.smime.sign import certs_only, sign
 from letterlock.trust.smime.unwrap import SignedLayer, Unwrapped
 
-BODY = b"Content-Type: text/plain\r\n\r\n" + b"Roses, as far as one can see.\r\n" * 12_000
+BODY = b"Content-Type: text/plain\r\n\r\n" + b"Roses, as far as one can see.\r\n" * 40_000
 FROM = b"From: ada@rosewood.test\r\n"
 
 

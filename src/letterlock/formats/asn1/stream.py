@@ -22,6 +22,7 @@ from letterlock.formats.asn1.writer import length_octets
 MAX_ELEMENT_OCTETS = 16 << 20
 END_OF_CONTENTS = b"\x00\x00"
 SEGMENT_OCTETS = 1 << 16
+_HEADER_OCTETS = 16  # more than any header of a segment has
 _CLAUSE = "X.690 section 8.1"
 
 
@@ -96,7 +97,7 @@ class Source:
 
     def header(self) -> Header:
         """Take the next element's header."""
-        self._fill(16)
+        self._fill(_HEADER_OCTETS)
         start = self._position
         tag, content, length = reader.read_header(self._buffer, start, len(self._buffer))
         if (
@@ -179,6 +180,9 @@ class Source:
             raise self._fault(f"more than {reader.MAX_STRING_DEPTH} levels of constructed strings")
         self._push(header)
         while self.more():
+            if (run := self._run(inner)) is not None:
+                yield run
+                continue
             segment = self.header()
             if segment.tag != inner:
                 raise self._fault("a segment of another type in a constructed string")
@@ -187,6 +191,26 @@ class Source:
             else:
                 yield from self._string(segment, inner, depth + 1)
         self.leave()
+
+    def _run(self, inner: int) -> bytes | None:
+        """Take the primitive segments that are whole in the buffer, joined, for there may be millions of small ones.
+
+        None if there is none.
+        """
+        buffer, at, last = self._buffer, self._position, len(self._buffer) - _HEADER_OCTETS
+        end = self._open[-1]
+        limit = len(buffer) if end is None else min(len(buffer), end - self._before)
+        parts = []
+        while at <= last and buffer[at] == inner:
+            length, content = buffer[at + 1], at + 2
+            if length >= 0x80:
+                _tag, content, length = reader.read_header(buffer, at, limit)
+            if length < 0 or content + length > limit:
+                break
+            at = content + length
+            parts.append(buffer[content:at])
+        self._position = at
+        return b"".join(parts) if parts else None
 
 
 def segments(chunks: Iterable[bytes], identifier: int = 0x24) -> Iterator[bytes]:

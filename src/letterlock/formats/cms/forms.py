@@ -39,20 +39,19 @@ class Open(msgspec.Struct, frozen=True):
 class Form(msgspec.Struct, frozen=True, eq=False):
     """A tail with open places, all counted from its beginning.
 
-    `fixed` are the octets that stand `around` the places, `signed` is where the signed attributes stand without their
+    `fixed` are the octets that stand around the places, and where, `signed` is where the signed attributes stand without their
     identifier octet, `signature` where the octets of the signature do.
     """
 
     tail: Tail
-    around: list[slice[int, int]]
-    fixed: list[bytes]
+    fixed: list[tuple[int, bytes]]
     open: list[Open]
     signed: slice[int, int]
     signature: slice[int, int]
 
     def fits(self, octets: bytes) -> bool:
         """Tell whether `octets`, of the same length, are this form filled in."""
-        return [octets[place] for place in self.around] == self.fixed
+        return False not in [octets.startswith(fixed, at) for at, fixed in self.fixed]
 
     def read(self, octets: bytes) -> Tail:
         """Return what octets that fit say."""
@@ -114,14 +113,14 @@ def _learn(octets: bytes, tail: Tail) -> Form | None:
                 return None
             values.append(value)
             places.append(Open(number, item.type, slice(value.start - before, value.end - before)))
-    around, at = [], 0
+    fixed, at = [], 0
     for value in (*values, fields[5]):
-        around.append(slice(at, value.content - before))  # tag and length of what stands in an open place are not open
+        fixed.append((at, octets[at : value.content - before]))  # tag and length of an open place are not open
         at = value.content_end - before
-    around.append(slice(at, len(octets)))
+    fixed.append((at, octets[at:]))
     signed = slice(fields[3].start + 1 - before, fields[3].end - before)
     signature = slice(fields[5].content - before, fields[5].content_end - before)
-    return Form(tail, around, [octets[place] for place in around], places, signed, signature)
+    return Form(tail, fixed, places, signed, signature)
 
 
 def _only_value(attribute: Element) -> Element | None:

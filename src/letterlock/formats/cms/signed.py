@@ -77,8 +77,8 @@ class SignedData(msgspec.Struct, frozen=True, gc=False):
         body = None if wrapped is None else wrapped.only_child().expect(tags.OCTET_STRING)
         return cls(content_type, body, digests, *tail)
 
-    def pieces(self) -> Iterable[memoryview]:
-        """Return the content as views of its segments."""
+    def pieces(self) -> Iterable[bytes | memoryview]:
+        """Return the content: large segments as views, small ones joined."""
         return () if self.content is None else self.content.pieces()
 
 
