@@ -273,3 +273,13 @@ def _read_in_pieces(octets: bytes, size: int) -> bytes | None:
         return None if source.more() else taken
     except Malformed:
         return None
+
+
+@pytest.mark.parametrize("inside", [b"\x04\x03abc\x00\x00", b"\x24\x80\x04\x01a\x00\x00\x00\x00"])
+def test_nothing_reaches_past_what_is_around_it(inside: bytes) -> None:
+    """An indefinite length inside a definite one ends before that does, in pieces as whole."""
+    whole = b"\x24\x80" + inside
+    for size in range(len(whole)):
+        octets = b"\x24" + bytes((size,)) + whole
+        assert _read_whole(octets) is None
+        assert _read_in_pieces(octets, 3) is None

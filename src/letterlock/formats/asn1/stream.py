@@ -12,6 +12,7 @@ Limits: a small element of 1 MiB (all certificates and CRLs of a message togethe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -45,6 +46,7 @@ class Source:
         self._position = 0
         self._before = 0  # octets that were in buffers now gone
         self._open: list[int | None] = []  # where each open element ends; None for an indefinite length
+        self._limits: list[float] = [math.inf]  # where what is inside must end, by the lengths of all around it
 
     @property
     def offset(self) -> int:
@@ -100,12 +102,7 @@ class Source:
         self._fill(_HEADER_OCTETS)
         start = self._position
         tag, content, length = reader.read_header(self._buffer, start, len(self._buffer))
-        if (
-            length >= 0
-            and self._open
-            and self._open[-1] is not None
-            and content - start + length > (self._open[-1] - self.offset)
-        ):
+        if self.offset + content - start + max(length, 0) > self._limits[-1]:
             raise self._fault(f"a length of {length} reaches past the end")
         self._position = content
         constructed = bool(self._buffer[start] & 0x20)
@@ -124,7 +121,9 @@ class Source:
     def _push(self, header: Header) -> None:
         if len(self._open) >= reader.MAX_DEPTH:
             raise self._fault(f"more than {reader.MAX_DEPTH} levels of elements")
-        self._open.append(None if header.length is None else self.offset + header.length)
+        end = None if header.length is None else self.offset + header.length
+        self._open.append(end)
+        self._limits.append(self._limits[-1] if end is None else end)
 
     def leave(self) -> None:
         """Read on behind the open element; Malformed if something is left in it."""
@@ -132,6 +131,8 @@ class Source:
             raise self._fault("an element too many")
         if self._open.pop() is None:
             self._position += 2
+        if self.offset > self._limits.pop():
+            raise self._fault("the end of an indefinite length behind the end of what is around it")
 
     def element(self, limit: int = MAX_ELEMENT_OCTETS) -> reader.Element:
         """Take the next element whole; Malformed if it has more than `limit` octets."""
@@ -198,10 +199,9 @@ class Source:
         None if there is none.
         """
         buffer, at, last = self._buffer, self._position, len(self._buffer) - _HEADER_OCTETS
-        end = self._open[-1]
-        limit = len(buffer) if end is None else min(len(buffer), end - self._before)
+        limit = int(min(len(buffer), self._limits[-1] - self._before))
         parts = []
-        while at <= last and buffer[at] == inner:
+        while at < limit and at <= last and buffer[at] == inner:
             length, content = buffer[at + 1], at + 2
             if length >= 0x80:
                 _tag, content, length = reader.read_header(buffer, at, limit)
