@@ -157,8 +157,7 @@ def check_all(
     signers: tuple[SignerInfo, ...], content_type: str, content: Content, certificates: tuple[Certificate, ...]
 ) -> tuple[Check, ...]:
     """Check every signature over `content`."""
-    counters = min(MAX_COUNTER_SIGNATURES, MAX_COUNTER_SIGNATURES_TOGETHER // max(1, len(signers)))
-    return tuple([_check(signer, content_type, content, certificates, counters) for signer in signers])
+    return tuple([_check(signer, content_type, content, certificates, among=len(signers)) for signer in signers])
 
 
 class Standing(msgspec.Struct, frozen=True, eq=False):
@@ -203,10 +202,11 @@ def _check(
     content_type: str,
     content: Content,
     certificates: tuple[Certificate, ...],
-    counter_signatures: int,
     *,
+    among: int,
     is_counter: bool = False,
 ) -> Check:
+    """Check one signature `among` as many."""
     like, standing = signer.like, None
     fault, time = "", None
     try:
@@ -220,7 +220,7 @@ def _check(
             _check_one(signer, signer.signed_octets, checker, content)
     except (NotAuthentic, Malformed) as error:
         fault = str(error)
-    counters = _counter_signatures(signer, certificates, counter_signatures) if signer.unsigned.items else ()
+    counters = _counter_signatures(signer, certificates, among) if signer.unsigned.items and not is_counter else ()
     digest = oids.label(signer.digest_algorithm.oid)
     if standing is None:
         certificate = next(iter(_certificates_of(signer, certificates)), None)
@@ -348,9 +348,10 @@ def _looks_like_attributes(octets: bytes) -> bool:
     return any(item.type == oids.MESSAGE_DIGEST for item in parsed.items)
 
 
-def _counter_signatures(signer: SignerInfo, certificates: tuple[Certificate, ...], most: int) -> tuple[Check, ...]:
+def _counter_signatures(signer: SignerInfo, certificates: tuple[Certificate, ...], among: int) -> tuple[Check, ...]:
+    most = min(MAX_COUNTER_SIGNATURES, MAX_COUNTER_SIGNATURES_TOGETHER // among)
     checks = []
     for value in signer.unsigned.all(oids.COUNTER_SIGNATURE)[:most]:
         counter = SignerInfo.parse(reader.parse(value))
-        checks.append(_check(counter, "", Whole((signer.signature,)), certificates, 0, is_counter=True))
+        checks.append(_check(counter, "", Whole((signer.signature,)), certificates, among=among, is_counter=True))
     return tuple(checks)
