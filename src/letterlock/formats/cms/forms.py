@@ -7,10 +7,12 @@ what was read before with other values in the places. What differs anywhere else
 not the form and is read as if for the first time.
 
 Standards: RFC 5652 sections 5.1 and 5.3.
-Limits: tails of 8 KiB with one signer who signed attributes, and none unsigned; 256 of them are remembered.
+Limits: tails of 8 KiB with one signer who signed attributes, and none unsigned; 1,024 of them are remembered, the latest.
 """
 
 from __future__ import annotations
+
+from collections import OrderedDict
 
 import msgspec
 
@@ -19,7 +21,7 @@ from letterlock.formats.asn1.reader import Element
 from letterlock.formats.cms.attributes import Attribute, Attributes
 from letterlock.formats.cms.signer import SignerInfo
 
-MAX_FORMS = 256
+MAX_FORMS = 1024
 MAX_OCTETS = 1 << 13
 _KEY_OCTETS = 64  # the serial number of the certificate, or the name of the signer, stands there
 _SIGNER_FIELDS = 6  # version, signer, digest algorithm, signed attributes, signature algorithm, signature
@@ -68,7 +70,7 @@ class Form(msgspec.Struct, frozen=True, eq=False):
         return certificates, crls, responses, (signer,)
 
 
-_forms: dict[tuple[int, bytes], Form | None] = {}  # None: seen once
+_forms: OrderedDict[tuple[int, bytes], Form | None] = OrderedDict()  # None: seen once
 
 
 def recall(octets: bytes) -> Tail | None:
@@ -89,7 +91,7 @@ def remember(octets: bytes, tail: Tail) -> None:
         _forms[key] = _learn(octets, tail)
         return
     if len(_forms) >= MAX_FORMS:
-        _forms.clear()
+        _forms.popitem(last=False)
     _forms[key] = None
 
 
