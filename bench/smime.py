@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from bench._libcrypto import Libcrypto
 from letterlock.formats.asn1 import oids
+from letterlock.formats.asn1.stream import SEGMENT_OCTETS
 from letterlock.formats.cms import content, forms
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
@@ -160,6 +161,9 @@ def _operations(world: _World, name: str, size: int, rounds: int) -> None:
     floors = _floors(world, octets, oids.AES256_GCM)
     sign, check = partial(signing.sign, octets, (world.signer,), NOW), partial(_verify, signed)
     _row(f"{name} sign, peer: primitives", *_pair(sign, floors["sign"], rounds))
+    pieces = [octets[at : at + SEGMENT_OCTETS] for at in range(0, size, SEGMENT_OCTETS)]
+    streamed = partial(_drain, partial(stream.sign, pieces, (world.signer,), NOW))
+    _row(f"{name} sign, streamed BER, peer: primitives", *_pair(streamed, floors["sign"], rounds))
     several = 1 if size > 1_000_000 else MESSAGES
     for form, make in (("DER", signing.sign), ("streamed BER", _streamed)):
         messages = [make(octets[at:] + octets[:at], (world.signer,), NOW + at * SECOND) for at in range(several)]
@@ -174,6 +178,10 @@ def _operations(world: _World, name: str, size: int, rounds: int) -> None:
         encrypt, decrypt = partial(sealing.encrypt, octets, world.to, cipher=cipher), partial(_decrypt, world, sealed)
         _row(f"{name} encrypt {label}, peer: primitives", *_pair(encrypt, floors["encrypt"], rounds))
         _row(f"{name} decrypt {label}, peer: primitives", *_pair(decrypt, floors["decrypt"], rounds))
+        sealing_stream = partial(stream.encrypt, pieces, world.to, cipher=cipher)
+        streamed, read = partial(_drain, sealing_stream), partial(_decrypt, world, b"".join(sealing_stream()))
+        _row(f"{name} encrypt {label}, streamed BER, peer: primitives", *_pair(streamed, floors["encrypt"], rounds))
+        _row(f"{name} decrypt {label}, streamed BER, peer: primitives", *_pair(read, floors["decrypt"], rounds))
         if library is not None:
             ours = _pair(encrypt, partial(library.encrypt, octets, short), rounds)
             _row(f"{name} encrypt {label}, peer: CMS_encrypt", *ours)
@@ -247,8 +255,14 @@ def _forget() -> None:
 
 def _streamed(octets: bytes, signers: tuple[signing.Signer, ...], when: datetime.datetime) -> bytes:
     """Return signed content in BER, as it is written when it does not fit into memory."""
-    pieces = (octets[at : at + 65536] for at in range(0, len(octets), 65536))
+    pieces = (octets[at : at + SEGMENT_OCTETS] for at in range(0, len(octets), SEGMENT_OCTETS))
     return b"".join(stream.sign(pieces, signers, when))
+
+
+def _drain(make: Callable[[], Iterable[bytes]]) -> None:
+    """Take what is made piece by piece, as who writes it to a file."""
+    for _piece in make():
+        pass
 
 
 def _in_turn(action: Callable[[bytes], object], messages: list[bytes]) -> Action:

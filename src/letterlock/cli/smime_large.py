@@ -105,7 +105,7 @@ def verify(
     trust: Trust,
     content: Path | None,
     sender: str | None,
-    sink: Callable[[bytes], object],
+    sink: stream.Sink,
     complete: Callable[[Unwrapped, Trust], Trust],
 ) -> Proof:
     """Say what the signatures of a signed file or opaque message prove; `complete` looks for what else is to be known."""

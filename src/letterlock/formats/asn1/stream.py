@@ -22,7 +22,7 @@ from letterlock.formats.asn1.writer import length_octets
 
 MAX_ELEMENT_OCTETS = 16 << 20
 END_OF_CONTENTS = b"\x00\x00"
-SEGMENT_OCTETS = 1 << 16
+SEGMENT_OCTETS = 1 << 18
 _HEADER_OCTETS = 16  # more than any header of a segment has
 _CLAUSE = "X.690 section 8.1"
 
@@ -138,7 +138,7 @@ class Source:
         """Take the next element whole; Malformed if it has more than `limit` octets."""
         return reader.parse(b"".join(self._whole(self.header(), limit)))
 
-    def _whole(self, header: Header, limit: int) -> Iterator[bytes]:
+    def _whole(self, header: Header, limit: int) -> Iterator[bytes | memoryview]:
         yield header.octets
         if header.length is not None:
             if header.length > limit:
@@ -156,23 +156,23 @@ class Source:
         self.leave()
         yield END_OF_CONTENTS
 
-    def _take(self, count: int) -> Iterator[bytes]:
+    def _take(self, count: int) -> Iterator[bytes | memoryview]:
         while count:
             if not self._fill(1):
                 raise self._fault("the input ends within an element")
-            piece = self._buffer[self._position : self._position + count]
+            piece = memoryview(self._buffer)[self._position : self._position + count]
             self._position += len(piece)
             count -= len(piece)
             yield piece
 
-    def string(self, tag: int) -> Iterator[bytes]:
+    def string(self, tag: int) -> Iterator[bytes | memoryview]:
         """Take a string of type `tag` (or implicitly tagged so), yielding its octets as they come."""
         header = self.header()
         if header.tag != tag:
             raise self._fault(f"{tags.name(header.tag)} where {tags.name(tag)} belongs")
         yield from self._string(header, tags.OCTET_STRING if tag >= 0x80 else tag)
 
-    def _string(self, header: Header, inner: int, depth: int = 0) -> Iterator[bytes]:
+    def _string(self, header: Header, inner: int, depth: int = 0) -> Iterator[bytes | memoryview]:
         if not header.constructed:
             assert header.length is not None  # header() refuses the rest
             yield from self._take(header.length)
@@ -219,5 +219,6 @@ def segments(chunks: Iterable[bytes], identifier: int = 0x24) -> Iterator[bytes]
     for chunk in chunks:
         for start in range(0, len(chunk), SEGMENT_OCTETS):
             piece = chunk[start : start + SEGMENT_OCTETS]
-            yield b"\x04" + length_octets(len(piece)) + piece
+            yield b"\x04" + length_octets(len(piece))
+            yield piece
     yield END_OF_CONTENTS

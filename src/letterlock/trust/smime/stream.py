@@ -5,7 +5,7 @@ before they return is worth nothing if they raise: the caller writes to a place 
 section 5).
 
 Standards: RFC 5652, RFC 5083, RFC 8551 section 3.
-Limits: memory of one piece, of the certificates and signatures, and of 64 KiB segments; a header of 256 KiB.
+Limits: memory of one piece, of the certificates and signatures, and of 256 KiB segments; a header of 256 KiB.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from letterlock.trust.smime.sign import Signer, sign_digest
 from letterlock.trust.smime.verify import Check, Passing, candidates, check_all
 
 MAX_HEADER_OCTETS = 1 << 18
-Sink = Callable[[bytes], object]
+Sink = Callable[[bytes | memoryview], object]
 
 
 def sign(
