@@ -39,7 +39,7 @@ class Anybody:
     def __init__(self, *, relays: bool) -> None:
         self._relays = relays
 
-    async def accept(self, reverse_path: Address | None, recipient: Recipient) -> Copy:
+    def accept(self, reverse_path: Address | None, recipient: Recipient) -> Copy:
         if self._relays:
             return Copy((), (Recipient(Address(recipient.forward_path.local_part, "harbor.test")),))
         prefix = f"Return-Path: <{reverse_path or ''}>\r\nDelivered-To: {recipient.forward_path}\r\n".encode()

@@ -56,8 +56,11 @@ class Here:
     def is_ours(self, _domain: str) -> bool:
         return True
 
-    async def accept(self, _reverse_path: object, _recipient: Recipient) -> Destination:
+    def accept(self, _reverse_path: object, _recipient: Recipient) -> Destination:
         return self
+
+    def announce(self, change: int) -> None:
+        """Say that messages are on their way."""
 
     async def commit(self, _transaction: Transaction) -> Receipt:
         return Receipt(1)

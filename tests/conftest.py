@@ -16,10 +16,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, settings
 
 from letterlock.host.tls import KeyPair
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
+
+# How fast a machine is, and how busy, is no property of the program.
+settings.register_profile("whatever the machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("whatever the machine")
 
 
 def self_signed(folder: Path, *names: str) -> KeyPair:

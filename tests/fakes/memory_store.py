@@ -171,6 +171,9 @@ class MemoryStore:
 
     # transactions
 
+    def announce(self, change: int) -> None:
+        """Say that messages are on their way."""
+
     async def commit(self, transaction: Transaction) -> Receipt:
         for delivery in transaction.deliveries:
             normalise(delivery.mailbox)

@@ -41,6 +41,9 @@ class Sink:
     async def accept(self, _reverse_path: Address | None, _recipient: Recipient) -> Becomes:
         return Becomes()
 
+    def announce(self, change: int) -> None:
+        """Say that messages are on their way."""
+
     async def commit(self, transaction: Transaction) -> Receipt:
         self.seen[name_in(b"".join(transaction.octets))] += 1
         return Receipt(0)

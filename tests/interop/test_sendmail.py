@@ -40,6 +40,9 @@ class Taking(Ledger):
         super().__init__()
         self.taken = asyncio.Event()
 
+    def announce(self, change: int) -> None:
+        """Say that messages are on their way."""
+
     async def commit(self, transaction: Transaction) -> Receipt:
         receipt = await super().commit(transaction)
         self.taken.set()

@@ -14,6 +14,7 @@ from letterlock.host.clock import SetClock
 from letterlock.host.entropy import SeededEntropy
 from letterlock.mda.deliver import DeliveryAgent, Destination
 from letterlock.mda.resolve import Local, Resolved, Resolver, ResolveSettings
+from letterlock.mta.arrival import becomes
 from letterlock.store.accounts import Accounts
 from letterlock.store.engine import StoreSettings, open_store
 from letterlock.store.interface import Delivery, NewMessage, Store
@@ -128,12 +129,12 @@ async def test_a_delivery_carries_return_path_and_delivered_to(
     resolver: Resolver, accounts: Accounts, store: Store
 ) -> None:
     agent = DeliveryAgent(resolver, accounts, store)
-    destination = await agent.accept(SENDER, Recipient(Address.parse("anna@rosewood.test")))
+    destination = await becomes(agent, SENDER, Recipient(Address.parse("anna@rosewood.test")))
     prefix = b"Return-Path: <cleo@harbor.test>\r\nDelivered-To: anna@rosewood.test\r\n"
     assert destination == Destination(
         (Delivery("anna@rosewood.test", "INBOX", prefix, recipient="anna@rosewood.test"),)
     )
-    destination = await agent.accept(None, Recipient(Address.parse("anna@rosewood.test"), Notify.SUCCESS))
+    destination = await becomes(agent, None, Recipient(Address.parse("anna@rosewood.test"), Notify.SUCCESS))
     assert isinstance(destination, Destination)
     assert destination.deliveries[0].prefix.startswith(b"Return-Path: <>\r\n")
 
@@ -144,7 +145,7 @@ async def test_a_sub_address_goes_to_its_mailbox_where_there_is_one(
     await store.create("anna@rosewood.test", "lists")
     agent = DeliveryAgent(resolver, accounts, store)
     for detail, mailbox in (("lists", "lists"), ("other", "INBOX"), ("a//b", "INBOX")):
-        destination = await agent.accept(SENDER, Recipient(Address.parse(f"anna+{detail}@rosewood.test")))
+        destination = await becomes(agent, SENDER, Recipient(Address.parse(f"anna+{detail}@rosewood.test")))
         assert isinstance(destination, Destination)
         assert destination.deliveries[0].mailbox == mailbox
 
@@ -156,11 +157,11 @@ async def test_a_full_mailbox_defers(resolver: Resolver, accounts: Accounts, sto
     await store.append(inbox.id, [NewMessage((b"x" * 100,))])
     agent = DeliveryAgent(resolver, accounts, store)
     accounts.set_quota("anna@rosewood.test", 100)
-    outcome = await agent.accept(SENDER, Recipient(Address.parse("anna@rosewood.test")))
+    outcome = await becomes(agent, SENDER, Recipient(Address.parse("anna@rosewood.test")))
     assert isinstance(outcome, Outcome)
     assert (outcome.result, outcome.status) == (Result.DEFERRED, "4.2.2")
     accounts.set_quota("anna@rosewood.test", 101)
-    assert isinstance(await agent.accept(SENDER, Recipient(Address.parse("anna@rosewood.test"))), Destination)
+    assert isinstance(await becomes(agent, SENDER, Recipient(Address.parse("anna@rosewood.test"))), Destination)
 
 
 async def test_a_wish_to_hear_of_success_goes_through_the_queue(
@@ -168,7 +169,7 @@ async def test_a_wish_to_hear_of_success_goes_through_the_queue(
 ) -> None:
     agent = DeliveryAgent(resolver, accounts, store)
     recipient = Recipient(Address.parse("anna@rosewood.test"), Notify.SUCCESS | Notify.FAILURE)
-    assert await agent.accept(SENDER, recipient) == Destination(relays=(recipient,))
+    assert await becomes(agent, SENDER, recipient) == Destination(relays=(recipient,))
     destination = await agent.deliver(SENDER, recipient)
     assert isinstance(destination, Destination)
     assert len(destination.deliveries) == 1
@@ -180,7 +181,7 @@ async def test_forwarding_keeps_what_the_sender_wants_to_hear(
     accounts.set_alias("cleo@rosewood.test", ["cleo@harbor.test"])
     agent = DeliveryAgent(resolver, accounts, store)
     asked = Recipient(Address.parse("cleo@rosewood.test"), Notify.NEVER, "rfc822;cleo@rosewood.test")
-    destination = await agent.accept(Address.parse("x@example.test"), asked)
+    destination = await becomes(agent, Address.parse("x@example.test"), asked)
     assert destination == Destination(
         relays=(Recipient(SENDER, Notify.NEVER, "rfc822;cleo@rosewood.test"),), aliased=True
     )

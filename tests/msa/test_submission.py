@@ -43,6 +43,9 @@ class Ledger:
     def __init__(self) -> None:
         self.transactions: list[Transaction] = []
 
+    def announce(self, change: int) -> None:
+        """Say that messages are on their way."""
+
     async def commit(self, transaction: Transaction) -> Receipt:
         self.transactions.append(transaction)
         return Receipt(len(self.transactions))

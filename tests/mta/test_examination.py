@@ -82,8 +82,7 @@ async def assess_while_it_comes(pieces: tuple[bytes, ...]) -> Assessment:
     """Assess a message whose pieces were examined one by one."""
     assessor = Assessor(AssessSettings("mx.garden.test"), zone())
     examination = assessor.examine("192.0.2.1", "mx.test", ENVELOPE.reverse_path)
-    for piece in pieces:
-        await examination.take(piece)
+    await examination.take_all(pieces)
     # What is handed over beside it is not looked at again, except where fields are taken out.
     return await assessor(arrival(pieces, examination))
 
@@ -129,8 +128,7 @@ async def test_octet_by_octet(number: int) -> None:
 async def test_a_header_section_without_measure(octets: bytes, step: int) -> None:
     """It ends where it ends for every reader, and no more of it is gathered."""
     examination = Examination(None)
-    for at in range(0, len(octets), step):
-        await examination.take(octets[at : at + step])
+    await examination.take_all(octets[at : at + step] for at in range(0, len(octets), step))
     header, _ = examination.finish()
     whole = read_header(octets)
     assert (header.spans, header.end, header.body_start) == (whole.spans, whole.end, whole.body_start)
@@ -146,9 +144,7 @@ async def test_memory_does_not_grow_with_the_message() -> None:
     piece = line * 1600
     tracemalloc.start()
     try:
-        await examination.take(fields)
-        for _ in range(480):
-            await examination.take(piece)
+        await examination.take_all([fields, *[piece] * 480])
         examination.finish()
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -167,7 +163,7 @@ async def test_a_large_piece_lets_others_go_on() -> None:
             await asyncio.sleep(0)
 
     task = asyncio.create_task(other())
-    await Examination(None).take(messages()[0] + b"x" * (4 << 20))
+    await Examination(None).take_all([messages()[0] + b"x" * (4 << 20)])
     task.cancel()
     assert turns >= 16
 

@@ -124,7 +124,7 @@ async def test_a_filter_changes_nothing_that_was_judged() -> None:
     signed = dkim.sign(message, (key,), 0) + message
     assessor = Assessor(AssessSettings("mx.d.test"), ZoneTable.parse(f's._domainkey.b.test. IN TXT "{key.record()}"\n'))
     examination = assessor.examine("192.0.2.1", "x", ENVELOPE.reverse_path)
-    await examination.take(signed)
+    await examination.take_all([signed])
     arrival = msgspec.structs.replace(ARRIVAL, content=(signed,), examination=examination)
     async with running(Filter(Packet("m", struct.pack("!I", 1) + b"From\0x@y.test\0"), Packet("c"))) as where:
         assessment = await Filtered(assessor, chain(where))(arrival)

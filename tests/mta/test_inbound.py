@@ -44,6 +44,9 @@ class Ledger:
         self.transactions: list[Transaction] = []
         self.fault: Exception | None = None
 
+    def announce(self, change: int) -> None:
+        """Say that messages are on their way."""
+
     async def commit(self, transaction: Transaction) -> Receipt:
         await asyncio.sleep(0)
         if self.fault is not None:

@@ -21,8 +21,10 @@ handshake showed).
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -94,6 +96,7 @@ class Stream(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._rings = -math.inf  # when the timer does, if there is one
         self._waiters: list[asyncio.Future[None]] = []
+        self._taker: _Taker | None = None  # while a session pumps and nothing is unread
 
     # What a session calls.
 
@@ -106,6 +109,8 @@ class Stream(asyncio.Protocol):
         self._deadline = min(self._limit, deadline)
         if self._deadline < self._rings:
             self._silence()
+            if self._waiters:
+                self._arm()
 
     def limit_within(self, seconds: float) -> None:
         """From now on no deadline lies later than this, however often one is set: for work that is to end as a whole."""
@@ -133,6 +138,34 @@ class Stream(asyncio.Protocol):
             if not self._chunks and self._loop.time() >= self._deadline:
                 raise DeadlinePassed("nothing whole came in time")
         return self._take()
+
+    async def pump(self, take: Callable[[bytes], bool], *, idle: Callable[[], bool]) -> bool:
+        """Give `take` what comes until it returns False, and return True; False when the peer has ended its side.
+
+        What `take` can do at once costs no turn of the session's task: it is called where the octets arrive, in the
+        context of who pumps. With `idle` true, Stopping may be raised instead of waiting. Raises what `take` raises.
+        """
+        taker = _Taker(take, contextvars.copy_context())
+        while True:
+            if self._loop.time() >= self._deadline:
+                raise DeadlinePassed("nothing whole came in time")
+            if self._chunks:
+                if not take(self._take()):
+                    return True
+                continue
+            if self._ended or self._lost:
+                return False
+            if self._stopping and idle():
+                raise Stopping
+            self._taker = taker
+            try:
+                await self._wait()
+            finally:
+                self._taker = None
+            if taker.fault is not None:
+                raise taker.fault
+            if taker.has_enough:
+                return True
 
     def write(self, octets: bytes) -> None:
         """Send when possible, without waiting. What is written to a lost connection goes nowhere."""
@@ -240,6 +273,11 @@ class Stream(asyncio.Protocol):
             self._transport.abort()
 
     @property
+    def is_congested(self) -> bool:
+        """Whether `drain` would wait, or raise."""
+        return self._writing_paused or self._lost
+
+    @property
     def is_lost(self) -> bool:
         """Whether the connection is known to be gone."""
         return self._lost
@@ -268,7 +306,12 @@ class Stream(asyncio.Protocol):
             self.tls = inspect(protected, transport.get_extra_info("sslcontext"))
 
     def data_received(self, data: bytes) -> None:
-        """Keep what came; past the bound, stop reading."""
+        """Give what came to who waits for it, or keep it; past the bound, stop reading."""
+        if self._taker is not None:
+            if not self._taker.give(data):
+                self._taker = None
+                self._wake()
+            return
         self._chunks.append(data)
         self._unread += len(data)
         if self._unread > self._bounds.unread_octets:
@@ -352,6 +395,27 @@ class Stream(asyncio.Protocol):
         if self._reading_paused and self._transport is not None and not self._lost:
             self._transport.resume_reading()
         self._reading_paused = False
+
+
+class _Taker:
+    """Who takes what comes as it comes. What it raises is for the session's task, not for the event loop."""
+
+    __slots__ = ("_context", "_take", "fault", "has_enough")
+
+    def __init__(self, take: Callable[[bytes], bool], context: contextvars.Context) -> None:
+        self._take = take
+        self._context = context
+        self.fault: BaseException | None = None
+        self.has_enough = False
+
+    def give(self, octets: bytes) -> bool:
+        """Give it octets, and tell whether it wants more."""
+        try:
+            self.has_enough = not self._context.run(self._take, octets)
+        except BaseException as fault:
+            self.fault = fault
+            return False
+        return not self.has_enough
 
 
 def _endpoint(name: object) -> Endpoint:

@@ -11,7 +11,7 @@ Standards: RFC 5321 section 4.4 (Return-Path), section 3.9 (forwarding), RFC 346
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from letterlock.formats.address import Address
@@ -56,45 +56,74 @@ class DeliveryAgent:
         """Tell whether mail for a domain is delivered here."""
         return self.resolver.settings.is_ours(domain)
 
-    async def accept(self, reverse_path: Address | None, recipient: Recipient) -> Destination | Outcome:
+    def accept(
+        self, reverse_path: Address | None, recipient: Recipient
+    ) -> Destination | Outcome | Awaitable[Destination | Outcome]:
         """Return what a transaction should hold for a recipient of ours, or an outcome that says why nothing.
 
         Where the sender asked to hear of success, the recipient goes to the queue although it is ours, so that its
-        delivery and the report of it become one change (`deliver`).
+        delivery and the report of it become one change (`deliver`). Where the store must be asked, this is a promise.
         """
-        destination = await self.deliver(reverse_path, recipient)
-        if isinstance(destination, Destination) and reverse_path and recipient.notify & Notify.SUCCESS:
-            return Destination(relays=(recipient,), aliased=destination.aliased)
-        return destination
+        if reverse_path and recipient.notify & Notify.SUCCESS:
+            return self._accept_for_queue(reverse_path, recipient)
+        resolved = self._resolved(recipient)
+        if isinstance(resolved, Outcome):
+            return resolved
+        if self._quota(resolved) or any(local.detail for local in resolved.local):
+            return self._destination(reverse_path, recipient, resolved)
+        return _destination(reverse_path, recipient, resolved, ["INBOX"] * len(resolved.local))
 
     async def deliver(self, reverse_path: Address | None, recipient: Recipient) -> Destination | Outcome:
         """Return the copies and further recipients of a recipient of ours, or a FAILED or DEFERRED outcome."""
+        resolved = self._resolved(recipient)
+        return resolved if isinstance(resolved, Outcome) else await self._destination(reverse_path, recipient, resolved)
+
+    async def _accept_for_queue(self, reverse_path: Address, recipient: Recipient) -> Destination | Outcome:
+        destination = await self.deliver(reverse_path, recipient)
+        if isinstance(destination, Outcome):
+            return destination
+        return Destination(relays=(recipient,), aliased=destination.aliased)
+
+    def _resolved(self, recipient: Recipient) -> Resolved | Outcome:
         resolved = self.resolver.resolve(recipient.forward_path)
         if isinstance(resolved, Outcome):
             return resolved
-        if (changed := changed_owner(recipient, self.resolver)) is not None:
-            return changed
-        full = await self._full(resolved)
-        if full:
+        return changed_owner(recipient, self.resolver) or resolved
+
+    async def _destination(
+        self, reverse_path: Address | None, recipient: Recipient, resolved: Resolved
+    ) -> Destination | Outcome:
+        quota = self._quota(resolved)
+        if quota and (await self._store.usage(resolved.local[0].account)).octets >= quota:
             return Outcome(recipient.forward_path, Result.DEFERRED, "4.2.2", "The mailbox is full: try again later")
-        deliveries = [await self._delivery(reverse_path, local) for local in resolved.local]
-        # RFC 7293 section 8.2: of who owns the addresses an alias leads to, nothing is known here.
-        relays = [replace(recipient, forward_path=address, valid_since=None) for address in resolved.remote]
-        return Destination(tuple(deliveries), tuple(relays), resolved.aliased, recipient)
+        mailboxes = [await self._mailbox(local) for local in resolved.local]
+        return _destination(reverse_path, recipient, resolved, mailboxes)
 
-    async def _full(self, resolved: Resolved) -> bool:
-        """Tell whether the one mailbox this is for is full; of several, each has its own luck."""
+    def _quota(self, resolved: Resolved) -> int:
+        """Return how many octets the one mailbox this is for may hold, 0 for any; of several, each has its own luck."""
         if len(resolved.local) != 1 or resolved.remote:
-            return False
+            return 0
         account = self._accounts.account(resolved.local[0].account)
-        if account is None or not account.quota_octets:
-            return False
-        return (await self._store.usage(account.name)).octets >= account.quota_octets
+        return account.quota_octets if account is not None else 0
 
-    async def _delivery(self, reverse_path: Address | None, local: Local) -> Delivery:
-        mailbox = "INBOX"
-        if local.detail:
-            named = await self._store.mailbox(local.account, local.detail)
-            mailbox = named.name if named else "INBOX"
-        prefix = f"Return-Path: <{reverse_path or ''}>\r\nDelivered-To: {local.address}\r\n"
-        return Delivery(local.account, mailbox, prefix.encode(), recipient=str(local.address))
+    async def _mailbox(self, local: Local) -> str:
+        named = await self._store.mailbox(local.account, local.detail) if local.detail else None
+        return named.name if named else "INBOX"
+
+
+def _destination(
+    reverse_path: Address | None, recipient: Recipient, resolved: Resolved, mailboxes: Sequence[str]
+) -> Destination:
+    """Return the copies for `mailboxes`, one of each local address, and what goes on."""
+    deliveries = [
+        Delivery(
+            local.account,
+            mailbox,
+            f"Return-Path: <{reverse_path or ''}>\r\nDelivered-To: {local.address}\r\n".encode(),
+            recipient=str(local.address),
+        )
+        for local, mailbox in zip(resolved.local, mailboxes, strict=True)
+    ]
+    # RFC 7293 section 8.2: of who owns the addresses an alias leads to, nothing is known here.
+    relays = [replace(recipient, forward_path=address, valid_since=None) for address in resolved.remote]
+    return Destination(tuple(deliveries), tuple(relays), resolved.aliased, recipient)

@@ -30,7 +30,7 @@ from letterlock.msa.filtered import ask_filters
 from letterlock.msa.login import Accounts, Login
 from letterlock.msa.prepare import Prepared, prepare
 from letterlock.mta import wishes
-from letterlock.mta.arrival import Destination, Gate, Recipients
+from letterlock.mta.arrival import Destination, Gate, Recipients, becomes
 from letterlock.mta.filters import FilterChain
 from letterlock.mta.identifier import SessionName
 from letterlock.mta.inbound import Elsewhere, once, queue_entries, redirected
@@ -231,7 +231,7 @@ class SubmissionPolicy:
                 return self._declined(str(recipient.forward_path), reply(550, refusal.status, refusal.reply))
             self._destinations.append(Elsewhere((recipient,)))
             return None
-        destination = await recipients.accept(sender.reverse_path, recipient)
+        destination = await becomes(recipients, sender.reverse_path, recipient)
         if isinstance(destination, Outcome):
             code = 450 if destination.result is Result.DEFERRED else 550
             answer = reply(code, destination.status, destination.reply)
@@ -240,7 +240,7 @@ class SubmissionPolicy:
         self._destinations.append(Elsewhere((recipient,)) if held else destination)
         return None
 
-    async def content_arrived(self, session: Session, octets: bytes) -> None:
+    def content_arrived(self, session: Session, octets: bytes) -> None:
         """Wait for the whole message: what is to be signed is known only when it was prepared."""
 
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:

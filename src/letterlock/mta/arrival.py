@@ -108,9 +108,19 @@ class Recipients(Protocol):
         """Tell whether mail for a domain is delivered here."""
         ...
 
-    async def accept(self, reverse_path: Address | None, recipient: Recipient) -> Destination | Outcome:
+    def accept(self, reverse_path: Address | None, recipient: Recipient) -> Becomes:
         """Return what becomes of a recipient of ours, or an outcome that says why nothing."""
         ...
+
+
+# At once, or where somebody must be asked, the promise of it.
+Becomes = Destination | Outcome | Awaitable[Destination | Outcome]
+
+
+async def becomes(recipients: Recipients, reverse_path: Address | None, recipient: Recipient) -> Destination | Outcome:
+    """Return what becomes of a recipient, waiting for it where it must be."""
+    found = recipients.accept(reverse_path, recipient)
+    return await found if isinstance(found, Awaitable) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +162,3 @@ _NOTHING_FOUND = Assessment()
 async def take_as_it_is(_arrival: Arrival) -> Assessment:
     """Assess nothing."""
     return _NOTHING_FOUND
-
-
-async def take_any_sender(_address: str, _client_name: str, _reverse_path: Address | None, _now: float) -> Reply | None:
-    """Judge no sender."""
-    return None

@@ -162,8 +162,7 @@ class Assessor:
         if arrival.examination is not None:
             return arrival.examination
         examination = self.examine(arrival.client.host, arrival.client_name, arrival.envelope.reverse_path)
-        for piece in arrival.content:
-            await examination.take(piece)
+        await examination.take_all(arrival.content)
         return examination
 
     async def _judge(self, checks: Authentication, client: Client | None, now: int) -> Findings:

@@ -20,7 +20,7 @@ from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import Clock
 from letterlock.mda.deliver import Destination
 from letterlock.mta.arrival import Destination as AnyDestination
-from letterlock.mta.arrival import Recipients
+from letterlock.mta.arrival import Recipients, becomes
 
 _MOST_ANSWERS = 10_000
 _TAKEN_SECONDS = 3600.0
@@ -49,7 +49,7 @@ class Backup:
         """Return what becomes of a recipient, or an outcome that says why nothing."""
         address = recipient.forward_path
         if address.domain not in self._domains or self._inner.is_ours(address.domain):
-            return await self._inner.accept(reverse_path, recipient)
+            return await becomes(self._inner, reverse_path, recipient)
         refusal = await self._refusal(address)
         return refusal if refusal is not None else Destination(relays=(recipient,))
 

@@ -1,7 +1,7 @@
 """The checks on one message while it comes: its header section is gathered, its body hashed piece by piece.
 
     examination = Examination(client, receiver="mx.rosewood.test")
-    await examination.take(piece)            # as often as pieces come
+    await examination.take_all(pieces)       # as often as pieces come
     header, checks = examination.finish()    # and `checks.judge(now)` is all that is left
 
 The verdict is that on the whole message, however it came in pieces. Held are the header section with the piece in which it
@@ -14,6 +14,7 @@ Limits: a header section is gathered up to `Limits.header_octets`, where every r
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Iterable
 
 from letterlock.formats.imf.header import Header, read_header
 from letterlock.formats.limits import DEFAULT
@@ -37,8 +38,21 @@ class Examination:
         self._checks: Authentication | None = None
         self._unbroken = 0  # octets taken since other sessions had their turn
 
-    async def take(self, octets: bytes) -> None:
-        """Take the next piece of the message, of any size."""
+    def take(self, octets: bytes) -> Awaitable[None] | None:
+        """Take the next piece of the message, of any size; what is returned must be waited for before the next."""
+        if self._unbroken + len(octets) < _STEP:
+            self._feed(octets)
+            self._unbroken += len(octets)
+            return None
+        return self._take_in_steps(octets)
+
+    async def take_all(self, pieces: Iterable[bytes]) -> None:
+        """Take pieces of the message one after another."""
+        for piece in pieces:
+            if (taking := self.take(piece)) is not None:
+                await taking
+
+    async def _take_in_steps(self, octets: bytes) -> None:
         for start in range(0, len(octets), _STEP):
             step = octets[start : start + _STEP]  # of a piece that is not larger, the piece itself
             self._feed(step)

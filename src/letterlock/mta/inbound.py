@@ -11,7 +11,7 @@ See also: mta/session.py (the session), mta/arrival.py (what assessing and resol
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -39,14 +39,14 @@ from letterlock.mta.arrival import (
     JudgeSender,
     Recipients,
     Seal,
-    take_any_sender,
+    becomes,
     take_as_it_is,
 )
 from letterlock.mta.border.border import Border
 from letterlock.mta.border.client import Standing
 from letterlock.mta.examination import Examination
 from letterlock.mta.identifier import SessionName
-from letterlock.mta.session import ContentBudget, Patience, Session
+from letterlock.mta.session import Answer, ContentBudget, Patience, Session
 from letterlock.mta.trace import MOST_HOPS, count_hops, received_field
 from letterlock.protocols.smtp.command import Sender
 from letterlock.protocols.smtp.offer import Dialect, ServerSettings
@@ -91,7 +91,7 @@ class Inbound:
         log: Log,
         tls: ServerTls | None = None,
         assess: Assess = take_as_it_is,
-        judge_sender: JudgeSender = take_any_sender,
+        judge_sender: JudgeSender | None = None,
         examine: Examine | None = None,
         seal: Seal | None = None,
         border: Border | None = None,
@@ -131,7 +131,10 @@ class Inbound:
         offer = self._offer
         if is_within(stream.peer.host, self.settings.trusted_proxies):
             offer = self._offer_to_proxies
-        await Session(stream, offer, policy, log, self._tls, self._budget, self.settings.patience).run()
+        try:
+            await Session(stream, offer, policy, log, self._tls, self._budget, self.settings.patience).run()
+        finally:
+            policy.end()
 
 
 class InboundPolicy:
@@ -146,6 +149,11 @@ class InboundPolicy:
         self._examination: Examination | None = None
         self._standing: Standing | None = None
         self._deliver_by: DeliverBy | None = None
+        self._is_coming = False  # a message was announced to the store
+
+    def end(self) -> None:
+        """Forget what was begun: the session is over."""
+        self._forget()
 
     async def connected(self, session: Session) -> Reply | None:
         """Talk to everybody the listener let in, and begin to look the client up."""
@@ -157,32 +165,62 @@ class InboundPolicy:
         """Treat who is introduced like who connects."""
         return await self.connected(session) or ""
 
-    async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
+    def sender_given(self, session: Session, sender: Sender) -> Answer:
         """Judge SPF while the client waits; what the message is worth is assessed with its content."""
         self._forget()
         self._reverse_path = sender.reverse_path
         service = self._service
         if service.border is not None and (refusal := service.border.message_begun(session.peer_address)):
             return refusal
-        self._deliver_by = wishes.deadline(sender.by, service.clock.now())
-        name = session.conversation.name
-        return await service.judge_sender(session.peer_address, name, sender.reverse_path, service.clock.now())
+        self._announce(True)
+        now = service.clock.now()
+        self._deliver_by = wishes.deadline(sender.by, now)
+        if service.judge_sender is None:
+            return None
+        return service.judge_sender(session.peer_address, session.conversation.name, sender.reverse_path, now)
 
-    async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
+    def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Answer:
         """Take what the delivery agent takes."""
         recipients, border = self._service.recipients, self._service.border
-        if (unwanted := wishes.unwanted(sender.solicitation, self._service.refused_classes)) is not None:
-            return self._declined(recipient, unwanted)
+        if sender.solicitation and (refused := wishes.unwanted(sender.solicitation, self._service.refused_classes)):
+            return self._declined(recipient, refused)
         if not recipients.is_ours(recipient.forward_path.domain):
             if border is not None:
                 border.recipient_unknown(session.peer_address)
             return self._declined(
                 recipient, reply(550, "5.7.1", f"Mail for {recipient.forward_path.domain} is not taken here")
             )
-        if border is not None and (refusal := await self._stopped(border, session, recipient)):
-            return self._declined(recipient, refusal)
-        destination = await recipients.accept(sender.reverse_path, recipient)
+        if border is not None and self._standing is None:
+            return self._recipient_of_stranger(border, session, sender, recipient)
+        return self._recipient_in_sight(session, sender, recipient)
+
+    async def _recipient_of_stranger(
+        self, border: Border, session: Session, sender: Sender, recipient: Recipient
+    ) -> Reply | None:
+        self._standing = await border.standing(session.peer_address, session.conversation.name)
+        answer = self._recipient_in_sight(session, sender, recipient)
+        return answer if answer is None or isinstance(answer, Reply) else await answer
+
+    def _recipient_in_sight(self, session: Session, sender: Sender, recipient: Recipient) -> Answer:
+        """Decide on a recipient where what is known of the client is at hand."""
+        border = self._service.border
+        if border is not None and self._standing is not None:
+            refusal = border.judge(self._standing, recipient.forward_path)
+            if refusal := refusal or border.recipient_given(session.peer_address):
+                return self._declined(recipient, refusal)
+        destination = self._service.recipients.accept(sender.reverse_path, recipient)
+        if isinstance(destination, Awaitable):
+            return self._resolved_later(session, recipient, destination)
+        return self._resolved(session, recipient, destination)
+
+    async def _resolved_later(
+        self, session: Session, recipient: Recipient, destination: Awaitable[Destination | Outcome]
+    ) -> Reply | None:
+        return self._resolved(session, recipient, await destination)
+
+    def _resolved(self, session: Session, recipient: Recipient, destination: Destination | Outcome) -> Reply | None:
         if isinstance(destination, Outcome):
+            border = self._service.border
             code = 450 if destination.result is Result.DEFERRED else 550
             if border is not None and code == 550:
                 border.recipient_unknown(session.peer_address)
@@ -190,14 +228,14 @@ class InboundPolicy:
         self._destinations.append(destination)
         return None
 
-    async def content_arrived(self, session: Session, octets: bytes) -> None:
+    def content_arrived(self, session: Session, octets: bytes) -> Awaitable[None] | None:
         """Examine the message while it comes, so that little is left to do when it is whole."""
         service = self._service
         if service.examine is None:
-            return
+            return None
         if self._examination is None:
             self._examination = service.examine(session.peer_address, session.conversation.name, self._reverse_path)
-        await self._examination.take(octets)
+        return self._examination.take(octets)
 
     async def content_given(self, session: Session, envelope: Envelope, content: tuple[bytes, ...]) -> Reply:
         """Assess the message and store it."""
@@ -237,6 +275,7 @@ class InboundPolicy:
                 return self._refused(arrival, gated, assessment)
             self._destinations[:] = gated
         transaction = await self._sealed(self._transaction(arrival, assessment), assessment)
+        self._announce(False)
         await service.store.commit(transaction)
         self._log.event(
             "accepted",
@@ -268,12 +307,12 @@ class InboundPolicy:
         self._destinations.clear()
         self._examination = None
         self._standing = None
+        self._announce(False)
 
-    async def _stopped(self, border: Border, session: Session, recipient: Recipient) -> Reply | None:
-        """Return the border's refusal of a recipient, if it has one."""
-        if self._standing is None:
-            self._standing = await border.standing(session.peer_address, session.conversation.name)
-        return border.judge(self._standing, recipient.forward_path) or border.recipient_given(session.peer_address)
+    def _announce(self, is_coming: bool) -> None:
+        if is_coming is not self._is_coming:
+            self._is_coming = is_coming
+            self._service.store.announce(1 if is_coming else -1)
 
     async def _sealed(self, transaction: Transaction, assessment: Assessment) -> Transaction:
         """Put our seal before what goes on to other domains, now or when the queue has resolved it."""
@@ -360,7 +399,7 @@ async def redirected(
         if not recipients.is_ours(address.domain):
             chosen.append(Elsewhere((Recipient(address),)))
             continue
-        destination = await recipients.accept(envelope.reverse_path, Recipient(address))
+        destination = await becomes(recipients, envelope.reverse_path, Recipient(address))
         if isinstance(destination, Outcome):
             log.warning("recipient of a filter not taken", recipient=str(address), problem=destination.reply)
         else:

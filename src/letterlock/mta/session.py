@@ -61,8 +61,12 @@ class ContentBudget:
         self._free += octets
 
 
+# An answer, None being yes in the usual words; or, where something has to be waited for, the promise of one.
+Answer = Reply | None | Awaitable[Reply | None]
+
+
 class Policy(Protocol):
-    """What decides in a session; one object a connection. A Reply of None is yes in the usual words."""
+    """What decides in a session; one object a connection. What is answered at once costs the session no turn of its task."""
 
     async def connected(self, session: Session) -> Reply | None:
         """Decide whether to talk at all; a reply (421, 554) is said in place of the greeting, and that is all."""
@@ -72,15 +76,15 @@ class Policy(Protocol):
         """Decide whether to talk to a client that a trusted proxy introduces; return who has logged in, or empty."""
         ...
 
-    async def sender_given(self, session: Session, sender: Sender) -> Reply | None:
+    def sender_given(self, session: Session, sender: Sender) -> Answer:
         """Decide on MAIL."""
         ...
 
-    async def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Reply | None:
+    def recipient_given(self, session: Session, sender: Sender, recipient: Recipient) -> Answer:
         """Decide on RCPT."""
         ...
 
-    async def content_arrived(self, session: Session, octets: bytes) -> None:
+    def content_arrived(self, session: Session, octets: bytes) -> Awaitable[None] | None:
         """Look at a piece of the content when it comes; all of it is given in the end."""
         ...
 
@@ -117,6 +121,9 @@ class Session:
     _held: int = field(init=False, default=0)
     _sender: Sender = field(init=False, default=Sender(None))
     _ended: bool = field(init=False, default=False)
+    _owed: Awaitable[None] | None = field(
+        init=False, default=None
+    )  # what must be waited for before the session goes on
 
     def __post_init__(self) -> None:
         self.conversation = ServerConversation(self.settings, tls=self.stream.tls is not None)
@@ -151,27 +158,53 @@ class Session:
         return await self._take_leave()
 
     async def _converse(self) -> None:
-        conversation, stream, patience = self.conversation, self.stream, self.patience
-        stream.limit_within(patience.transaction_seconds)
-        stream.expect_within(patience.command_seconds)
+        conversation, stream = self.conversation, self.stream
+        stream.limit_within(self.patience.transaction_seconds)
+        self._owed = self._go_on()
         while not self._ended:
-            if output := conversation.take_output():
-                # A deadline moves when something whole is answered, not when octets come.
-                stream.expect_within(patience.command_seconds)
-                await stream.send(output)
-            octets = await stream.read(idle=conversation.is_between_transactions)
-            if not octets:
+            if self._owed is None:
+                if await stream.pump(self._take, idle=self._is_idle):
+                    continue
                 if not conversation.is_between_transactions:
                     self.log.event("client vanished", state=conversation.state.value, octets_held=self._held)
                 return
-            if conversation.state in _WITHIN_CONTENT:
-                stream.extend(len(octets) / patience.octets_per_second)
-            conversation.receive(octets)
-            while (event := conversation.next_event()) is not None:
-                try:
-                    await _HANDLERS[type(event)](self, event)
-                except Unavailable as problem:
-                    self._excuse(problem)
+            try:
+                await self._owed
+            except Unavailable as problem:
+                self._excuse(problem)
+            self._owed = self._go_on()
+
+    def _is_idle(self) -> bool:
+        return self.conversation.is_between_transactions
+
+    def _take(self, octets: bytes) -> bool:
+        """Do what can be done at once about octets that came; tell whether that was all."""
+        conversation = self.conversation
+        if conversation.state in _WITHIN_CONTENT:
+            self.stream.extend(len(octets) / self.patience.octets_per_second)
+        conversation.receive(octets)
+        self._owed = self._go_on()
+        return self._owed is None and not self._ended
+
+    def _go_on(self) -> Awaitable[None] | None:
+        """Handle what happened and answer it; return what must be waited for before this can go on."""
+        conversation = self.conversation
+        while (event := conversation.next_event()) is not None:
+            try:
+                owed = _HANDLERS[type(event)](self, event)
+            except Unavailable as problem:
+                self._excuse(problem)
+                continue
+            if owed is not None:
+                return owed
+        if not self._ended:
+            # A deadline moves when something whole is answered, not when octets come.
+            if output := conversation.take_output():
+                self.stream.expect_within(self.patience.command_seconds)
+                self.stream.write(output)
+            if self.stream.is_congested:
+                return self.stream.drain()
+        return None
 
     async def _take_leave(self) -> None:
         self.stream.limit_within(self.patience.command_seconds)
@@ -179,45 +212,48 @@ class Session:
         await self.stream.send(self.conversation.take_output())
         await self.stream.close(linger=True)
 
-    # One handler an event.
+    # One handler an event: each returns None, or what must be waited for.
 
-    async def _client_introduced(self, event: events.ClientIntroduced) -> None:
+    def _client_introduced(self, event: events.ClientIntroduced) -> Awaitable[None]:
         who = event.introduction
         if who.address:
             self.stream.peer = Endpoint(who.address, who.port)
         self.log.event("client introduced", client=str(self.stream.peer), reverse_name=who.name, user=who.login or "")
+        return self._introduce(who)
+
+    async def _introduce(self, who: Introduction) -> None:
         answer = await self.policy.introduced(self, who)
         if isinstance(answer, Reply):
             self.finish(answer)
         else:
             self.conversation.introduced(answer)
 
-    async def _sender_given(self, event: events.SenderGiven) -> None:
+    def _sender_given(self, event: events.SenderGiven) -> Awaitable[None] | None:
         self._sender = event.sender
-        self._answer(await self.policy.sender_given(self, event.sender))
+        return self._answer(self.policy.sender_given(self, event.sender))
 
-    async def _recipient_given(self, event: events.RecipientGiven) -> None:
-        self._answer(await self.policy.recipient_given(self, self._sender, event.recipient))
+    def _recipient_given(self, event: events.RecipientGiven) -> Awaitable[None] | None:
+        return self._answer(self.policy.recipient_given(self, self._sender, event.recipient))
 
-    async def _content_received(self, event: events.ContentReceived) -> None:
+    def _content_received(self, event: events.ContentReceived) -> Awaitable[None] | None:
         if not self.budget.take(len(event.octets)):
             self._forget_content()
             self.policy.dropped(self, "no memory for content now")
             self.conversation.discard(reply(452, "4.3.1", "No room for this message now: try again later"))
-            return
+            return None
         self._held += len(event.octets)
         self._chunks.append(event.octets)
-        await self.policy.content_arrived(self, event.octets)
+        return self.policy.content_arrived(self, event.octets)
 
     async def _content_ended(self, event: events.ContentEnded) -> None:
         content = tuple(self._chunks)
         try:
-            self._answer(await self.policy.content_given(self, event.envelope, content))
+            self._say(await self.policy.content_given(self, event.envelope, content))
         finally:
             self._forget_content()
             self.stream.limit_within(self.patience.transaction_seconds)
 
-    async def _dropped(self, event: events.TransactionDropped) -> None:
+    def _dropped(self, event: events.TransactionDropped) -> None:
         self._forget_content()
         self.policy.dropped(self, event.reason)
         if event.reason:
@@ -237,18 +273,18 @@ class Session:
         self.conversation.tls_begun()
         self._note_certificate()
 
-    async def _authentication_begun(self, event: events.AuthenticationBegun) -> None:
-        await self.policy.authentication(self, event.mechanism, event.initial)
+    def _authentication_begun(self, event: events.AuthenticationBegun) -> Awaitable[None]:
+        return self.policy.authentication(self, event.mechanism, event.initial)
 
-    async def _authentication_continued(self, event: events.AuthenticationContinued) -> None:
-        await self.policy.authentication_continued(self, event.response)
+    def _authentication_continued(self, event: events.AuthenticationContinued) -> Awaitable[None]:
+        return self.policy.authentication_continued(self, event.response)
 
-    async def _over(self, event: events.Ended) -> None:
+    def _over(self, event: events.Ended) -> None:
         self._ended = True
         if event.reason:
             self.log.event("session broken off", problem=event.reason)
 
-    async def _noted(self, _event: events.Event) -> None:
+    def _noted(self, _event: events.Event) -> None:
         """Some events need nothing done."""
 
     # Inside.
@@ -266,7 +302,16 @@ class Session:
     def _note_certificate(self) -> None:
         self.conversation.certified = self.stream.tls is not None and bool(self.stream.tls.validated_chain)
 
-    def _answer(self, answer: Reply | None) -> None:
+    def _answer(self, answer: Answer) -> Awaitable[None] | None:
+        if answer is None or isinstance(answer, Reply):
+            self._say(answer)
+            return None
+        return self._answer_later(answer)
+
+    async def _answer_later(self, answer: Awaitable[Reply | None]) -> None:
+        self._say(await answer)
+
+    def _say(self, answer: Reply | None) -> None:
         if answer is None or answer.is_positive:
             self.conversation.accept(answer)
         else:
@@ -279,7 +324,7 @@ class Session:
 
 
 _WITHIN_CONTENT = frozenset({State.CONTENT, State.CHUNK})
-_HANDLERS: dict[type[events.Event], Callable[..., Awaitable[None]]] = {
+_HANDLERS: dict[type[events.Event], Callable[..., Awaitable[None] | None]] = {
     events.Greeted: Session._noted,
     events.ClientIntroduced: Session._client_introduced,
     events.SenderGiven: Session._sender_given,

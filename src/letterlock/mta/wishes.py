@@ -20,7 +20,7 @@ from letterlock.formats.envelope import DeliverBy, Envelope, Recipient, ValidSin
 from letterlock.formats.imf.dates import parse_date
 from letterlock.formats.imf.header import Field, read_header
 from letterlock.formats.outcome import Outcome, Result
-from letterlock.mta.arrival import Recipients
+from letterlock.mta.arrival import Recipients, becomes
 from letterlock.protocols.smtp.command import MOST_SOLICITATION, SOLICITATION, By
 from letterlock.protocols.smtp.reply import Reply, reply
 
@@ -65,7 +65,7 @@ async def refusal(before: Envelope, after: Envelope, refused: frozenset[str], re
     for then, now in zip(before.recipients, after.recipients, strict=True):
         if now.valid_since is then.valid_since or not recipients.is_ours(now.forward_path.domain):
             continue
-        outcome = await recipients.accept(after.reverse_path, now)
+        outcome = await becomes(recipients, after.reverse_path, now)
         if isinstance(outcome, Outcome) and outcome.result is Result.FAILED:
             return reply(550, outcome.status, outcome.reply)
     return None

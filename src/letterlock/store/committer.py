@@ -6,7 +6,9 @@ to `visible` strictly in sequence order, whichever lane was faster. A small grou
 its lane does nothing but wait for the disk: each time a thread wants the interpreter back, the sessions wait for it.
 
 How many lanes run follows the disk: where a sync is quick, one lane with larger groups is best; where it is slow,
-more lanes hide it. The measure is a moving average of the sync time.
+more lanes hide it. The measure is a moving average of the sync time. Where one lane is enough, a sync waits for company, a
+moment at most, while messages are on their way that were announced: a sync costs as much processor time as two messages,
+and ten sessions that share one are all answered sooner.
 
 Promises:
 - The event loop never waits for a disk.
@@ -34,7 +36,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MOST_RECORDS = 400
 _MOST_OCTETS = 8 << 20
 _QUICK_SYNC_SECONDS = 0.002
-_SMALL_OCTETS = 256 << 10  # a checksum over these takes about 0.1 ms
+_SMALL_OCTETS = 2 << 20  # a checksum over these takes about 0.1 ms
+_COMPANY_SECONDS = 0.002
 
 
 @dataclass(slots=True)
@@ -99,6 +102,9 @@ class Committer:
         self._under_way: deque[_Group] = deque()
         self._scheduled = False
         self._sync_seconds = 0.0
+        self._coming = 0  # messages announced
+        self._company: asyncio.TimerHandle | None = None  # ends the wait for them
+        self._has_waited = False
         self._drained = asyncio.Event()
         self._drained.set()
 
@@ -110,10 +116,14 @@ class Committer:
         self.next_sequence += 1
         self._waiting.append(Ticket(Record(sequence, description, octets), context))
         self._drained.clear()
-        if not self._scheduled:  # everything submitted in this turn of the loop shares a group
-            self._scheduled = True
-            self._loop.call_soon(self._dispatch)
+        self._schedule()
         return sequence
+
+    def announce(self, change: int) -> None:
+        """Say that so many more records are on their way, or fewer."""
+        self._coming += change
+        if self._coming <= 0 and self._waiting:
+            self._schedule()
 
     def stop(self, failure: Unavailable) -> None:
         """Take nothing more and fail what waits: the rest of the store cannot go on."""
@@ -142,10 +152,17 @@ class Committer:
                 lane.segment.close()
                 lane.segment = None
 
+    def _schedule(self) -> None:
+        if not self._scheduled:  # everything submitted in this turn of the loop shares a group
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)
+
     def _dispatch(self) -> None:
         self._scheduled = False
         if self.failure:
             self._give_up()
+            return
+        if self._should_wait():
             return
         while self._waiting and self._idle and len(self._lanes) - len(self._idle) < self._wanted_lanes():
             lane = self._idle.pop()
@@ -157,6 +174,24 @@ class Committer:
                 lane.thread = threading.Thread(target=self._run, args=(lane,), name="store lane", daemon=True)
                 lane.thread.start()
             lane.work.put(group)
+        if not self._waiting:
+            self._has_waited = False
+            if self._company is not None:
+                self._company.cancel()
+                self._company = None
+
+    def _should_wait(self) -> bool:
+        """Tell whether what waits should have company, and see that it does not wait for long."""
+        if self._coming <= 0 or self._has_waited or len(self._waiting) >= _MOST_RECORDS or self._wanted_lanes() > 1:
+            return False
+        if self._company is None:
+            self._company = self._loop.call_later(_COMPANY_SECONDS, self._end_waiting)
+        return True
+
+    def _end_waiting(self) -> None:
+        self._company = None
+        self._has_waited = True
+        self._dispatch()
 
     def _wanted_lanes(self) -> int:
         return 1 + int(self._sync_seconds / _QUICK_SYNC_SECONDS)

@@ -113,6 +113,10 @@ class Core:
         self._reader.close()
         os.close(self._lock)
 
+    def announce(self, change: int) -> None:
+        """Say that so many more messages are on their way to `commit`, or fewer."""
+        self._committer.announce(change)
+
     async def _change(
         self,
         entry: AnyEntry,

@@ -457,6 +457,10 @@ class Queue(Protocol):
 class Intake(Protocol):
     """As much of a Store as taking mail on needs; store/remote.py offers it to other processes."""
 
+    def announce(self, change: int) -> None:
+        """Say that so many more messages are on their way to `commit`, or fewer: a sync may wait a moment for company."""
+        ...
+
     async def commit(self, transaction: Transaction) -> Receipt:
         """Take responsibility for a message. When this returns, it is on disk and 250 may be said."""
         ...
@@ -472,6 +476,10 @@ class Intake(Protocol):
 
 class Store(Mailboxes, Contents, Queue, Protocol):
     """Everything above behind one handle, with transactions."""
+
+    def announce(self, change: int) -> None:
+        """Say that so many more messages are on their way to `commit`, or fewer: a sync may wait a moment for company."""
+        ...
 
     async def commit(self, transaction: Transaction) -> Receipt:
         """Take responsibility for a message. When this returns, it is on disk and 250 may be said."""

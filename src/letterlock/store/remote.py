@@ -39,6 +39,7 @@ class RemoteStore:
         self._patience = patience_seconds
         self._waiting: dict[int, _Asked] = {}
         self._last = 0
+        self._coming = 0
         self._channel: _Channel | None = None
         self._given_up = False
         self._keeping: asyncio.Task[None] | None = None
@@ -58,6 +59,10 @@ class RemoteStore:
         self._fail("the connection to the store was closed")
         if self._channel is not None:
             self._channel.close()
+
+    def announce(self, change: int) -> None:
+        """Say that so many more messages are on their way to `commit`, or fewer; told with the next request."""
+        self._coming += change
 
     async def commit(self, transaction: Transaction) -> Receipt:
         """Take responsibility for a message."""
@@ -84,7 +89,7 @@ class RemoteStore:
         if self._given_up:
             raise Unavailable("the process with the store does not answer")
         number = self._last = self._last + 1
-        header = REQUEST.pack(kind, len(description), sum(map(len, octets)), number)
+        header = REQUEST.pack(kind, len(description), sum(map(len, octets)), number, self._coming)
         request = [header + description, *octets]
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future, request

@@ -27,9 +27,9 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
 
 import msgspec
+from zlib_ng.zlib_ng import crc32  # a tenth of the time zlib takes, over every octet that is stored
 
 from letterlock.errors import Malformed
 from letterlock.host.files import sync_directory

@@ -54,6 +54,7 @@ class _Front(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._input = bytearray()
         self._under_way: set[asyncio.Future[object]] = set()
+        self._coming = 0  # messages on their way here, as last heard
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)
@@ -61,20 +62,26 @@ class _Front(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fronts.discard(self)
+        self._expect(0)
 
     def data_received(self, data: bytes) -> None:
         self._input += data
         whole, at = memoryview(self._input), 0
         while len(whole) - at >= REQUEST.size:
-            kind, description_length, length, number = REQUEST.unpack_from(whole, at)
+            kind, description_length, length, number, coming = REQUEST.unpack_from(whole, at)
             start = at + REQUEST.size + description_length
             if len(whole) < start + length:
                 break
             description = bytes(whole[at + REQUEST.size : start])
             at = start + length
+            self._expect(coming)
             self._begin(kind, number, description, bytes(whole[start:at]))
         whole.release()
         del self._input[:at]
+
+    def _expect(self, coming: int) -> None:
+        self._store.announce(coming - self._coming)
+        self._coming = coming
 
     def _begin(self, kind: int, number: int, description: bytes, octets: bytes) -> None:
         try:

@@ -2,7 +2,7 @@
 
 A request is a header, a description and octets; an answer a header and a description:
 
-    request   1 kind | 4 length of description | 8 length of octets | 8 number
+    request   1 kind | 4 length of description | 8 length of octets | 8 number | 4 messages on their way behind this
     answer    4 length of description | 8 number
 
 The description of COMMIT is the log's own entry (store/entries.py), so that a transaction is packed once, in front, and
@@ -19,7 +19,7 @@ import msgspec
 from letterlock.errors import Unavailable
 from letterlock.store.interface import Mailbox, Receipt, Refusal, Refused, Usage
 
-REQUEST = struct.Struct("<BIQQ")
+REQUEST = struct.Struct("<BIQQI")
 ANSWER = struct.Struct("<IQ")
 
 

@@ -78,6 +78,9 @@ class Site:
     stored: list[Transaction] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
 
+    def announce(self, change: int) -> None:
+        """Say that messages are on their way."""
+
     async def commit(self, transaction: Transaction) -> Receipt:
         self.stored.append(transaction)
         return Receipt(len(self.stored))

@@ -88,7 +88,7 @@ def decode_even_base64(octets: memoryview) -> Iterator[bytes]:
         raise _uneven()
     stride = width + 2
     whole = len(octets) - len(octets) % stride
-    step = stride * (_BLOCK_CHARACTERS // stride // 4 * 4 or 4)  # lines enough for whole quanta, whatever their width
+    step = stride * max(_BLOCK_CHARACTERS // stride // 4 * 4, 4)  # lines enough for whole quanta, whatever their width
     full = True
     try:
         for at in range(0, whole, step):

@@ -69,26 +69,28 @@ class ServerConversation(Dialogue):
     def next_event(self) -> Event | None:
         """Return what happened next; None when more must come, or an answer is owed."""
         while self._pending is None:
-            event, self._next = self._next, None
-            if event is None:
-                if not self._input or self.state is State.ENDED:
+            event = self._next
+            if event is not None:
+                self._next = None
+            elif self.state is State.CONTENT or self.state is State.CHUNK:
+                if not self._input:
                     return None
-                if self.state is State.CONTENT:
-                    event = self._read_content()
-                elif self.state is State.CHUNK:
-                    event = self._read_chunk()
+                event = self._read_content() if self.state is State.CONTENT else self._read_chunk()
+            elif self.state is State.ENDED:
+                return None
+            else:
+                longest = _LONGEST_RESPONSE if self.state is State.AUTHENTICATING else _LONGEST_COMMAND
+                try:
+                    line = self._input.take_line(longest)
+                except BareLineFeed:
+                    answer = reply(500, "5.5.2", "A bare LF ended that line; lines end in CRLF (RFC 5321). Closing")
+                    return self._break_off(answer, "a bare LF")
+                except LineTooLong:
+                    event = self._mistaken(reply(500, "5.5.2", "That line is longer than allowed"))
                 else:
-                    try:
-                        line = self._input.take_line(self._longest_line())
-                    except BareLineFeed:
-                        answer = reply(500, "5.5.2", "A bare LF ended that line; lines end in CRLF (RFC 5321). Closing")
-                        return self._break_off(answer, "a bare LF")
-                    except LineTooLong:
-                        event = self._mistaken(reply(500, "5.5.2", "That line is longer than allowed"))
-                    else:
-                        if line is None:
-                            return None
-                        event = self._obey(line)
+                    if line is None:
+                        return None
+                    event = self._obey(line)
             if event is not None:
                 if type(event) in _AWAITING_ANSWER:
                     self._pending = event
@@ -196,9 +198,6 @@ class ServerConversation(Dialogue):
         self._say(words.AUTHENTICATED)
 
     # Lines.
-
-    def _longest_line(self) -> int:
-        return _LONGEST_RESPONSE if self.state is State.AUTHENTICATING else _LONGEST_COMMAND
 
     def _break_off(self, answer: Reply, reason: str) -> Ended:
         self.end(answer)
