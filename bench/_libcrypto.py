@@ -6,16 +6,18 @@ import ctypes
 import ctypes.util
 
 _BINARY, _NO_CHAIN = 0x80, 0x20
+_CRL_CHECK = 4
 _POINTERS = (
     "BIO_new", "BIO_new_mem_buf", "BIO_s_null", "BIO_s_mem", "CMS_encrypt", "CMS_sign", "EVP_aes_256_cbc",
     "EVP_aes_256_gcm", "OPENSSL_sk_new_null", "X509_STORE_new", "d2i_AutoPrivateKey", "d2i_CMS_bio", "d2i_X509",
+    "d2i_X509_CRL",
 )  # fmt: skip
 
 
 class Libcrypto:
     """The five functions the benchmark needs, over octets; `None` from `load` where there is no such library."""
 
-    def __init__(self, library: ctypes.CDLL, key: bytes, certificate: bytes, authority: bytes) -> None:
+    def __init__(self, library: ctypes.CDLL, key: bytes, certificate: bytes, authority: bytes, crl: bytes) -> None:
         self._library = library
         for name in _POINTERS:
             getattr(library, name).restype = ctypes.c_void_p
@@ -26,15 +28,18 @@ class Libcrypto:
         )
         self._store = self._call("X509_STORE_new")
         self._call("X509_STORE_add_cert", self._store, anchor)
+        revoked = self._call("d2i_X509_CRL", None, ctypes.byref(ctypes.c_char_p(crl)), len(crl))
+        self._call("X509_STORE_add_crl", self._store, revoked)
+        self._call("X509_STORE_set_flags", self._store, _CRL_CHECK)
         self._recipients = self._call("OPENSSL_sk_new_null")
         self._call("OPENSSL_sk_push", self._recipients, self._certificate)
         self._nowhere = self._call("BIO_new", self._call("BIO_s_null"))
 
     @classmethod
-    def load(cls, key: bytes, certificate: bytes, authority: bytes) -> Libcrypto | None:
-        """Return the library with a private key and two certificates in DER."""
+    def load(cls, key: bytes, certificate: bytes, authority: bytes, crl: bytes) -> Libcrypto | None:
+        """Return the library with a private key, its certificate, an authority and its revocation list, all in DER."""
         name = ctypes.util.find_library("crypto")
-        return None if name is None else cls(ctypes.CDLL(name), key, certificate, authority)
+        return None if name is None else cls(ctypes.CDLL(name), key, certificate, authority, crl)
 
     def _call(self, name: str, *arguments: object) -> int:
         # every number here is a pointer, a length or a flag: all fit into what a pointer is passed in
@@ -67,7 +72,7 @@ class Libcrypto:
         self._free(cms)
 
     def verify(self, signed: bytes, *, chain: bool) -> None:
-        """Check a SignedData, and the path from its certificate to the authority if `chain`."""
+        """Check a SignedData, and if `chain` the path from its certificate to the authority and the revocation list."""
         cms = self._read(signed)
         store = self._store if chain else None
         self._call("CMS_verify", cms, None, store, None, self._nowhere, _BINARY | (0 if chain else _NO_CHAIN))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import os
 import random
 import resource
@@ -18,7 +19,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -30,11 +31,14 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from bench._libcrypto import Libcrypto
 from letterlock.formats.asn1 import oids
+from letterlock.formats.asn1.stream import SEGMENT_OCTETS
 from letterlock.formats.cms import content, forms
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.mime import transfer
+from letterlock.formats.x509 import certificate as certificate_format
 from letterlock.formats.x509 import pem
+from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import Name
 from letterlock.trust.pkix import issue, path, remembered, revocation
 from letterlock.trust.pkix.path import Anchor, Pool
@@ -52,6 +56,7 @@ NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 TOKEN = "0123456789abcdef"
 ATTRIBUTES_OCTETS = 430  # what our signatures cover
 MESSAGES = 8
+STRANGERS = 300
 SECOND = datetime.timedelta(seconds=1)
 Action = Callable[..., object]
 
@@ -89,7 +94,20 @@ class _World:
         self.to = (sealing.To(self.certificate),)
         self.ring = KeyRing((Own(self.key, self.certificate),))
         (key,) = pem.decode(key_pairs.dump(self.key, None), b"PRIVATE KEY")
-        self.library = Libcrypto.load(key, self.certificate.octets, authority.certificate.octets)
+        self.crl = issue.revocation_list(authority, (), 1, NOW, NOW + datetime.timedelta(days=7))
+        self.library = Libcrypto.load(key, self.certificate.octets, authority.certificate.octets, self.crl.octets)
+
+    def strangers(self) -> list[signing.Signer]:
+        """Return signers of whom nothing was read before; all have the one key, to save the making of others."""
+        addresses = [f"ada{number}@rosewood.test" for number in range(STRANGERS)]
+        certificates = [
+            issue.certify(
+                self.authority, self.key.public, Name.make(CN=address), (address,), issue.usages_of(self.key.public),
+                when=NOW, days=30, serial=10 + number,
+            ).octets
+            for number, address in enumerate(addresses)
+        ]  # fmt: skip
+        return [signing.Signer(self.key, Certificate.parse(octets)) for octets in certificates]
 
 
 def _floors(world: _World, octets: bytes, cipher: str) -> dict[str, Action]:
@@ -143,12 +161,13 @@ def _operations(world: _World, name: str, size: int, rounds: int) -> None:
     floors = _floors(world, octets, oids.AES256_GCM)
     sign, check = partial(signing.sign, octets, (world.signer,), NOW), partial(_verify, signed)
     _row(f"{name} sign, peer: primitives", *_pair(sign, floors["sign"], rounds))
+    pieces = [octets[at : at + SEGMENT_OCTETS] for at in range(0, size, SEGMENT_OCTETS)]
+    streamed = partial(_drain, partial(stream.sign, pieces, (world.signer,), NOW))
+    _row(f"{name} sign, streamed BER, peer: primitives", *_pair(streamed, floors["sign"], rounds))
     several = 1 if size > 1_000_000 else MESSAGES
     for form, make in (("DER", signing.sign), ("streamed BER", _streamed)):
         messages = [make(octets[at:] + octets[:at], (world.signer,), NOW + at * SECOND) for at in range(several)]
         _row(f"{name} verify, {form}, peer: primitives", *_pair(_in_turn(_verify, messages), floors["verify"], rounds))
-    anew = _in_turn(_verify_anew, messages)
-    _row(f"{name} verify, signer not remembered, peer: primitives", *_pair(anew, floors["verify"], rounds))
     if library is not None:
         _row(f"{name} sign, peer: CMS_sign", *_pair(sign, partial(library.sign, octets), rounds))
         peer = partial(library.verify, signed, chain=False)
@@ -159,6 +178,10 @@ def _operations(world: _World, name: str, size: int, rounds: int) -> None:
         encrypt, decrypt = partial(sealing.encrypt, octets, world.to, cipher=cipher), partial(_decrypt, world, sealed)
         _row(f"{name} encrypt {label}, peer: primitives", *_pair(encrypt, floors["encrypt"], rounds))
         _row(f"{name} decrypt {label}, peer: primitives", *_pair(decrypt, floors["decrypt"], rounds))
+        sealing_stream = partial(stream.encrypt, pieces, world.to, cipher=cipher)
+        streamed, read = partial(_drain, sealing_stream), partial(_decrypt, world, b"".join(sealing_stream()))
+        _row(f"{name} encrypt {label}, streamed BER, peer: primitives", *_pair(streamed, floors["encrypt"], rounds))
+        _row(f"{name} decrypt {label}, streamed BER, peer: primitives", *_pair(read, floors["decrypt"], rounds))
         if library is not None:
             ours = _pair(encrypt, partial(library.encrypt, octets, short), rounds)
             _row(f"{name} encrypt {label}, peer: CMS_encrypt", *ours)
@@ -167,66 +190,89 @@ def _operations(world: _World, name: str, size: int, rounds: int) -> None:
             )
 
 
-def _chains(world: _World) -> None:
-    """Verify 10 KB with the path to the anchor and the revocation list, of a known signer and of a new one."""
-    octets = os.urandom(10_000)
-    signed = signing.sign(octets, (world.signer,), NOW)
-    crl = issue.revocation_list(world.authority, (), 1, NOW, NOW + datetime.timedelta(days=7))
-    anchors, pool = (Anchor.of(world.authority.certificate),), Pool()
-    evidence = Evidence((crl,), (), pool)
+class _Chain:
+    """Verification with the path to the anchor and the revocation list."""
 
-    def check() -> None:
-        (found,) = verify(SignedData.parse(content.parse(signed)[1]))
+    def __init__(self, world: _World) -> None:
+        self._anchors, self._pool = (Anchor.of(world.authority.certificate),), Pool()
+        self._evidence = Evidence((world.crl,), (), self._pool)
+
+    def verify(self, signed: bytes) -> None:
+        (found,) = verify(SignedData.read(signed))
         assert found.good and found.certificate is not None
-        found_path = path.find(found.certificate, pool, anchors, NOW)
-        assert revocation.check_path(found_path, evidence, NOW).status is Status.GOOD
+        found_path = path.find(found.certificate, self._pool, self._anchors, NOW)
+        assert revocation.check_path(found_path, self._evidence, NOW).status is Status.GOOD
 
-    def check_anew() -> None:
+    def verify_anew(self, signed: bytes) -> None:
         remembered.forget()
-        forms.forget()
-        check()
+        self.verify(signed)
 
+
+def _chain_floor(world: _World) -> Action:
+    """Return the three RSA operations and the hashing under a signature with chain and list."""
     authority = world.authority.key.key
     assert isinstance(authority, rsa.RSAPrivateKey)
-    public, verify_one = authority.public_key(), _floors(world, octets, oids.AES256_GCM)["verify"]
-    certificate, pkcs1, sha256 = world.certificate, padding.PKCS1v15(), hashes.SHA256()
+    public, verify_one = authority.public_key(), _floors(world, os.urandom(10_000), oids.AES256_GCM)["verify"]
+    certificate, crl, pkcs1, sha256 = world.certificate, world.crl, padding.PKCS1v15(), hashes.SHA256()
 
     def floor() -> None:
         verify_one()
         public.verify(certificate.signature, certificate.tbs, pkcs1, sha256)
         public.verify(crl.signature, crl.tbs, pkcs1, sha256)
 
-    _row("10 KB verify, chain and list, known signer, peer: primitives", *_pair(check, floor, 300))
-    _row("10 KB verify, chain and list, new signer, peer: primitives", *_pair(check_anew, floor, 300))
-    if world.library is not None:
-        peer = partial(world.library.verify, signed, chain=True)
-        _row("10 KB verify, chain and list, peer: CMS_verify, chain", *_pair(check, peer, 300))
+    return floor
+
+
+def _chains(world: _World) -> None:
+    """Verify 10 KB with chain and revocation list, of a known signer and of signers whose first message it is."""
+    octets, chain, floor = os.urandom(10_000), _Chain(world), _chain_floor(world)
+    messages = [signing.sign(octets[at:] + octets[:at], (world.signer,), NOW + at * SECOND) for at in range(MESSAGES)]
+    _row("10 KB verify, chain and list, peer: primitives", *_pair(_in_turn(chain.verify, messages), floor, 300))
+    library = world.library
+    if library is not None:
+        peer = _in_turn(partial(library.verify, chain=True), messages)
+        _row("10 KB verify, chain and list, peer: CMS_verify", *_pair(_in_turn(chain.verify, messages), peer, 300))
+    first = [signing.sign(octets, (signer,), NOW) for signer in world.strangers()]
+    actions: dict[str, tuple[Callable[[bytes], None], Action, bool]] = {
+        "first message of a signer": (_verify, _floors(world, octets, oids.AES256_GCM)["verify"], False),
+        "first message, chain and list": (chain.verify_anew, floor, True),
+    }
+    for what, (ours, primitives, with_chain) in actions.items():
+        _forget()
+        _row(f"10 KB verify, {what}, peer: primitives", *_pair(_in_turn(ours, first), primitives, STRANGERS - 1))
+        if library is not None:
+            _forget()
+            peer = _in_turn(partial(library.verify, chain=with_chain), first)
+            _row(f"10 KB verify, {what}, peer: CMS_verify", *_pair(_in_turn(ours, first), peer, STRANGERS - 1))
+
+
+def _forget() -> None:
+    """Forget the certificates and forms of all signers; what is the same for all of them stays."""
+    certificate_format.forget()
+    forms.forget()
+    remembered.forget()
 
 
 def _streamed(octets: bytes, signers: tuple[signing.Signer, ...], when: datetime.datetime) -> bytes:
     """Return signed content in BER, as it is written when it does not fit into memory."""
-    pieces = (octets[at : at + 65536] for at in range(0, len(octets), 65536))
+    pieces = (octets[at : at + SEGMENT_OCTETS] for at in range(0, len(octets), SEGMENT_OCTETS))
     return b"".join(stream.sign(pieces, signers, when))
 
 
-def _in_turn(action: Callable[[bytes], None], messages: list[bytes]) -> Action:
+def _drain(make: Callable[[], Iterable[bytes]]) -> None:
+    """Take what is made piece by piece, as who writes it to a file."""
+    for _piece in make():
+        pass
+
+
+def _in_turn(action: Callable[[bytes], object], messages: list[bytes]) -> Action:
     """Return what takes another message each time."""
-    messages = messages.copy()
-
-    def act() -> None:
-        messages.append(messages.pop(0))
-        action(messages[0])
-
-    return act
-
-
-def _verify_anew(signed: bytes) -> None:
-    forms.forget()
-    _verify(signed)
+    following = itertools.cycle(messages)
+    return lambda: action(next(following))
 
 
 def _verify(signed: bytes) -> None:
-    assert verify(SignedData.parse(content.parse(signed)[1]))[0].good
+    assert verify(SignedData.read(signed))[0].good
 
 
 def _decrypt(world: _World, sealed: bytes) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from letterlock.cli import smime_files as files
 from letterlock.formats.asn1 import oids
-from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.imf.header import Header, read_header
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.smime import stream
@@ -106,16 +105,15 @@ def verify(
     trust: Trust,
     content: Path | None,
     sender: str | None,
-    sink: Callable[[bytes], object],
+    sink: stream.Sink,
     complete: Callable[[Unwrapped, Trust], Trust],
 ) -> Proof:
     """Say what the signatures of a signed file or opaque message prove; `complete` looks for what else is to be known."""
     header, cms = _cms(path)
     detached = None if content is None else pieces(content)
     verified = stream.verify(cms, sink, trust.certificates, detached)
-    signed = SignedData(verified.content_type, None, (), verified.certificates, verified.crls, (), ())
     faults = () if verified.checks else ("nobody signed this signed message",)
-    layer = SignedLayer(verified.checks, signed, False, b"", faults)
+    layer = SignedLayer(verified.checks, verified.signed, False, b"", faults)
     if sender is not None or header is None:
         header = read_header(f"From: {sender or ''}\r\n\r\n".encode())
     unwrapped = Unwrapped((layer,), b"", oids.DATA)

@@ -187,7 +187,7 @@ class _Expansion:
         return protect.sign_message(whole, (signer,), self._when, opaque=opaque, token=self._token)
 
 
-def _cipher_text(source: EnvelopedData) -> list[memoryview]:
+def _cipher_text(source: EnvelopedData) -> list[bytes | memoryview]:
     if source.content is None:
         raise NotAuthentic("encrypted content that is not there")
     return list(source.content.pieces())

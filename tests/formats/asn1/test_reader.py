@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from letterlock.errors import Malformed
@@ -230,3 +230,56 @@ def test_long_tag_numbers_stay_what_they_are() -> None:
     element = reader.parse(bytes.fromhex("bf8148810302012a"))
     assert element.tag == tags.high(0x80, 200)
     assert writer.canonical(element) == writer.content_of(element) == bytes.fromhex("bf81480302012a")
+
+
+def _string(parts: object, form: int) -> bytes:
+    """Return an OCTET STRING of octets, or of the strings in a list, in one of the forms BER has for its length."""
+    if isinstance(parts, bytes):
+        lengths = (writer.length_octets(len(parts)), b"\x82" + len(parts).to_bytes(2), b"\x84" + len(parts).to_bytes(4))
+        return b"\x04" + lengths[form] + parts
+    assert isinstance(parts, list)
+    inside = b"".join(_string(*each) for each in parts)
+    return _indefinite(0x24, inside) if form else writer.element(0x24, inside)
+
+
+_forms = st.integers(0, 2)
+_strings = st.recursive(
+    st.tuples(st.binary(max_size=40) | st.sampled_from([b"s" * 1024, b"l" * 1025, b"m" * 3000]), _forms),
+    lambda children: st.tuples(st.lists(children, max_size=8), _forms),
+    max_leaves=30,
+)
+
+
+@settings(deadline=None)
+@given(st.lists(_strings, max_size=8), st.integers(1, 5000), st.integers(0, 400), st.binary(max_size=3))
+def test_segments_of_every_kind(parts: list[object], size: int, at: int, change: bytes) -> None:
+    """Small and large segments, in all forms, at any depth: whole and in pieces they are the same octets, or no string."""
+    made = _string(parts, 1)
+    for octets in (made, made[:at] + change + made[at + len(change) :]):
+        assert _read_whole(octets) == _read_in_pieces(octets, size)
+
+
+def _read_whole(octets: bytes) -> bytes | None:
+    try:
+        return reader.parse(octets).octet_string()
+    except Malformed:
+        return None
+
+
+def _read_in_pieces(octets: bytes, size: int) -> bytes | None:
+    source = stream.Source(octets[at : at + size] for at in range(0, len(octets), size))
+    try:
+        taken = b"".join(source.string(tags.OCTET_STRING))
+        return None if source.more() else taken
+    except Malformed:
+        return None
+
+
+@pytest.mark.parametrize("inside", [b"\x04\x03abc\x00\x00", b"\x24\x80\x04\x01a\x00\x00\x00\x00"])
+def test_nothing_reaches_past_what_is_around_it(inside: bytes) -> None:
+    """An indefinite length inside a definite one ends before that does, in pieces as whole."""
+    whole = b"\x24\x80" + inside
+    for size in range(len(whole)):
+        octets = b"\x24" + bytes((size,)) + whole
+        assert _read_whole(octets) is None
+        assert _read_in_pieces(octets, 3) is None

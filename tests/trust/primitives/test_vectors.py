@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from letterlock.errors import Malformed, NotAuthentic
 from letterlock.formats.asn1 import oids, writer
 from letterlock.formats.x509.algorithm import NULL, AlgorithmIdentifier, PublicKeyInfo
-from letterlock.trust.primitives import ciphers, key_agreement, key_pairs, key_transport, key_wrap, public_keys
+from letterlock.trust.primitives import ciphers, key_agreement, key_pairs, key_transport, key_wrap, pkcs8, public_keys
 from letterlock.trust.primitives.rc2 import Rc2
 from letterlock.trust.primitives.signatures import Family, Scheme, algorithm_of, scheme_for, sign, verify
 
@@ -370,3 +370,13 @@ def test_keys_are_written_and_read(kind: str) -> None:
     for garbage in (b"", b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n", b"\x30\0", b"\x30\x80"):
         with pytest.raises(Malformed):
             key_pairs.load(garbage)
+
+
+def test_wrong_passwords_whose_padding_looks_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in 256 decrypts to padding: it is told to be wrong like all others, not taken for a broken key."""
+    monkeypatch.setattr(pkcs8, "ROUNDS", 1)
+    sealed = pkcs8.seal(b"\x30\x03\x02\x01\x00", b"tulip")
+    assert pkcs8.unseal(sealed, b"tulip") == b"\x30\x03\x02\x01\x00"
+    for number in range(2000):
+        with pytest.raises(NotAuthentic):
+            pkcs8.unseal(sealed, b"rose%d" % number)

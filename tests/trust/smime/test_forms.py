@@ -121,13 +121,16 @@ def test_what_has_no_form(people: People) -> None:
 
 
 def test_memory_is_bounded(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more forms are kept than the limit says, and none of a large tail."""
+    """No more forms are kept than the limit says, the latest of them, and none of a large tail."""
     monkeypatch.setattr(forms, "MAX_FORMS", 2)
     for name in ("ada", "bob", "carol"):
         whole = sign(INSIDE, (people.named(name, "rsa2048").signer,), people.now)
         _learn(whole)
         assert _is_remembered(whole)
-    assert len(forms._forms) == 1
+    assert len(forms._forms) == 2
+    bob, ada = (sign(INSIDE, (people.named(name, "rsa2048").signer,), people.now) for name in ("bob", "ada"))
+    assert _is_remembered(bob)
+    assert not _is_remembered(ada)  # the oldest went
     monkeypatch.setattr(forms, "MAX_OCTETS", 100)
     forms.forget()
     _learn(whole)

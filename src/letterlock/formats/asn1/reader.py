@@ -25,6 +25,8 @@ MAX_DEPTH = 64
 MAX_STRING_DEPTH = 16
 MAX_INTEGER_OCTETS = 2112
 MAX_OID_OCTETS = 128
+_SMALL_OCTETS = 1024
+_RUN = 1024  # small segments that are joined
 _CLAUSE = "X.690 section 8.1"
 
 
@@ -153,31 +155,50 @@ class Element(msgspec.Struct, eq=False, gc=False):
         self.expect(tags.OCTET_STRING)
         return self.value if not self.constructed else b"".join(self.pieces())
 
-    def pieces(self) -> Iterable[memoryview]:
-        """Return the octets of a string type as views of its segments, without copying."""
+    def pieces(self) -> Iterable[bytes | memoryview]:
+        """Return the octets of a string type: large segments as views, without copying, small ones joined."""
         view = memoryview(self.octets)
         return self._segments(view) if self.constructed else (view[self.content : self.content_end],)
 
-    def _segments(self, view: memoryview) -> Iterator[memoryview]:
+    def _segments(self, view: memoryview) -> Iterator[bytes | memoryview]:
+        """Yield the segments in order; runs of small OCTET STRINGs together, since there may be millions of them."""
+        self.check_constructed()
         tag = self.tag if self.tag < 0x80 else tags.OCTET_STRING
-        waiting = [self.children()]
-        while waiting:
-            segment = next(waiting[-1], None)
-            if segment is None:
-                waiting.pop()
-            elif segment.tag != tag:
+        small_octets = _SMALL_OCTETS if tag == tags.OCTET_STRING else -1
+        octets, at, limit, depth, ends = self.octets, self.content, self.content_end, self.depth + 1, self.ends
+        outside: list[tuple[int, int]] = []
+        run: list[bytes] = []
+        while True:
+            if at >= limit:
+                if not outside:
+                    break
+                at, limit = outside.pop()
+                depth -= 1
+                continue
+            segment = _read(octets, at, limit, depth, ends)
+            if segment.tag != tag:
                 raise segment.fault("a segment of another type in a constructed string", "X.690 section 8.7.3")
-            elif not segment.constructed:
-                yield view[segment.content : segment.content_end]
-            elif len(waiting) >= MAX_STRING_DEPTH:
-                raise segment.fault(f"more than {MAX_STRING_DEPTH} levels of constructed strings")
+            at = segment.end
+            if segment.constructed:
+                if len(outside) + 1 >= MAX_STRING_DEPTH:
+                    raise segment.fault(f"more than {MAX_STRING_DEPTH} levels of constructed strings")
+                segment.check_constructed()
+                outside.append((at, limit))
+                at, limit, depth = segment.content, segment.content_end, depth + 1
+            elif at - segment.content <= small_octets and len(run) < _RUN:
+                run.append(octets[segment.content : at])
             else:
-                waiting.append(segment.children())
+                if run:
+                    yield b"".join(run)
+                    run.clear()
+                yield view[segment.content : at]
+        if run:
+            yield b"".join(run)
 
     def bit_string(self) -> tuple[bytes, int]:
         """Return the octets of a BIT STRING and how many bits of the last are unused."""
         self.expect(tags.BIT_STRING)
-        parts = [bytes(piece) for piece in self.pieces()]
+        parts = [bytes(piece) for piece in self.pieces()] if self.constructed else [self.value]
         if not parts or not all(parts) or any(part[0] for part in parts[:-1]) or parts[-1][0] > 7:
             raise self.fault("a BIT STRING with a wrong count of unused bits", "X.690 section 8.6")
         unused = parts[-1][0]

@@ -60,8 +60,8 @@ class EnvelopedData(msgspec.Struct, frozen=True):
         parsed = NO_ATTRIBUTES if attributes is None else Attributes.parse(attributes)
         return cls(content_info_type, certificates, infos, content_type, algorithm, body, parsed, octets, tag)
 
-    def pieces(self) -> Iterable[memoryview]:
-        """Return the cipher text as views of its segments."""
+    def pieces(self) -> Iterable[bytes | memoryview]:
+        """Return the cipher text: large segments as views, small ones joined."""
         return () if self.content is None else self.content.pieces()
 
 

@@ -7,10 +7,12 @@ what was read before with other values in the places. What differs anywhere else
 not the form and is read as if for the first time.
 
 Standards: RFC 5652 sections 5.1 and 5.3.
-Limits: tails of 8 KiB with one signer who signed attributes, and none unsigned; 256 of them are remembered.
+Limits: tails of 8 KiB with one signer who signed attributes, and none unsigned; 1,024 of them are remembered, the latest.
 """
 
 from __future__ import annotations
+
+from collections import OrderedDict
 
 import msgspec
 
@@ -19,7 +21,7 @@ from letterlock.formats.asn1.reader import Element
 from letterlock.formats.cms.attributes import Attribute, Attributes
 from letterlock.formats.cms.signer import SignerInfo
 
-MAX_FORMS = 256
+MAX_FORMS = 1024
 MAX_OCTETS = 1 << 13
 _KEY_OCTETS = 64  # the serial number of the certificate, or the name of the signer, stands there
 _SIGNER_FIELDS = 6  # version, signer, digest algorithm, signed attributes, signature algorithm, signature
@@ -39,20 +41,19 @@ class Open(msgspec.Struct, frozen=True):
 class Form(msgspec.Struct, frozen=True, eq=False):
     """A tail with open places, all counted from its beginning.
 
-    `fixed` are the octets that stand `around` the places, `signed` is where the signed attributes stand without their
+    `fixed` are the octets that stand around the places, and where, `signed` is where the signed attributes stand without their
     identifier octet, `signature` where the octets of the signature do.
     """
 
     tail: Tail
-    around: list[slice[int, int]]
-    fixed: list[bytes]
+    fixed: list[tuple[int, bytes]]
     open: list[Open]
     signed: slice[int, int]
     signature: slice[int, int]
 
     def fits(self, octets: bytes) -> bool:
         """Tell whether `octets`, of the same length, are this form filled in."""
-        return [octets[place] for place in self.around] == self.fixed
+        return False not in [octets.startswith(fixed, at) for at, fixed in self.fixed]
 
     def read(self, octets: bytes) -> Tail:
         """Return what octets that fit say."""
@@ -69,7 +70,7 @@ class Form(msgspec.Struct, frozen=True, eq=False):
         return certificates, crls, responses, (signer,)
 
 
-_forms: dict[tuple[int, bytes], Form | None] = {}  # None: seen once
+_forms: OrderedDict[tuple[int, bytes], Form | None] = OrderedDict()  # None: seen once
 
 
 def recall(octets: bytes) -> Tail | None:
@@ -90,7 +91,7 @@ def remember(octets: bytes, tail: Tail) -> None:
         _forms[key] = _learn(octets, tail)
         return
     if len(_forms) >= MAX_FORMS:
-        _forms.clear()
+        _forms.popitem(last=False)
     _forms[key] = None
 
 
@@ -114,14 +115,14 @@ def _learn(octets: bytes, tail: Tail) -> Form | None:
                 return None
             values.append(value)
             places.append(Open(number, item.type, slice(value.start - before, value.end - before)))
-    around, at = [], 0
+    fixed, at = [], 0
     for value in (*values, fields[5]):
-        around.append(slice(at, value.content - before))  # tag and length of what stands in an open place are not open
+        fixed.append((at, octets[at : value.content - before]))  # tag and length of an open place are not open
         at = value.content_end - before
-    around.append(slice(at, len(octets)))
+    fixed.append((at, octets[at:]))
     signed = slice(fields[3].start + 1 - before, fields[3].end - before)
     signature = slice(fields[5].content - before, fields[5].content_end - before)
-    return Form(tail, around, [octets[place] for place in around], places, signed, signature)
+    return Form(tail, fixed, places, signed, signature)
 
 
 def _only_value(attribute: Element) -> Element | None:

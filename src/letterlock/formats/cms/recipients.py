@@ -6,6 +6,8 @@ Limits: 1,024 recipients.
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 
 from letterlock.formats.asn1 import tags, writer
@@ -26,12 +28,14 @@ class KeyTransport(msgspec.Struct, frozen=True):
 
     def encode(self) -> bytes:
         """Return the DER."""
-        return writer.sequence(
-            writer.integer(2 if isinstance(self.identifier, KeyIdentifier) else 0),
-            self.identifier.encode(),
-            self.algorithm.encode(),
-            writer.octet_string(self.encrypted_key),
-        )
+        return writer.sequence(_encode_named(self.identifier, self.algorithm), writer.octet_string(self.encrypted_key))
+
+
+@functools.lru_cache(maxsize=1024)
+def _encode_named(identifier: CertificateIdentifier, algorithm: AlgorithmIdentifier) -> bytes:
+    """Write what stands before the key once: correspondents stay the same."""
+    version = 2 if isinstance(identifier, KeyIdentifier) else 0  # RFC 5652 section 6.2.1
+    return writer.integer(version) + identifier.encode() + algorithm.encode()
 
 
 class KeyAgreement(msgspec.Struct, frozen=True):

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
-from letterlock.formats.cms import content, forms
+from letterlock.formats.cms import content, forms, heads
 from letterlock.formats.cms.forms import Tail
 from letterlock.formats.cms.identifiers import KeyIdentifier
 from letterlock.formats.cms.signer import SignerInfo
@@ -40,6 +41,29 @@ class SignedData(msgspec.Struct, frozen=True, gc=False):
     signers: tuple[SignerInfo, ...]
 
     @classmethod
+    def read(cls, octets: bytes) -> SignedData:
+        """Read a ContentInfo with a SignedData; raises Malformed."""
+        found = cls.recognise(octets)
+        if found is not None:
+            return found
+        content_type, element = content.parse(octets)
+        if content_type != oids.SIGNED_DATA:
+            raise element.fault(f"{oids.label(content_type)} where signed-data belongs", "RFC 5652 section 5.1")
+        return cls.parse(element)
+
+    @classmethod
+    def recognise(cls, octets: bytes) -> SignedData | None:
+        """Return what `read` does if the octets are those of a usual SignedData, without fault; else None."""
+        head = heads.recognise(octets)
+        if head is None:
+            return None
+        try:
+            tail = forms.recall(head.tail) or parse_tail(Fields(reader.parse(writer.sequence(head.tail))))
+            return cls(oids.DATA, head.content, _digests_once(head.digests), *tail)
+        except Malformed:
+            return None  # the reader of everything will say what is wrong
+
+    @classmethod
     def parse(cls, element: Element) -> SignedData:
         """Read a SignedData; raises Malformed."""
         fields = Fields(element)
@@ -53,8 +77,8 @@ class SignedData(msgspec.Struct, frozen=True, gc=False):
         body = None if wrapped is None else wrapped.only_child().expect(tags.OCTET_STRING)
         return cls(content_type, body, digests, *tail)
 
-    def pieces(self) -> Iterable[memoryview]:
-        """Return the content as views of its segments."""
+    def pieces(self) -> Iterable[bytes | memoryview]:
+        """Return the content: large segments as views, small ones joined."""
         return () if self.content is None else self.content.pieces()
 
 

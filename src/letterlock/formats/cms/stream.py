@@ -63,12 +63,12 @@ class SignedReader:
         self._source = source
         source.enter(tags.SEQUENCE)
         source.element(64).integer()
-        digests = tuple(AlgorithmIdentifier.parse(each).oid for each in source.element().children())
+        digests = tuple(AlgorithmIdentifier.parse(each).oid for each in source.element().expect(tags.SET).children())
         source.enter(tags.SEQUENCE)
         content_type = source.element(64).oid()
         self.head = SignedHead(content_type, digests, source.more())
 
-    def content(self) -> Iterator[bytes]:
+    def content(self) -> Iterator[bytes | memoryview]:
         """Yield the content in pieces; nothing where it is detached."""
         if self.head.attached:
             self._source.enter(tags.context(0))
@@ -130,7 +130,7 @@ class EnvelopedReader:
         algorithm = AlgorithmIdentifier.parse(source.element(4096))
         self.head = EnvelopedData(content_info_type, certificates, infos, content_type, algorithm, None)
 
-    def content(self) -> Iterator[bytes]:
+    def content(self) -> Iterator[bytes | memoryview]:
         """Yield the cipher text in pieces."""
         yield from self._source.string(tags.context(0))
         self._source.leave()

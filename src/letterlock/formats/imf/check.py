@@ -7,7 +7,7 @@ RFC 2045 section 4 (MIME-Version).
 from __future__ import annotations
 
 from letterlock.formats.defect import Defect, Kind
-from letterlock.formats.imf.addresses import parse_addresses
+from letterlock.formats.imf.addresses import AddressList, parse_addresses
 from letterlock.formats.imf.dates import parse_date
 from letterlock.formats.imf.encoded_words import decode
 from letterlock.formats.imf.header import Field, Header
@@ -35,7 +35,7 @@ def check_message_header(header: Header) -> list[Defect]:
         defects += _check_author(author, header)
     for name in ADDRESS_FIELDS:
         for field in header.get_all(name):
-            defects += _check_names(field)
+            defects += _check_names(field, parse_addresses(field.text))
     date = header.get("date")
     if date is not None:
         defects += _placed(date, _date_defects(date.text))
@@ -100,8 +100,8 @@ def _check_octets(field: Field) -> list[Defect]:
 
 
 def _check_author(field: Field, header: Header) -> list[Defect]:
-    found = _check_names(field)
-    mailboxes = parse_addresses(field.text).mailboxes
+    addresses = parse_addresses(field.text)
+    found, mailboxes = _check_names(field, addresses), addresses.mailboxes
     if len(mailboxes) > 1:
         found.append(Defect(Kind.SEVERAL_AUTHORS, field.start, "" if "sender" in header else "without Sender"))
     if '"=?' in field.text:  # RFC 2047 section 5 (3): not in a quoted string, where some readers decode it all the same
@@ -115,9 +115,8 @@ def _check_author(field: Field, header: Header) -> list[Defect]:
     return found
 
 
-def _check_names(field: Field) -> list[Defect]:
+def _check_names(field: Field, addresses: AddressList) -> list[Defect]:
     """Return what is wrong with an address list and with the encoded words in its names."""
-    addresses = parse_addresses(field.text)
     found = list(addresses.defects)
     for mailbox in addresses.mailboxes:
         decode(mailbox.name, found)

@@ -10,6 +10,7 @@ Limits: linear; the streams hold back at most one line (quoted-printable) or one
 from __future__ import annotations
 
 import binascii
+import contextlib
 import io
 import re
 import struct
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Iterator
 
 import pybase64
 
+from letterlock.errors import Malformed
 from letterlock.formats.defect import Defect, Kind
 
 IDENTITY = frozenset(("7bit", "8bit", "binary", ""))
@@ -49,9 +51,12 @@ def has_foreign_base64(octets: bytes) -> bool:
 
 def decode_base64(octets: bytes | memoryview, defects: list[Defect], offset: int = 0) -> bytes:
     """Decode base64, skipping what is not of its alphabet (RFC 2045 section 6.8); a lost end loses only itself."""
-    decoded = _decode_even_lines(memoryview(octets))
-    if decoded is not None:
-        return decoded
+    with contextlib.suppress(Malformed):
+        memory = io.BytesIO(bytes(len(octets) // 4 * 3))  # gives away the octets it was written into, uncopied
+        for piece in decode_even_base64(memoryview(octets)):
+            memory.write(piece)
+        memory.truncate()
+        return memory.getvalue()
     clean = bytes(octets).translate(None, _LINE_ENDS)
     if len(clean) % 4 == 0:
         try:
@@ -72,37 +77,41 @@ def decode_base64(octets: bytes | memoryview, defects: list[Defect], offset: int
     return b"".join(map(_decode_run, ends))
 
 
-def _decode_even_lines(octets: memoryview) -> bytes | None:
-    """Decode base64 in lines of one length ended by CRLF, as nearly everybody writes it; None for anything else.
+def decode_even_base64(octets: memoryview) -> Iterator[bytes]:
+    """Yield in pieces what base64 in lines of one length ended by CRLF carries, as nearly everybody writes it.
 
-    Line ends are looked at and cut out where they must stand, in blocks that lie in the processor's cache.
+    Raises Malformed where it is not written so, which `decode_base64` reads nevertheless. Line ends are looked at and
+    cut out where they must stand, in blocks that lie in the processor's cache.
     """
     width = bytes(octets[:1000]).find(b"\r\n")
     if width <= 0:
-        return None
+        raise _uneven()
     stride = width + 2
     whole = len(octets) - len(octets) % stride
     step = stride * max(_BLOCK_CHARACTERS // stride // 4 * 4, 4)  # lines enough for whole quanta, whatever their width
-    memory = io.BytesIO(bytes(len(octets) // 4 * 3))  # gives away the octets it was written into, uncopied
     full = True
     try:
         for at in range(0, whole, step):
             block = bytearray(octets[at : min(at + step, whole)])
             lines = len(block) // stride
             if not full or block[width::stride] != b"\r" * lines or block[width + 1 :: stride] != b"\n" * lines:
-                return None
+                raise _uneven()
             del block[width + 1 :: stride]
             del block[width :: width + 1]
-            full = memory.write(pybase64.b64decode(block, validate=True)) * 4 == len(block) * 3
+            decoded = pybase64.b64decode(block, validate=True)
+            full = len(decoded) * 4 == len(block) * 3
+            yield decoded
         rest = bytes(octets[whole:]).removesuffix(b"\r\n")
         if rest:
             if not full:
-                return None
-            memory.write(pybase64.b64decode(rest, validate=True))
+                raise _uneven()
+            yield pybase64.b64decode(rest, validate=True)
     except binascii.Error:
-        return None
-    memory.truncate()
-    return memory.getvalue()
+        raise _uneven() from None
+
+
+def _uneven() -> Malformed:
+    return Malformed("base64 in lines of several lengths", clause="RFC 2045 section 6.8")
 
 
 _BLOCK_CHARACTERS = 1 << 16

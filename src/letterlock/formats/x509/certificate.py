@@ -110,6 +110,11 @@ def _parse(octets: bytes) -> Certificate:
 _parse_once = functools.lru_cache(maxsize=1024)(_parse)
 
 
+def forget() -> None:
+    """Begin with an empty memory again."""
+    _parse_once.cache_clear()
+
+
 @dataclass(frozen=True, slots=True)
 class Unsigned:
     """What a certification authority is about to certify; `extensions` are encoded (see extension_writer)."""

@@ -9,6 +9,7 @@ Standards: RFC 5280 section 4.2, RFC 6960 section 4.2.2.2.1 (OCSP no check).
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,11 +135,20 @@ def parse(element: Element) -> Extensions:
         if is_critical:
             critical.add(oid)
         if oid in _PARSERS:
-            keyword, read = _PARSERS[oid]
-            known[keyword] = read(reader.parse(values[oid]))
+            known[_PARSERS[oid][0]] = (_read_once if len(values[oid]) <= _REMEMBERED_OCTETS else _read_value)(
+                oid, values[oid]
+            )
         elif is_critical:
             unknown.append(oid)
     return Extensions(**known, critical=frozenset(critical), unknown_critical=tuple(unknown), values=values)
+
+
+def _read_value(oid: str, value: bytes) -> object:
+    return _PARSERS[oid][1](reader.parse(value))
+
+
+_REMEMBERED_OCTETS = 256
+_read_once = functools.lru_cache(maxsize=1024)(_read_value)  # most are the same in all certificates of an authority
 
 
 def _basic_constraints(element: Element) -> BasicConstraints:

@@ -29,6 +29,8 @@ _TEXT_TAGS = frozenset({12, 18, 19, 20, 22, 26, 28, 30})
 
 def shown(text: str) -> str:
     """Return `text` with everything escaped that could change what people see around it."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(
         char if char == " " or unicodedata.category(char)[0] not in "CZ" else f"\\u{ord(char):04x}" for char in text
     )
@@ -47,7 +49,8 @@ class Attribute:
         """What is equal for equal attributes (RFC 5280 section 7.1)."""
         if self.encoded[0] not in _TEXT_TAGS:
             return self.type, self.encoded
-        folded = unicodedata.normalize("NFKC", self.text).casefold()
+        text = self.text
+        folded = (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
         return self.type, " ".join(folded.split())
 
 

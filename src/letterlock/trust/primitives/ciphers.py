@@ -11,6 +11,7 @@ Standards: RFC 3565, RFC 5084, RFC 8103, RFC 3370 section 5, RFC 5652 section 6.
 from __future__ import annotations
 
 import hmac
+import io
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -27,6 +28,7 @@ from letterlock.formats.x509.algorithm import AlgorithmIdentifier
 from letterlock.trust.primitives import ghash
 from letterlock.trust.primitives.rc2 import Rc2
 
+_MAX_BLOCK_OCTETS = 16
 FAILED = "the content does not decrypt: it was changed, or the key is not the right one"
 _CBC_KEYS = {oids.AES128_CBC: 16, oids.AES192_CBC: 24, oids.AES256_CBC: 32, oids.DES3_CBC: 24, oids.RC2_CBC: 16}
 _GCM_KEYS = {oids.AES128_GCM: 16, oids.AES192_GCM: 24, oids.AES256_GCM: 32}
@@ -135,7 +137,7 @@ class Transform(Protocol):
     def update(self, octets: bytes | memoryview, /) -> bytes:
         """Take octets, return those that are ready."""
 
-    def update_into(self, octets: memoryview, place: memoryview, /) -> int:
+    def update_into(self, octets: bytes | memoryview, place: memoryview, /) -> int:
         """Take octets, write those that are ready; return how many."""
 
     def finalize(self) -> bytes:
@@ -153,7 +155,7 @@ class _Rc2Transform:
         self._waiting = octets[whole:]
         return self._run(octets[:whole])
 
-    def update_into(self, octets: memoryview, place: memoryview, /) -> int:
+    def update_into(self, octets: bytes | memoryview, place: memoryview, /) -> int:
         ready = self.update(octets)
         place[: len(ready)] = ready
         return len(ready)
@@ -232,11 +234,25 @@ def open_whole(
         except (InvalidTag, ValueError):
             raise NotAuthentic(FAILED) from None
     opening = Opening(cipher, key, associated)
-    plain = [opening.update(piece) for piece in sealed]
+    if len(sealed) > 1:
+        return _open_pieces(opening, sealed, tag)
+    plain = b"".join(map(opening.update, sealed))
     last = opening.finish(tag)
-    if last:
-        plain.append(last)
-    return plain[0] if len(plain) == 1 else b"".join(plain)
+    return plain + last if last else plain
+
+
+def _open_pieces(opening: Opening, sealed: Sequence[bytes | memoryview], tag: bytes) -> bytes:
+    """Decrypt pieces into the place where their plain text belongs, rather than join what each of them gives."""
+    memory = io.BytesIO(bytes(sum(map(len, sealed)) + _MAX_BLOCK_OCTETS))  # gives away the octets it was written into
+    at = 0
+    with memory.getbuffer() as view:
+        for piece in sealed:
+            with view[at:] as place:
+                at += opening.update_into(piece, place)
+        with view[:at] as plain:
+            size = opening.finish_in_place(plain, tag)
+    memory.truncate(size)
+    return memory.getvalue()
 
 
 class Sealing:
@@ -309,6 +325,14 @@ class Opening:
         plain = self._run.update(view[:-block])
         return before + plain if before else plain
 
+    def update_into(self, sealed: bytes | memoryview, place: memoryview) -> int:
+        """Decrypt more octets into `place`, which has room for a block more than they have; return how many came.
+
+        In place of `update`, not beside it: padding is not held back, and `finish_in_place` ends it.
+        """
+        self._size += len(sealed)
+        return self._run.update_into(sealed, place)
+
     def finish(self, tag: bytes = b"", late: bytes = b"") -> bytes:
         """Return the rest of the plain text; NotAuthentic if tag or padding are wrong.
 
@@ -326,6 +350,18 @@ class Opening:
         except (InvalidTag, ValueError):
             raise NotAuthentic(FAILED) from None
         return self._unpad()
+
+    def finish_in_place(self, plain: memoryview, tag: bytes) -> int:
+        """Return how many octets of `plain`, all that was written, are plain text; NotAuthentic as `finish`."""
+        if self._cipher.is_authenticated:
+            return len(plain) + len(self.finish(tag))  # nothing is left with GCM
+        block = block_octets(self._cipher)
+        try:
+            self._run.finalize()
+        except ValueError:
+            raise NotAuthentic(FAILED) from None
+        self._held = bytes(plain[-block:])
+        return len(plain) - block + len(self._unpad())
 
     def _unpad(self) -> bytes:
         block = block_octets(self._cipher)

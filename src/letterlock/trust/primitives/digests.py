@@ -74,8 +74,9 @@ def digester(oid: str, octets: bytes | memoryview = b"") -> Digester:
 
 
 def digest(oid: str, octets: bytes | memoryview = b"", *more: bytes | memoryview) -> bytes:
-    """Return the digest of octets, whole or in pieces."""
-    state = digester(oid, octets)
+    """Return the digest of octets, whole or in pieces; Malformed for a digest not known here."""
+    make = _DIGESTERS.get(oid)
+    state = digester(oid, octets) if make is None else make(octets)
     for piece in more:
         state.update(piece)
     return state.digest()

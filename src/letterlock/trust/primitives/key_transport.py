@@ -23,6 +23,9 @@ from letterlock.trust.primitives.ciphers import FAILED
 from letterlock.trust.primitives.digests import hash_algorithm
 from letterlock.trust.primitives.key_pairs import PrivateKey
 
+_PKCS1 = AlgorithmIdentifier(oids.RSA, NULL)
+_PKCS1V15 = padding.PKCS1v15()
+
 
 @dataclass(frozen=True, slots=True)
 class Oaep:
@@ -78,7 +81,7 @@ def encrypt(key: PublicKeyInfo, content_key: bytes, oaep: Oaep | None = None) ->
     if not isinstance(public, rsa.RSAPublicKey):
         raise OurFault(f"a {public_keys.describe(key)} key does not transport keys")
     if oaep is None:
-        return AlgorithmIdentifier(oids.RSA, NULL), public.encrypt(content_key, padding.PKCS1v15())
+        return _PKCS1, public.encrypt(content_key, _PKCS1V15)
     return oaep.encode(), public.encrypt(content_key, oaep.padding())
 
 
@@ -96,7 +99,7 @@ def decrypt(key: PrivateKey, algorithm: AlgorithmIdentifier, encrypted: bytes, c
         raise Malformed(f"a key transport not known here: {algorithm.label}", clause="RFC 5652 section 6.2.1")
     substitute = os.urandom(content_key_octets)
     try:
-        content_key = private.decrypt(encrypted, padding.PKCS1v15())
+        content_key = private.decrypt(encrypted, _PKCS1V15)
     except ValueError:
         return substitute
     return content_key if len(content_key) == content_key_octets else substitute

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import functools
+from collections.abc import Callable
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -183,33 +184,59 @@ def scheme_for(key: PublicKeyInfo, digest_oid: str = "", *, pss: bool = False) -
             raise OurFault(f"a {public_keys.describe(key)} key cannot sign")
 
 
+class Checker(msgspec.Struct, frozen=True, eq=False):
+    """A key made ready to check signatures of one scheme: the library's function, and what it is told each time."""
+
+    scheme: Scheme
+    function: Callable[..., None]
+    how: tuple[object, ...]
+
+    def check(self, signature: bytes, octets: bytes, *, digested: bool = False) -> None:
+        """Check `signature` over `octets`, or over what they are the digest of; raises NotAuthentic."""
+        scheme = self.scheme
+        if scheme.family is Family.EDDSA:
+            if digested:
+                raise NotAuthentic("EdDSA signs whole messages, not digests")
+        elif not digested:
+            octets = digest(scheme.digest, octets)
+        try:
+            self.function(signature, octets, *self.how)
+        except InvalidSignature:
+            raise NotAuthentic("the signature does not match") from None
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise NotAuthentic(f"the signature cannot be checked: {error}") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def checker(key: PublicKeyInfo, scheme: Scheme) -> Checker:
+    """Return what checks signatures of `scheme` made with `key`.
+
+    Raises NotAuthentic if the two do not go together, Malformed if the key or the algorithm are not usable.
+    """
+    public = public_keys.load(key)
+    if key.algorithm.oid in _LIMITED_OIDS:
+        _check_limits(key, scheme)
+    match scheme.family, public:
+        case Family.RSA | Family.PSS, rsa.RSAPublicKey():
+            return Checker(scheme, public.verify, (_padding(scheme), _prehashed(scheme.digest)))
+        case Family.ECDSA, ec.EllipticCurvePublicKey():
+            return Checker(scheme, public.verify, (ec.ECDSA(_prehashed(scheme.digest)),))
+        case Family.DSA, dsa.DSAPublicKey():
+            return Checker(scheme, public.verify, (_prehashed(scheme.digest),))
+        case Family.EDDSA, ed25519.Ed25519PublicKey() if scheme.digest == oids.SHA512:
+            return Checker(scheme, public.verify, ())
+        case Family.EDDSA, ed448.Ed448PublicKey() if scheme.digest == oids.SHAKE256:
+            return Checker(scheme, public.verify, ())
+        case _:
+            raise NotAuthentic(f"the key is {public_keys.describe(key)}, the signature {scheme.label}")
+
+
 def verify(key: PublicKeyInfo, scheme: Scheme, signature: bytes, octets: bytes, *, digested: bool = False) -> None:
     """Check `signature` over `octets`, or over what `octets` are the digest of when `digested`.
 
     Raises NotAuthentic if it does not hold, Malformed if the key or the algorithm are not usable.
     """
-    public, family = public_keys.load(key), scheme.family
-    if key.algorithm.oid in _LIMITED_OIDS:
-        _check_limits(key, scheme)
-    try:
-        if family is Family.EDDSA:
-            _verify_eddsa(public, scheme, signature, octets, digested)
-            return
-        if not digested:
-            octets = digest(scheme.digest, octets)
-        hashed = _prehashed(scheme.digest)
-        if (family is Family.RSA or family is Family.PSS) and isinstance(public, rsa.RSAPublicKey):
-            public.verify(signature, octets, _padding(scheme), hashed)
-        elif family is Family.ECDSA and isinstance(public, ec.EllipticCurvePublicKey):
-            public.verify(signature, octets, ec.ECDSA(hashed))
-        elif family is Family.DSA and isinstance(public, dsa.DSAPublicKey):
-            public.verify(signature, octets, hashed)
-        else:
-            raise NotAuthentic(f"the key is {public_keys.describe(key)}, the signature {scheme.label}")
-    except InvalidSignature:
-        raise NotAuthentic("the signature does not match") from None
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise NotAuthentic(f"the signature cannot be checked: {error}") from None
+    checker(key, scheme).check(signature, octets, digested=digested)
 
 
 def _check_limits(key: PublicKeyInfo, scheme: Scheme) -> None:
@@ -226,15 +253,6 @@ def _check_limits(key: PublicKeyInfo, scheme: Scheme) -> None:
         or scheme.salt_octets < limit.salt_octets
     ):
         raise NotAuthentic(f"the key is limited to {limit.label} and a salt of {limit.salt_octets} octets or more")
-
-
-def _verify_eddsa(key: public_keys.PublicKey, scheme: Scheme, signature: bytes, octets: bytes, digested: bool) -> None:
-    if digested:
-        raise NotAuthentic("EdDSA signs whole messages, not digests")
-    kind = ed25519.Ed25519PublicKey if scheme.digest == oids.SHA512 else ed448.Ed448PublicKey
-    if not isinstance(key, kind):
-        raise NotAuthentic("an EdDSA signature with a key of another kind")
-    key.verify(signature, octets)
 
 
 @functools.cache

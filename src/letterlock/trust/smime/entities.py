@@ -45,10 +45,14 @@ class Split:
 
 
 def mentions(pieces: Pieces, octets: bytes) -> bool:
-    """Tell whether `octets` stand in one of the pieces, or in the whole of which a view shows a part."""
+    """Tell whether `octets` stand in one of the pieces, or in the whole of which a view shows a part.
+
+    Most texts lack the second octet of a boundary like `=_a`, which is seen many times faster than the rest.
+    """
     for piece in pieces:
         whole = piece.obj if isinstance(piece, memoryview) else piece  # what is searched where it lies
-        if octets in (whole if isinstance(whole, bytes) else bytes(whole)):
+        searched = whole if isinstance(whole, bytes) else bytes(whole)
+        if octets[1:2] in searched and octets in searched:
             return True
     return False
 
@@ -130,9 +134,9 @@ def _has_touched_space(octets: bytes) -> bool:
 
 def _has_long_line(octets: bytes) -> bool:
     """Tell whether a line has more than 998 octets, looking only at the last line end in each stretch of that size."""
-    position, end = -1, len(octets)
+    position, end, line_feed = -1, len(octets), ord("\n")
     while end - position > 999:
-        following = octets.rfind(b"\n", position + 1, position + 1001)
+        following = octets.rfind(line_feed, position + 1, position + 1001)
         if following < 0:
             return True
         position = following

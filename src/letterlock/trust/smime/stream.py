@@ -5,7 +5,7 @@ before they return is worth nothing if they raise: the caller writes to a place 
 section 5).
 
 Standards: RFC 5652, RFC 5083, RFC 8551 section 3.
-Limits: memory of one piece, of the certificates and signatures, and of 64 KiB segments; a header of 256 KiB.
+Limits: memory of one piece, of the certificates and signatures, and of 256 KiB segments; a header of 256 KiB.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from letterlock.errors import Malformed, NotAuthentic, OurFault
 from letterlock.formats.asn1 import oids
 from letterlock.formats.asn1.stream import Source
 from letterlock.formats.cms import stream as cms
+from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.cms.signer import SignerInfo
 from letterlock.formats.imf.header import Header, read_header
 from letterlock.formats.mime.content_type import parse_content_type, parse_encoding
@@ -34,7 +35,7 @@ from letterlock.trust.smime.sign import Signer, sign_digest
 from letterlock.trust.smime.verify import Check, Passing, candidates, check_all
 
 MAX_HEADER_OCTETS = 1 << 18
-Sink = Callable[[bytes], object]
+Sink = Callable[[bytes | memoryview], object]
 
 
 def sign(
@@ -70,12 +71,10 @@ def sign(
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The checks of a SignedData that came in pieces, and what it brought."""
+    """The checks of a SignedData that came in pieces, and itself without its content, which has passed."""
 
-    content_type: str
+    signed: SignedData
     checks: tuple[Check, ...]
-    certificates: tuple[bytes, ...]
-    crls: tuple[bytes, ...]
 
 
 def verify(
@@ -99,10 +98,12 @@ def verify(
     for piece in detached or ():
         taken.update(piece)
         sink(piece)
-    certificates, crls, _answers, signers = reader.tail()
+    tail = reader.tail()
     cms.close_content_info(source)
-    checks = check_all(signers, reader.head.content_type, taken, candidates(certificates, known))
-    return Verified(reader.head.content_type, checks, certificates, crls)
+    signed = SignedData(reader.head.content_type, None, reader.head.digest_algorithms, *tail)
+    return Verified(
+        signed, check_all(signed.signers, signed.content_type, taken, candidates(signed.certificates, known))
+    )
 
 
 def encrypt(

@@ -11,6 +11,7 @@ Limits: 16 layers, 32 parts, 256 MiB expanded.
 from __future__ import annotations
 
 import binascii
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -23,8 +24,10 @@ from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.mime.canonical import canonical_lines
 from letterlock.formats.mime.entity import Entity, parse
+from letterlock.formats.mime.transfer import decode_even_base64
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.primitives import digests
+from letterlock.trust.smime import stream
 from letterlock.trust.smime.authenticated import open_authenticated
 from letterlock.trust.smime.compress import MAX_EXPANDED_OCTETS, expand
 from letterlock.trust.smime.decrypt import KeyRing, Opened, decrypt
@@ -33,6 +36,7 @@ from letterlock.trust.smime.verify import Check, verify
 
 MAX_LAYERS = 16
 MAX_PARTS = 32
+LARGE_OCTETS = 1 << 18  # from here on it pays not to hold a SignedData and its content both
 WHITE_SPACE = "white space at line ends was changed on the way, and nothing else"
 
 
@@ -161,8 +165,9 @@ class _Unwrapping:
                     if not is_enveloping(entity):
                         innermost = entity
                         break
-                    cms = _content_of(entity)
-                content_type, octets = self._open(cms, detached)
+                    content_type, octets = self._open_part(entity, detached)
+                else:
+                    content_type, octets = self._open(cms, detached)
                 detached = None
                 self._type = content_type
                 cms = None
@@ -185,15 +190,39 @@ class _Unwrapping:
             self._ambiguities |= {each.kind.sentence: None for each in entity.all_defects() if each.kind.ambiguous}
         return entity
 
+    def _open_part(self, entity: Entity, detached: bytes | None) -> tuple[str, bytes]:
+        """Open the CMS object that is a part's body."""
+        if detached is None and entity.encoding == "base64" and entity.size >= LARGE_OCTETS:
+            found = self._signed_in_pieces(memoryview(entity.octets)[entity.body_start : entity.end])
+            if found is not None:
+                return found
+        return self._open(_content_of(entity), detached)
+
+    def _signed_in_pieces(self, encoded: memoryview) -> tuple[str, bytes] | None:
+        """Open what is signed while it is decoded, so that it is never there beside its content.
+
+        None for anything else, and where something is wrong with it, which is for `_open` to say.
+        """
+        memory = io.BytesIO(bytes(len(encoded) // 4 * 3))  # gives away the octets it was written into, uncopied
+        try:
+            found = stream.verify(decode_even_base64(encoded), memory.write, self._known)
+        except Malformed:
+            return None
+        if not found.checks or not all(check.good for check in found.checks):
+            return None
+        memory.truncate()
+        body = memory.getvalue()
+        self._layers.append(SignedLayer(found.checks, found.signed, False, body))
+        return found.signed.content_type, body
+
     def _open(self, cms: bytes, detached: bytes | None) -> tuple[str, bytes]:
+        signed = SignedData.recognise(cms)
+        if signed is not None:
+            return self._signed(signed, detached)
         content_info_type, element = content.parse(cms)
         match content_info_type:
             case oids.SIGNED_DATA:
-                signed = SignedData.parse(element)
-                body = b"".join(signed.pieces()) if detached is None else detached
-                checks = verify(signed, detached, self._known)
-                self._layers.append(SignedLayer(checks, signed, False, body, _signer_faults(signed)))
-                return signed.content_type, body
+                return self._signed(SignedData.parse(element), detached)
             case oids.ENVELOPED_DATA | oids.AUTH_ENVELOPED_DATA | oids.ENCRYPTED_DATA:
                 enveloped = EnvelopedData.parse(content_info_type, element)
                 return self._decrypt(enveloped)
@@ -218,6 +247,12 @@ class _Unwrapping:
             case _:
                 raise _unknown(content_info_type)
 
+    def _signed(self, signed: SignedData, detached: bytes | None) -> tuple[str, bytes]:
+        body = b"".join(signed.pieces()) if detached is None else detached
+        checks = verify(signed, detached, self._known)
+        self._layers.append(SignedLayer(checks, signed, False, body, _signer_faults(signed)))
+        return signed.content_type, body
+
     def _decrypt(self, enveloped: EnvelopedData) -> tuple[str, bytes]:
         try:
             opened = decrypt(enveloped, self._ring)
@@ -234,10 +269,7 @@ class _Unwrapping:
         first, second = entity.children
         if second.content_type.full not in ("application/pkcs7-signature", "application/x-pkcs7-signature"):
             raise Malformed("a multipart/signed whose second part is no CMS signature", clause="RFC 8551 section 3.5.3")
-        content_info_type, element = content.parse(_content_of(second))
-        if content_info_type != oids.SIGNED_DATA:
-            raise Malformed("a signature part that is no SignedData", clause="RFC 8551 section 3.5.3.1")
-        signed = SignedData.parse(element)
+        signed = SignedData.read(_content_of(second))
         covered = first.raw
         checks = verify(signed, covered, self._known)
         faults = list(_signer_faults(signed, clear=True))

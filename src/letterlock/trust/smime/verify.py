@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from letterlock.errors import Malformed, NotAuthentic
-from letterlock.formats.asn1 import oids, reader, tags, writer
+from letterlock.formats.asn1 import oids, reader, tags
 from letterlock.formats.asn1.reader import Fields
 from letterlock.formats.cms.attributes import Attributes
 from letterlock.formats.cms.ess import signing_certificate
@@ -157,31 +157,44 @@ def check_all(
     signers: tuple[SignerInfo, ...], content_type: str, content: Content, certificates: tuple[Certificate, ...]
 ) -> tuple[Check, ...]:
     """Check every signature over `content`."""
-    counters = min(MAX_COUNTER_SIGNATURES, MAX_COUNTER_SIGNATURES_TOGETHER // max(1, len(signers)))
-    return tuple([_check(signer, content_type, content, certificates, counters) for signer in signers])
+    return tuple([_check(signer, content_type, content, certificates, among=len(signers)) for signer in signers])
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """What is the same in all signatures of a signer: with which certificate, how, and whether they name it."""
+class Standing(msgspec.Struct, frozen=True, eq=False):
+    """What is the same in all signatures of a signer: with which certificate, how, and what the attributes say of it.
+
+    `content_type` is what they name, None if nothing. `checker` is None where the key cannot be used.
+    """
 
     certificate: Certificate
     names_certificate: bool
     scheme: signatures.Scheme
     scheme_label: str
+    content_type: str | None
+    checker: signatures.Checker | None
 
 
-def _standing(signer: SignerInfo, found: tuple[Certificate, ...]) -> Standing:
-    """Look at all of a signature that is not of its message; `found` are the certificates it may be made with.
-
-    Raises NotAuthentic or Malformed.
-    """
+def _standing(signer: SignerInfo, certificates: tuple[Certificate, ...]) -> Standing:
+    """Look at all of a signature that is not of its message; raises NotAuthentic or Malformed."""
+    found = _certificates_of(signer, certificates)
+    if not found:
+        raise NotAuthentic(f"the signer's certificate ({signer.identifier}) is not there")
     scheme = signatures.scheme_of(signer.signature_algorithm, signer.digest_algorithm.oid)
     certificate, names = _named(found, signer.signed)
     _check_protection(signer.signed, signer)
-    return Standing(certificate, names, scheme, scheme.label)
+    named_type = signer.signed.first(oids.CONTENT_TYPE)
+    try:
+        checker = signatures.checker(_key_of(certificate, certificates), scheme)
+    except (NotAuthentic, Malformed):
+        checker = None  # will be said when the rest was looked at
+    return Standing(certificate, names, scheme, scheme.label, None if named_type is None else named_type.oid(), checker)
 
 
 _remembered_standing = functools.lru_cache(maxsize=MAX_FORMS)(_standing)
+
+
+def _certificates_of(signer: SignerInfo, certificates: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
+    return tuple([each for each in certificates if signer.identifier.names(each)])
 
 
 def _check(
@@ -189,44 +202,36 @@ def _check(
     content_type: str,
     content: Content,
     certificates: tuple[Certificate, ...],
-    counter_signatures: int,
     *,
+    among: int,
     is_counter: bool = False,
 ) -> Check:
-    identifier, like = signer.identifier, signer.like
-    found = tuple([each for each in certificates if identifier.names(each)])
-    certificate, names, scheme = (found[0] if found else None), False, ""
+    """Check one signature `among` as many."""
+    like, standing = signer.like, None
     fault, time = "", None
     try:
         time = signer.signed.signing_time
-        if not found:
-            raise NotAuthentic(f"the signer's certificate ({identifier}) is not there")
-        standing = _standing(signer, found) if like is None else _remembered_standing(like, found)
-        certificate, names, scheme = standing.certificate, standing.names_certificate, standing.scheme_label
-        key = _key_of(certificate, certificates)
-        _check_one(signer, key, standing.scheme, content_type, content, counter=is_counter)
+        standing = _standing(signer, certificates) if like is None else _remembered_standing(like, certificates)
+        checker = standing.checker or signatures.checker(_key_of(standing.certificate, certificates), standing.scheme)
+        if signer.signed_octets is None:
+            _check_bare(signer, checker, content_type, content, counter=is_counter)
+        else:
+            _check_content_type(standing.content_type, content_type, counter=is_counter)
+            _check_one(signer, signer.signed_octets, checker, content)
     except (NotAuthentic, Malformed) as error:
         fault = str(error)
-    counters = _counter_signatures(signer, certificates, counter_signatures) if signer.unsigned.items else ()
-    scheme = scheme or oids.label(signer.signature_algorithm.oid)
-    return Check(signer, certificate, scheme, oids.label(signer.digest_algorithm.oid), fault, time, names, counters)
+    counters = _counter_signatures(signer, certificates, among) if signer.unsigned.items and not is_counter else ()
+    digest = oids.label(signer.digest_algorithm.oid)
+    if standing is None:
+        certificate = next(iter(_certificates_of(signer, certificates)), None)
+        scheme = oids.label(signer.signature_algorithm.oid)
+        return Check(signer, certificate, scheme, digest, fault, time, False, counters)
+    names = standing.names_certificate
+    return Check(signer, standing.certificate, standing.scheme_label, digest, fault, time, names, counters)
 
 
-def _check_one(
-    signer: SignerInfo,
-    key: PublicKeyInfo,
-    scheme: signatures.Scheme,
-    content_type: str,
-    content: Content,
-    *,
-    counter: bool,
-) -> None:
-    """Check what is of the message: its digest, what the attributes say of it, and the signature."""
-    covered, signature = signer.signed_octets, signer.signature
-    if covered is None:
-        _check_bare(signer, key, scheme, content_type, content, counter=counter)
-        return
-    _check_content_type(signer.signed, content_type, counter=counter)
+def _check_one(signer: SignerInfo, covered: bytes, checker: signatures.Checker, content: Content) -> None:
+    """Check what is of the message: its digest, and the signature over the attributes."""
     expected = signer.signed.single(oids.MESSAGE_DIGEST)
     if expected is None:
         raise NotAuthentic("the signed attributes lack the message digest")
@@ -234,22 +239,16 @@ def _check_one(
     if expected != b"\x04%c%b" % (len(digest), digest) and reader.parse(expected).octet_string() != digest:
         raise NotAuthentic("the content was changed: its digest is not the one that was signed")
     try:
-        signatures.verify(key, scheme, signature, covered)
+        checker.check(signer.signature, covered)
     except NotAuthentic:
         canonical = signer.canonical_octets
         if canonical == covered:
             raise
-        signatures.verify(key, scheme, signature, canonical)
+        checker.check(signer.signature, canonical)
 
 
 def _check_bare(
-    signer: SignerInfo,
-    key: PublicKeyInfo,
-    scheme: signatures.Scheme,
-    content_type: str,
-    content: Content,
-    *,
-    counter: bool,
+    signer: SignerInfo, checker: signatures.Checker, content_type: str, content: Content, *, counter: bool
 ) -> None:
     """Check a signature over the content itself."""
     if content_type != oids.DATA and not counter:
@@ -259,17 +258,16 @@ def _check_bare(
         raise NotAuthentic("the content is the attributes of another signature")
     octets = content.octets
     if octets is not None:
-        signatures.verify(key, scheme, signer.signature, octets)
+        checker.check(signer.signature, octets)
     else:
-        signatures.verify(key, scheme, signer.signature, content.digest(scheme.digest), digested=True)
+        checker.check(signer.signature, content.digest(checker.scheme.digest), digested=True)
 
 
-def _check_content_type(attributes: Attributes, content_type: str, *, counter: bool) -> None:
-    named = attributes.single(oids.CONTENT_TYPE)
+def _check_content_type(named: str | None, content_type: str, *, counter: bool) -> None:
     if counter:
         if named is not None:
             raise NotAuthentic("a counter-signature that names a content type")  # RFC 5652 section 11.4
-    elif named is None or (named != writer.oid(content_type) and reader.parse(named).oid() != content_type):
+    elif named != content_type:
         raise NotAuthentic("the signed attributes name another content type")  # RFC 5652 section 11.1
 
 
@@ -350,9 +348,10 @@ def _looks_like_attributes(octets: bytes) -> bool:
     return any(item.type == oids.MESSAGE_DIGEST for item in parsed.items)
 
 
-def _counter_signatures(signer: SignerInfo, certificates: tuple[Certificate, ...], most: int) -> tuple[Check, ...]:
+def _counter_signatures(signer: SignerInfo, certificates: tuple[Certificate, ...], among: int) -> tuple[Check, ...]:
+    most = min(MAX_COUNTER_SIGNATURES, MAX_COUNTER_SIGNATURES_TOGETHER // among)
     checks = []
     for value in signer.unsigned.all(oids.COUNTER_SIGNATURE)[:most]:
         counter = SignerInfo.parse(reader.parse(value))
-        checks.append(_check(counter, "", Whole((signer.signature,)), certificates, 0, is_counter=True))
+        checks.append(_check(counter, "", Whole((signer.signature,)), certificates, among=among, is_counter=True))
     return tuple(checks)
