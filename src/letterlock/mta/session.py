@@ -122,9 +122,8 @@ class Session:
     _held: int = field(init=False, default=0)
     _sender: Sender = field(init=False, default=Sender(None))
     _ended: bool = field(init=False, default=False)
-    _owed: Awaitable[None] | None = field(
-        init=False, default=None
-    )  # what must be waited for before the session goes on
+    # What must be waited for before the session goes on.
+    _owed: Awaitable[None] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.conversation = ServerConversation(self.settings, tls=self.stream.tls is not None)
