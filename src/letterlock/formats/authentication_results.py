@@ -10,6 +10,7 @@ Limits: `MOST_RESULTS` results; linear in the field.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -188,11 +189,13 @@ def _fold(parts: list[str]) -> list[str]:
     return lines
 
 
+@functools.lru_cache(maxsize=1024)  # the same names and reasons go into field after field
 def _written(value: str) -> str:
     value = _safe(value)
     return value if value and _PLAIN_VALUE.fullmatch(value) else quote(value)
 
 
+@functools.lru_cache(maxsize=1024)
 def _comment(text: str) -> str:
     return "(" + re.sub(r"([()\\])", r"\\\1", _safe(text)) + ")"
 
