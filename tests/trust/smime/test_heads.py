@@ -29,10 +29,15 @@ def _open(people: People, *, detached: bool = False) -> bytes:
     return b"".join(stream.sign(pieces, (people.named("ada", "rsa2048").signer,), people.now, detached=detached))
 
 
+def _one_segment(people: People) -> bytes:
+    return b"".join(stream.sign((INSIDE,), (people.named("ada", "rsa2048").signer,), people.now))
+
+
 USUAL: dict[str, Make] = {
     "der": _der,
     "der, detached": partial(_der, detached=True),
     "open": _open,
+    "open, one segment": _one_segment,
     "open, detached": partial(_open, detached=True),
 }
 

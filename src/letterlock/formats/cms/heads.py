@@ -82,10 +82,13 @@ def _recognise_open(octets: bytes) -> Head | None:
     if not octets.startswith(_OPEN_INNER, after):
         return None
     start = after + len(_OPEN_INNER)
-    end = _segments_end(octets, start, limit)
+    count, last, end = _segments(octets, start, limit)
     if not octets.startswith(_THREE_ENDS, end):
         return None
-    content = Element(octets, tags.OCTET_STRING, True, start - 2, start, end, end + 2, _CONTENT_DEPTH, {})
+    if count == 1:  # as nearly all letters have it: the content is this segment
+        content = Element(octets, tags.OCTET_STRING, False, start, last, end, end, _CONTENT_DEPTH + 1, {})
+    else:
+        content = Element(octets, tags.OCTET_STRING, True, start - 2, start, end, end + 2, _CONTENT_DEPTH, {})
     return Head(digests, content, octets[end + len(_THREE_ENDS) : limit])
 
 
@@ -95,16 +98,20 @@ def _digests_end(octets: bytes, at: int) -> int:
     return at + 2 + header[1] if header[:1] == b"\x31" and header[1:] < b"\x80" else len(octets)
 
 
-def _segments_end(octets: bytes, at: int, limit: int) -> int:
-    """Return where primitive segments of an OCTET STRING end, whatever follows; beyond the octets if they do."""
+def _segments(octets: bytes, at: int, limit: int) -> tuple[int, int, int]:
+    """Return how many primitive OCTET STRINGs stand at `at`, and where the octets of the last one begin and end.
+
+    The end is beyond `octets` if it is not in them.
+    """
+    count, content = 0, at
     while at < limit and octets[at] == tags.OCTET_STRING:
-        length = octets[at + 1]
-        at += 2
+        length, content = octets[at + 1], at + 2
         if length >= 0x80:
-            count = length & 0x7F
-            if not 1 <= count <= _MAX_LENGTH_OCTETS:
-                return len(octets)
-            length = int.from_bytes(octets[at : at + count], "big")
-            at += count
-        at += length
-    return at
+            size = length & 0x7F
+            if not 1 <= size <= _MAX_LENGTH_OCTETS:
+                return count, content, len(octets)
+            length = int.from_bytes(octets[content : content + size], "big")
+            content += size
+        at = content + length
+        count += 1
+    return count, content, at
