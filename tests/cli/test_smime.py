@@ -13,12 +13,14 @@ from click.testing import CliRunner, Result
 
 from letterlock.cli.root import letterlock
 from letterlock.formats.asn1 import oids
+from letterlock.formats.cms import signed
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import Name
 from letterlock.registrar.key_store import KeyStore
 from letterlock.trust.pkix import issue
 from letterlock.trust.primitives import key_pairs
+from letterlock.trust.smime.unwrap import SignedLayer, unwrap, unwrap_cms
 
 MESSAGE = b"From: Ada <ada@rosewood.test>\nTo: bob@rosewood.test\nSubject: Plans\n\nTonight.\n"
 
@@ -333,3 +335,78 @@ def test_decrypting_with_a_store_teaches_it_of_the_author(folder: Path, tmp_path
     assert used is not None
     assert used.cipher == oids.AES192_CBC
     assert announced is not None
+
+
+@pytest.mark.parametrize("form", ["--opaque", "--cms", ""])
+def test_signatures_that_hold_together(folder: Path, tmp_path: Path, form: str) -> None:
+    """RFC 5752: with one of two taken off nothing is proved; without --together the rest still is."""
+    second = ("--key", folder / "second.key", "--cert", folder / "second.pem")
+    if not (folder / "second.pem").exists():
+        authority = ("--folder", folder / "ca", "--password-file", folder / "pw")
+        _run("keys", "generate", "rsa2048", "--out", folder / "second.key", "--password-file", folder / "pw")
+        _run("smime", "csr", "--key", folder / "second.key", "--address", "ada@rosewood.test",
+             "--password-file", folder / "pw", "--out", folder / "second.p10")  # fmt: skip
+        number = json.loads(_run("ca", "request", folder / "second.p10", *authority, "--json").output)["request"]
+        _run("ca", "approve", number, *authority)
+        _run("ca", "issue", number, *authority, "--out", folder / "second.pem")
+    more = (form,) if form else ()
+    who = ("--from", "ada@rosewood.test")
+    for together, good in ((("--together",), False), ((), True)):
+        made = tmp_path / "made"
+        _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), *second, *more, *together, "--out", made)
+        verdict = json.loads(_run("smime", "verify", made, *_anchor(folder), *who, "--json").output)
+        assert [each["good"] for each in verdict["signers"]] == [True, True]
+        (layer,) = (unwrap_cms if form == "--cms" else unwrap)(made.read_bytes()).layers
+        assert isinstance(layer, SignedLayer)
+        found = layer.signed
+        cms = signed.encode(oids.DATA, layer.content, found.signers[:1], found.certificates)
+        (tmp_path / "stripped").write_bytes(cms)
+        code = 0 if good else 1
+        verdict = json.loads(
+            _run("smime", "verify", tmp_path / "stripped", *_anchor(folder), *who, "--json", code=code).output
+        )
+        assert verdict["good"] is good
+        assert any("that another one names was taken away" in reason for reason in verdict["reasons"]) is not good
+    assert (
+        "for several keys"
+        in _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--together", code=64).output
+    )
+
+
+@pytest.mark.parametrize("form", ["--opaque", "--cms", ""])
+def test_countersigned(folder: Path, tmp_path: Path, form: str) -> None:
+    """Bob signs Ada's signature, which holds as before; one that does not hold is not countersigned."""
+    made, both = tmp_path / "made", tmp_path / "both"
+    _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), *([form] if form else []), "--out", made)
+    _run("smime", "countersign", made, *_who(folder, "bob"), "--out", both)
+    verdict = json.loads(
+        _run("smime", "verify", both, *_anchor(folder), "--from", "ada@rosewood.test", "--json").output
+    )
+    assert len(verdict["signers"]) == 1
+    (layer,) = (unwrap_cms if form == "--cms" else unwrap)(both.read_bytes()).layers
+    assert isinstance(layer, SignedLayer)
+    (counter,) = layer.checks[0].counter_signatures
+    assert counter.good
+    assert counter.certificate is not None
+    assert counter.certificate.addresses == ("bob@rosewood.test",)
+    assert "    countersigned by number" in _run("smime", "inspect", both).output
+    if not form:
+        (tmp_path / "changed").write_bytes(made.read_bytes().replace(b"Tonight", b"Tomorrow"))
+        said = _run("smime", "countersign", tmp_path / "changed", *_who(folder, "bob"), code=1).output
+        assert "changed has a signature that does not hold: the content was changed" in said
+        assert "message.eml is not signed" in _run(
+            "smime", "countersign", folder / "message.eml", *_who(folder, "bob"), code=1
+        ).output  # fmt: skip
+
+
+def test_a_label_and_what_it_is_called_elsewhere(folder: Path, tmp_path: Path) -> None:
+    """Who knows only the other policy reads by that (RFC 2634 section 3.4)."""
+    made = tmp_path / "labelled"
+    (tmp_path / "policies").write_text('[policy.theirs]\noid = "1.9"\nclearances = { "bob@x.test" = 2 }\n')
+    sign = ("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--out", made)
+    read = ("smime", "label", made, "--policies", tmp_path / "policies", "--reader", "bob@x.test")
+    _run(*sign, "--label", "1.2.3:4")
+    assert "of a policy not known here" in _run(*read, code=1).output
+    _run(*sign, "--label", "1.2.3:4", "--equivalent-label", "1.9:2")
+    assert "bob@x.test is cleared for" in _run(*read).output
+    _run(*sign, "--equivalent-label", "1.9:2", code=64)

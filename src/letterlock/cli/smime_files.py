@@ -167,6 +167,16 @@ def key(path: Path, password: bytes | None = None) -> PrivateKey:
             return stored
 
 
+def pairs(
+    keys: tuple[Path, ...], certs: tuple[Path, ...], password_file: Path | None
+) -> list[tuple[PrivateKey, list[Certificate]]]:
+    """Return each key with the certificates of the file beside it, the key's own first; ends the command for odd ones."""
+    if len(keys) != len(certs):
+        fail("give a --cert for each --key, in the same order", Exit.USAGE)
+    password = password_of(password_file)
+    return [(key(own, password), certificates(cert, password)) for own, cert in zip(keys, certs, strict=True)]
+
+
 def hexadecimal(text: str) -> int:
     """Return the number a serial number in hexadecimal is."""
     try:
@@ -224,6 +234,8 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
             fail(safe(f"{fault.problem}{where}{clause}"), Exit.WRONG, as_json=as_json)
         except LetterlockError as error:
             fail(safe(str(error)), Exit.WRONG, as_json=as_json)
+        except BrokenPipeError:
+            raise  # whoever read the output has enough: click ends quietly
         except OSError as error:  # of a file that was to be written; what is read is looked at before
             fail(safe(f"{error.filename or 'a file'}: {error.strerror}"), Exit.WRONG, as_json=as_json)
 

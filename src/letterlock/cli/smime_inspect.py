@@ -53,6 +53,7 @@ def _layer_value(layer: Layer) -> dict[str, object]:
                 "digest": check.digest,
                 "fault": check.fault,
                 "signing_time": check.signing_time,
+                "countersigned_by": [str(counter.signer.identifier) for counter in check.counter_signatures],
                 "attributes": [oids.label(item.type) for item in check.signer.signed.items],
             }
             for check in layer.checks
@@ -67,7 +68,12 @@ def _layer_value(layer: Layer) -> dict[str, object]:
 def _layer_lines(layer: Layer) -> list[str]:
     lines = [describe_layer(layer)]
     if isinstance(layer, SignedLayer):
-        lines += [f"  by {check.signer.identifier}, {check.scheme}{_fault(check.fault)}" for check in layer.checks]
+        for check in layer.checks:
+            lines.append(f"  by {check.signer.identifier}, {check.scheme}{_fault(check.fault)}")
+            lines += [
+                f"    countersigned by {counter.signer.identifier}, {counter.scheme}{_fault(counter.fault)}"
+                for counter in check.counter_signatures
+            ]
     if isinstance(layer, EncryptedLayer):
         lines[0] += "" if layer.opened else f" ({layer.enveloped.algorithm.label})"
         lines += [f"  to {who}, {describe(info)}" for info in layer.enveloped.recipients for who in _names(info)]

@@ -1,9 +1,8 @@
-"""Most of `letterlock smime`: sign, verify, encrypt, decrypt, compress and expand messages and files."""
+"""Most of `letterlock smime`: verify, encrypt, decrypt, compress and expand messages and files."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -23,12 +22,9 @@ from letterlock.cli.smime_secrets import (
 from letterlock.errors import NotAuthentic
 from letterlock.formats.asn1 import oids
 from letterlock.formats.imf.header import read_header
-from letterlock.formats.x509.certificate import Certificate
 from letterlock.trust.pkix.path import Anchor
-from letterlock.trust.primitives.key_pairs import PrivateKey
 from letterlock.trust.primitives.key_transport import Oaep
-from letterlock.trust.smime import labels, protect
-from letterlock.trust.smime import sign as signing
+from letterlock.trust.smime import protect
 from letterlock.trust.smime.compress import compress as compress_octets
 from letterlock.trust.smime.decrypt import KeyRing, Own
 from letterlock.trust.smime.encrypt import Recipient, To, ToPassword, ToSharedKey
@@ -38,8 +34,6 @@ from letterlock.trust.smime.header_protection import restore
 from letterlock.trust.smime.proof import Proof, Trust, describe_layer, prove
 from letterlock.trust.smime.unwrap import CompressedLayer, EncryptedLayer
 
-DIGESTS = {"sha256": oids.SHA256, "sha384": oids.SHA384, "sha512": oids.SHA512}
-LEGACY_DIGESTS = {"sha1": oids.SHA1, "md5": oids.MD5}
 CIPHERS = {
     "aes256-gcm": oids.AES256_GCM,
     "aes192-gcm": oids.AES192_GCM,
@@ -57,88 +51,9 @@ password_option = click.option("--password-file", type=files.FILE, help="The fir
 cms_option = click.option("--cms", is_flag=True, help="Write a bare CMS object in DER, not a mail message.")
 
 
-def key_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command `--key` and `--cert`, both repeatable and paired in order."""
-    command = click.option("--cert", "certs", type=files.FILE, multiple=True, required=True)(command)
-    return click.option("--key", "keys", type=files.FILE, multiple=True, required=True)(command)
-
-
 @click.group()
 def smime() -> None:
     """Sign, verify, encrypt and decrypt mail and files with S/MIME."""
-
-
-@smime.command()
-@click.argument("file", type=files.FILE)
-@key_options
-@click.option("--chain", type=files.FILE, multiple=True, help="More certificates to send along.")
-@click.option("--digest", type=click.Choice([*DIGESTS, *LEGACY_DIGESTS]), help="Without it, one as strong as the key.")
-@click.option("--pss", is_flag=True, help="RSA-PSS instead of PKCS#1 v1.5.")
-@click.option("--opaque", is_flag=True, help="Put the content inside the signature.")
-@click.option("--detached", is_flag=True, help="With --cms: leave the content out.")
-@click.option("--protect-header", is_flag=True, help="Sign From, To, Subject and the other fields, too (RFC 9788).")
-@click.option("--label", default="", help="A security label: POLICY, or POLICY:CLASSIFICATION, or ...:MARK (RFC 2634).")
-@click.option("--legacy", is_flag=True, help="Allow SHA-1 and MD5.")
-@cms_option
-@password_option
-@out_option
-@files.plain_errors
-def sign(
-    file: Path,
-    keys: tuple[Path, ...],
-    certs: tuple[Path, ...],
-    chain: tuple[Path, ...],
-    digest: str | None,
-    pss: bool,
-    opaque: bool,
-    detached: bool,
-    protect_header: bool,
-    label: str,
-    legacy: bool,
-    cms: bool,
-    password_file: Path | None,
-    out: Path | None,
-) -> None:
-    """Sign a message or file; several --key and --cert make several signatures."""
-    if digest in LEGACY_DIGESTS and not legacy:
-        fail(f"{digest} proves too little today; --legacy signs with it all the same", Exit.USAGE)
-    pairs = _pairs(keys, certs, password_file)
-    oid = (DIGESTS | LEGACY_DIGESTS)[digest] if digest is not None else ""
-    attributes = labels.attributes(labels.label_of(label, {})) if label else ()
-    signers = tuple(signing.Signer(key, found[0], oid, pss, attributes=attributes) for key, found in pairs)
-    more = [each for _key, found in pairs for each in found[1:]]
-    for path in chain:
-        more += files.certificates(path)
-    if smime_large.is_large(file):
-        if not (cms or opaque) or protect_header:
-            fail("a file of this size is signed with --cms or --opaque, without --protect-header", Exit.USAGE)
-        smime_large.write(smime_large.sign(file, signers, tuple(more), cms=cms, detached=detached), out)
-        return
-    octets = files.read(file)
-    if cms:
-        made = signing.sign(octets, signers, files.now(), detached=detached, certificates=tuple(more))
-    else:
-        made = protect.sign_message(
-            files.as_message(octets, file.name),
-            signers,
-            files.now(),
-            opaque=opaque,
-            protect_header=protect_header,
-            certificates=tuple(more),
-            token=files.token(),
-        )
-    files.write(made, out)
-
-
-def _pairs(
-    keys: tuple[Path, ...], certs: tuple[Path, ...], password_file: Path | None
-) -> list[tuple[PrivateKey, list[Certificate]]]:
-    if len(keys) != len(certs):
-        fail("give a --cert for each --key, in the same order", Exit.USAGE)
-    password = files.password_of(password_file)
-    return [
-        (files.key(key, password), files.certificates(cert, password)) for key, cert in zip(keys, certs, strict=True)
-    ]
 
 
 @smime.command()
@@ -333,7 +248,7 @@ def decrypt(
     """Decrypt a message or file; protected header fields come back to their place."""
     if not keys and not secrets.any and store is None:
         fail("give a --key and its --cert, a --store, a shared key or a password to decrypt with", Exit.USAGE)
-    own = [Own(key, found[0]) for key, found in _pairs(keys, certs, password_file)]
+    own = [Own(key, found[0]) for key, found in files.pairs(keys, certs, password_file)]
     if store is not None:
         # loading a key store takes a while, and most commands need none
         from letterlock.cli import smime_mail

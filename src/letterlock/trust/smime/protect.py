@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from letterlock.errors import OurFault
 from letterlock.formats.asn1 import oids
@@ -20,6 +20,7 @@ from letterlock.trust.smime import header_protection
 from letterlock.trust.smime.compress import compress
 from letterlock.trust.smime.encrypt import Recipient, encrypt
 from letterlock.trust.smime.entities import Pieces, is_enveloping, mentions, split, split_prepared, with_crlf, wrap
+from letterlock.trust.smime.multiple import sign_together
 from letterlock.trust.smime.sign import Signer, certs_only, sign_parts
 
 _MICALG = {
@@ -40,10 +41,13 @@ def sign_message(
     *,
     opaque: bool = False,
     protect_header: bool = False,
+    together: bool = False,
     certificates: tuple[Certificate, ...] = (),
     token: str,
 ) -> bytes:
     """Return `message` signed: as multipart/signed with the boundary made from `token`, or `opaque`.
+
+    With `together` the signatures name each other, so that none can be taken off (RFC 5752).
 
     A multipart/signed is prepared for every transport; what is signed inside application/pkcs7-mime too, since it may
     be forwarded in clear later (RFC 8551 section 3.1.2).
@@ -53,7 +57,12 @@ def sign_message(
     if protect_header:
         outer, entity = header_protection.protect(outer, parts.inner, encrypted=False)
         inner = (entity,)
-    cms = sign_parts(inner, signers, signing_time, detached=not opaque, certificates=certificates)
+    cms: Sequence[bytes | memoryview]
+    if together:
+        content = b"".join(inner)
+        cms = (sign_together(content, signers, signing_time, detached=not opaque, certificates=certificates),)
+    else:
+        cms = sign_parts(inner, signers, signing_time, detached=not opaque, certificates=certificates)
     if opaque:
         return wrap(outer, cms, "signed-data")
     return multipart_signed(outer, inner, b"".join(cms), signers, token)
