@@ -376,13 +376,13 @@ class Indexer:
     def _turn(self) -> bool:
         """Take all that waits, write the batches in one transaction, answer questions; tell whether to end."""
         job = self._next_job()
-        if isinstance(job, Batch):
+        if isinstance(job, Batch) and self._jobs.qsize() < _MOST_BATCHES:
             # The log is the truth and the index may lag: fewer, larger transactions leave the processor to the sessions.
             self._urgent.wait(_GATHER_SECONDS)
         self._urgent.clear()
         questions: list[_Question[Any]] = []
         ending = False
-        for _ in range(_MOST_BATCHES):
+        for left in reversed(range(_MOST_BATCHES)):
             match job:
                 case None:
                     ending = True
@@ -396,6 +396,8 @@ class Indexer:
                 case _:
                     questions.append(job)
                     break  # what comes behind the question must not be seen by it
+            if not left:
+                break  # before a job is taken from the queue that nobody would do
             try:
                 job = self._jobs.get_nowait()
             except Empty:
