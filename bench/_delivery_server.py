@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvloop
 
+from letterlock.admd.process import tidy
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.host.ledger import Ledger
@@ -44,8 +45,10 @@ async def serve(folder: Path, port: int, zone: ZoneTable) -> None:
     listener = Listener(service.session, log=Log("mta"), limits=ConnectionLimits(per_network=5000))
     await listener.start([bind("127.0.0.1", port)])
     stopped = asyncio.Event()
+    tidying = asyncio.create_task(tidy())  # as `serve` does
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     await stopped.wait()
+    tidying.cancel()
     await listener.stop(grace_seconds=5)
     await store.close()
     ledger.close()

@@ -18,6 +18,7 @@ from pathlib import Path
 import uvloop
 
 from bench._queue import sending
+from letterlock.admd.process import tidy
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import Recipient
 from letterlock.host.clock import SystemClock
@@ -73,11 +74,13 @@ async def serve(folder: Path, port: int, sink: int = 0, identity: tuple[Path, ..
     store = await open_store(StoreSettings(folder / "store"))
     listener = await take_mail(store, bind("127.0.0.1", port), relays=bool(sink), identity=identity)
     running = asyncio.create_task(sending(folder, store, sink)[0].run()) if sink else None
+    tidying = asyncio.create_task(tidy())  # as `serve` does
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     loop.add_signal_handler(signal.SIGUSR1, _print_cpu)
     await stopped.wait()
+    tidying.cancel()
     await listener.stop(grace_seconds=5)
     if running is not None:
         running.cancel()

@@ -15,6 +15,7 @@ from pathlib import Path
 import uvloop
 
 from bench._smtp_server import take_mail
+from letterlock.admd.process import tidy
 from letterlock.host.listen import bind, bind_unix
 from letterlock.host.logs import send_to
 from letterlock.store.engine import StoreSettings, open_store
@@ -33,10 +34,12 @@ async def keep(folder: Path, port: int) -> None:
     command = [sys.executable, "-m", "bench._smtp_workers", str(folder), str(port), str(bound.fileno())]
     worker = await asyncio.create_subprocess_exec(*command, pass_fds=[bound.fileno()])
     stopped = asyncio.Event()
+    tidying = asyncio.create_task(tidy())  # as `serve` does
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     loop.add_signal_handler(signal.SIGUSR1, lambda: print(_cpu(os.getpid()) + _cpu(worker.pid), flush=True))
     await stopped.wait()
+    tidying.cancel()
     worker.terminate()
     await worker.wait()
     await service.stop()
@@ -48,10 +51,12 @@ async def work(folder: Path, descriptor: int) -> None:
     log = (folder / "log").open("a", buffering=64 * 1024)
     send_to(lambda line: log.write(line + "\n") and None)
     stopped = asyncio.Event()
+    tidying = asyncio.create_task(tidy())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with RemoteStore(folder / _DOOR) as store:
         listener = await take_mail(store, socket.socket(fileno=descriptor))
         await stopped.wait()
+        tidying.cancel()
         await listener.stop(grace_seconds=5)
 
 
