@@ -53,6 +53,7 @@ async def serve(folder: Path, port: int, zone: ZoneTable) -> None:
     await store.close()
     ledger.close()
     accounts.close()
+    log.flush()
 
 
 if __name__ == "__main__":
