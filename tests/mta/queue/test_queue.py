@@ -473,32 +473,6 @@ async def test_an_entry_whose_attempt_cannot_be_recorded_for_a_fault_is_given_ba
     assert len(site.errands) == 2
 
 
-@pytest.mark.parametrize("broken_call", ["take_due", "take_parked"])
-async def test_a_fault_in_taking_is_told_and_tried_again(
-    site: Site, lines: list[str], monkeypatch: pytest.MonkeyPatch, broken_call: str
-) -> None:
-    """The queue goes on by itself, with what was parked, too."""
-    monkeypatch.setattr("letterlock.mta.queue.runner._RECORD_AGAIN_SECONDS", 0.001)
-    call = getattr(site.store, broken_call)
-    faults = iter([ZeroDivisionError()])
-
-    async def broken_once(*arguments: object) -> object:
-        for fault in faults:
-            raise fault
-        return await call(*arguments)
-
-    monkeypatch.setattr(site.store, broken_call, broken_once)
-    for number in range(30):
-        await site.queue(f"q{number}", to("a@harbor.test"))
-    async with asyncio.timeout(60):
-        await site.turn()
-    assert await site.store.queue_size() == (0, 0)
-    assert len(site.errands) == 30
-    (event,) = (event for event in map(json.loads, lines) if event["severity"] == "error")
-    assert event["event"] == "queue unavailable"
-    assert "in broken_once" in event["traceback"]
-
-
 async def test_a_dead_destination_is_tried_once_and_the_rest_deferred(site: Site) -> None:
     site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.4.1", "connection refused", about_host=True)
     for number in range(40):
