@@ -473,6 +473,109 @@ async def test_an_entry_whose_attempt_cannot_be_recorded_for_a_fault_is_given_ba
     assert len(site.errands) == 2
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be done is tried again at once."""
+    monkeypatch.setattr("letterlock.mta.queue.runner._RECORD_AGAIN_SECONDS", 0.001)
+
+
+def break_first(site: Site, monkeypatch: pytest.MonkeyPatch, name: str, *raised: Exception) -> None:
+    """Let the first calls of the store fail."""
+    call = getattr(site.store, name)
+    faults = iter(raised)
+
+    async def broken_first(*arguments: object) -> object:
+        for fault in faults:
+            raise fault
+        return await call(*arguments)
+
+    monkeypatch.setattr(site.store, name, broken_first)
+
+
+async def all_sent(site: Site, count: int) -> None:
+    """Run the queue until nothing is left after as many errands; where an entry stays behind, this ends in a timeout."""
+    task = asyncio.create_task(site.runner.run())
+    async with asyncio.timeout(60):
+        while len(site.errands) < count or await site.store.queue_size() != (0, 0):  # noqa: ASYNC110 - a task works
+            await asyncio.sleep(0.001)
+    await site.runner.stop()
+    await task
+    assert len(site.errands) == count
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("call", ["take_due", "take_parked"])
+async def test_a_fault_in_taking_is_told_and_tried_again(
+    site: Site, lines: list[str], monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The queue goes on by itself, with what was parked, too."""
+    break_first(site, monkeypatch, call, ZeroDivisionError())
+    for number in range(30):
+        await site.queue(f"q{number}", to("a@harbor.test"))
+    await all_sent(site, 30)
+    (event,) = (event for event in map(json.loads, lines) if event["severity"] == "error")
+    assert event["event"] == "queue unavailable"
+    assert "in broken_first" in event["traceback"]
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("fault", [ZeroDivisionError(), Unavailable("no room")])
+async def test_what_cannot_be_parked_hinders_nothing_that_was_taken_with_it(
+    site: Site, lines: list[str], monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    break_first(site, monkeypatch, "park", fault)
+    for number in range(30):
+        await site.queue(f"q{number}", to("a@harbor.test"))
+    await site.turn()
+    (abandoned,) = (event["queue_id"] for event in map(json.loads, lines) if event["event"] == "attempt abandoned")
+    assert [entry.queue_id for entry in await site.store.queue(QueueFilter())] == [abandoned]
+    site.clock.move(SETTINGS.retry_first_seconds)
+    await all_sent(site, 30)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_what_cannot_be_given_back_at_once_is_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_first(site, monkeypatch, "settle", ZeroDivisionError(), ZeroDivisionError())
+    break_first(site, monkeypatch, "release", Unavailable("no room"))
+    await site.queue("q", to("a@harbor.test"))
+    await site.turn()
+    site.clock.move(SETTINGS.retry_first_seconds)
+    await all_sent(site, 2)
+
+
+async def test_what_is_parked_while_what_was_parked_is_fetched_is_fetched_too(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store looked before, and answers after."""
+    take_parked = site.store.take_parked
+    late, stay = [True], asyncio.Event()
+
+    async def slow_take(*arguments: object) -> object:
+        entries = await take_parked(*arguments)  # type: ignore[arg-type]
+        if late and not entries:
+            late.clear()
+            for number in range(20):
+                await site.queue(f"late{number}", to("a@harbor.test"))
+            while await site.store.next_due() is not None:  # noqa: ASYNC110 - the runner takes them
+                await asyncio.sleep(0.001)
+            assert len(site.runner._lanes["harbor.test"].waiting) == 3
+            stay.set()
+        return entries
+
+    monkeypatch.setattr(site.store, "take_parked", slow_take)
+
+    async def transfer(errand: Errand) -> Sequence[Outcome]:
+        site.errands.append(errand)
+        if errand.entry.queue_id.startswith("late"):
+            await stay.wait()
+        return relayed(errand)
+
+    monkeypatch.setattr(site, "transfer", transfer)
+    for number in range(10):
+        await site.queue(f"q{number}", to("a@harbor.test"))
+    await all_sent(site, 30)
+
+
 async def test_a_dead_destination_is_tried_once_and_the_rest_deferred(site: Site) -> None:
     site.answer = lambda errand: outcomes(errand, Result.DEFERRED, "4.4.1", "connection refused", about_host=True)
     for number in range(40):

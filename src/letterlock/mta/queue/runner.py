@@ -143,7 +143,7 @@ class Runner:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is being taken or is under way."""
-        return self._resting and not self._open
+        return self._resting and not self._open and not self._tasks
 
     async def run(self) -> None:
         """Run until `stop` is called."""
@@ -222,8 +222,8 @@ class Runner:
     async def _begin_safely(self, entry: QueueEntry) -> None:
         try:
             await contain(self._begin(entry))
-        except Faulty as fault:
-            await self._give_back(entry.queue_id, fault)
+        except Unavailable as trouble:  # not the trouble of those that were taken with it
+            self._spawn(self._give_back(entry.queue_id, trouble))
 
     async def _begin(self, entry: QueueEntry) -> None:
         groups: dict[str, list[QueuedRecipient]] = {}
@@ -232,8 +232,9 @@ class Runner:
         for destination in groups:
             lane = self._lane(destination)
             if lane.is_full(entry.priority, self._limits.most_waiting):
-                lane.has_parked = True
                 await self._store.park(entry.queue_id, destination)
+                self._lane(destination).has_parked = True
+                self._fetch_if_room(destination)  # nothing may be left in the lane that would, later
                 return
         self._open[entry.queue_id] += len(groups)
         for destination, recipients in groups.items():
@@ -300,27 +301,37 @@ class Runner:
         """Take note that an errand runs no more, and let the next one."""
         lane.running -= 1
         self._pump(destination)
+        self._fetch_if_room(destination)
+        self._drop_if_spare(destination)
+
+    def _fetch_if_room(self, destination: str) -> None:
+        lane = self._lanes[destination]
         if lane.has_parked and not lane.is_fetching and len(lane.waiting) <= self._limits.most_waiting // 2:
             lane.is_fetching = True
             self._spawn(self._fetch(destination, lane))
-        elif lane.is_spare(self._clock.elapsed()):
-            self._lanes.pop(destination, None)
+
+    def _drop_if_spare(self, destination: str) -> None:
+        if self._lanes[destination].is_spare(self._clock.elapsed()):
+            del self._lanes[destination]
 
     async def _fetch(self, destination: str, lane: Lane) -> None:
         """Fetch what was parked for a lane that has room again."""
         limit = max(self._limits.most_waiting // 2, 1)
         while lane.has_parked and len(lane.waiting) <= limit and not self._stopping.is_set():
+            lane.has_parked = False  # unless it is found, or more is parked meanwhile
             try:
                 entries = await contain(self._store.take_parked(destination, self._clock.now(), limit))
-                lane.has_parked = len(entries) == limit
-                for entry in entries:
-                    await self._begin_safely(entry)
             except Unavailable as trouble:
+                lane.has_parked = True
                 self._log_trouble("queue unavailable", trouble)
                 await self._pause(_RECORD_AGAIN_SECONDS)
+                continue
+            if len(entries) == limit:
+                lane.has_parked = True
+            for entry in entries:
+                await self._begin_safely(entry)
         lane.is_fetching = False
-        if lane.is_spare(self._clock.elapsed()):
-            self._lanes.pop(destination, None)
+        self._drop_if_spare(destination)
 
     async def _run(self, lane: Lane, errand: Errand) -> None:
         follow(trace_of(errand.entry.queue_id))
@@ -481,7 +492,14 @@ class Runner:
         """Let an entry be taken again later though nothing could be recorded of the attempt."""
         if isinstance(fault, Unavailable):
             self._log_trouble("attempt abandoned", fault, queue_id=queue_id)
-        await self._store.release(queue_id, self._clock.now() + self._settings.retry_first_seconds)
+        while not self._stopping.is_set():  # after a start nothing is taken
+            try:
+                await contain(self._store.release(queue_id, self._clock.now() + self._settings.retry_first_seconds))
+            except Unavailable as trouble:
+                self._log_trouble("queue unavailable", trouble)
+                await self._pause(_RECORD_AGAIN_SECONDS)
+            else:
+                return
 
     def _log_trouble(self, name: str, trouble: Unavailable, **fields: str) -> None:
         if isinstance(trouble, Faulty):
