@@ -38,9 +38,7 @@ async def taking_mail(store: Intake, folder: Path, bound: socket.socket, zone: s
     accounts = Accounts(folder / "accounts.sqlite", default_domain="rosewood.test")
     accounts.add("ada@rosewood.test", "not asked for")
     ledger = Ledger.open(folder / "ledger.sqlite")
-    assessor = Assessor(
-        AssessSettings("mx.rosewood.test"), CachingResolver(ZoneTable.parse(Path(zone).read_text())), ledger
-    )
+    assessor = Assessor(AssessSettings("mx.rosewood.test"), CachingResolver(ZoneTable.load(Path(zone))), ledger)
     service = Inbound(
         InboundSettings("mx.rosewood.test"), store=store,
         recipients=DeliveryAgent(Resolver(ResolveSettings(("rosewood.test",)), accounts), accounts, store),
