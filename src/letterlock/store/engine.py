@@ -12,6 +12,7 @@ from functools import partial
 import apsw
 
 from letterlock.host.clock import Clock, SystemClock
+from letterlock.host.logs import Log
 from letterlock.store import queue_rows
 from letterlock.store.core import Core, StoreSettings
 from letterlock.store.derived import Derived
@@ -78,6 +79,7 @@ class LogStore(Core):
         self._derived = Derived()
         self._quota_of: Callable[[str], int] = lambda _account: 0
         self._taking = asyncio.Lock()
+        self._log = Log("store")
 
     async def commit(self, transaction: Transaction) -> Receipt:
         """Take responsibility for a message."""
@@ -277,16 +279,26 @@ class LogStore(Core):
                 chosen = await self._ask(choose)
             finally:
                 self._state.dropped = None
+            for queue_id, problem in chosen.unreadable:
+                self._log.error("queue entry set aside", queue_id=queue_id, problem=problem)
             places = chosen.places if self._contents.moves == moves else {}
             taken: list[QueueEntry] = []
+            passed: list[str] = []
             for entry in chosen.entries:
                 owed = {recipient.number for recipient in entry.recipients}
-                if entry.queue_id in self._state.taken or any((entry.queue_id, number) in dropped for number in owed):
+                if entry.queue_id in self._state.taken:
+                    continue
+                if any((entry.queue_id, number) in dropped for number in owed):
+                    passed.append(entry.queue_id)
                     continue
                 self._state.taken[entry.queue_id] = owed
                 if (place := places.get(entry.content)) is not None:
                     self._contents.expect(entry.queue_id, entry.content, place)
                 taken.append(entry)
+            if passed:  # what is still owed of them is taken at the next turn
+                queue_rows.again(self._state.batch, passed, release=True)
+                self._hand_over()
+                self._queue_news.set()
             return tuple(taken)
 
     def _give_back(self, task: asyncio.Task[tuple[QueueEntry, ...]]) -> None:
