@@ -12,7 +12,6 @@ from functools import partial
 import apsw
 
 from letterlock.host.clock import Clock, SystemClock
-from letterlock.host.logs import Log
 from letterlock.store import queue_rows
 from letterlock.store.core import Core, StoreSettings
 from letterlock.store.derived import Derived
@@ -79,7 +78,6 @@ class LogStore(Core):
         self._derived = Derived()
         self._quota_of: Callable[[str], int] = lambda _account: 0
         self._taking = asyncio.Lock()
-        self._log = Log("store")
 
     async def commit(self, transaction: Transaction) -> Receipt:
         """Take responsibility for a message."""
