@@ -92,3 +92,10 @@ def test_an_interrupt_while_it_starts_is_told_the_same_way(monkeypatch: pytest.M
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 130
+
+
+def test_a_command_that_is_none_is_a_wrong_command_line() -> None:
+    """Not the code for a look-up that failed; what was meant is named."""
+    told = CliRunner().invoke(root.letterlock, ["serv"])
+    assert told.exit_code == 64
+    assert "No such command 'serv'" in told.output

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from letterlock.cli import smime_files
 from letterlock.cli.root import letterlock
 
 MESSAGE = b"From: Ada <ada@rosewood.test>\nTo: bob@rosewood.test\nSubject: Plans\n\nTonight.\n"
@@ -64,7 +65,6 @@ MISTAKES = {
     "sign plain --key cert --cert cert": "cert holds no private key: neither PKCS#8 nor an older form of a key",
     "sign plain --key key --cert cert": "key: this key is encrypted and needs its password",
     "sign plain --key key --cert cert --password-file wrong": "key: the password does not open this key",
-    f"sign plain {WHO} --out nowhere/x": "nowhere/x: No such file or directory",
     f"sign plain {WHO} --label nonsense": "'nonsense' is neither an object identifier nor a policy known here",
     "encrypt plain --to key": "key holds no certificate: no CERTIFICATE among the PEM blocks",
     "encrypt plain --to cert --cipher 3des": "Triple-DES-CBC is written only with the legacy setting",
@@ -198,7 +198,6 @@ def test_what_is_exported_brings_its_authorities(folder: Path, tmp_path: Path) -
         ("revoke zz", "'zz' is no hexadecimal number"),
         ("revoke 1234", "no certificate 1234 that is not revoked already"),
         ("init rosewood.test", "ca holds an authority already"),
-        ("crl --out nowhere/x", "nowhere/x: No such file or directory"),
     ],
 )
 def test_mistakes_with_an_authority(folder: Path, words: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +210,22 @@ def test_mistakes_with_an_authority(folder: Path, words: str, said: str, monkeyp
     assert "nowhere holds no authority" in _run(
         "ca", "list", "--folder", "nowhere", "--password-file", "pw", code=1
     ).output  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words", [f"smime sign plain {WHO} --out nowhere/x", "ca crl --folder ca --password-file pw --out nowhere/x"]
+)
+def test_a_file_that_cannot_be_written_is_no_verdict(folder: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, and the exit code is not that of a signature that is wrong."""
+    monkeypatch.chdir(folder)
+    assert _run(*words.split(), code=69).output == "nowhere/x: No such file or directory\n"
+
+
+def test_a_file_that_cannot_be_read_is_no_verdict(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is what the system will not give, in JSON too; standard input may come twice."""
+    monkeypatch.setattr(smime_files, "MAX_FILE_OCTETS", 10)
+    value = json.loads(_run("smime", "inspect", folder / "plain", "--json", code=69).output)
+    assert value == {"error": f"{folder / 'plain'} is larger than 0 MiB"}
 
 
 def test_a_wrong_command_line_is_answered_in_json_too(folder: Path) -> None:

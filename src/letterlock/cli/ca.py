@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from letterlock.cli import smime_files as files
-from letterlock.cli.output import answer, json_option, safe, table
+from letterlock.cli.output import COUNT, answer, json_option, safe, table
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import Reason
@@ -37,7 +37,7 @@ def ca() -> None:
 @click.argument("domains", nargs=-1, required=True)
 @click.option("--name", help="The authority's name; the first domain's by default.")
 @click.option("--kind", type=click.Choice([*key_pairs.KINDS[:6]]), default="p384", help="What kind of key.")
-@click.option("--days", default=3650, help="How long its own certificate lasts.")
+@click.option("--days", type=click.IntRange(1, 36500), default=3650, help="How long its own certificate lasts.")
 @click.option("--crl-uri", default="", help="Where its revocation list will be.")
 @click.option("--ocsp-uri", default="", help="Where its OCSP responder will be.")
 @folder_option
@@ -134,7 +134,7 @@ def list_all(folder: Path, password_file: Path, as_json: bool) -> None:
 
 
 @ca.command()
-@click.argument("number", type=int)
+@click.argument("number", type=COUNT)
 @folder_option
 @password_option
 @json_option
@@ -147,7 +147,7 @@ def approve(number: int, folder: Path, password_file: Path, as_json: bool) -> No
 
 
 @ca.command()
-@click.argument("number", type=int)
+@click.argument("number", type=COUNT)
 @click.argument("reason", default="")
 @folder_option
 @password_option
@@ -161,7 +161,7 @@ def refuse(number: int, reason: str, folder: Path, password_file: Path, as_json:
 
 
 @ca.command("issue")
-@click.argument("number", type=int)
+@click.argument("number", type=COUNT)
 @click.option("--p7c", is_flag=True, help="Write a certs-only object with the chain instead of PEM.")
 @click.option("--out", type=files.OUT)
 @folder_option

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from letterlock.cli import smime_files as files
-from letterlock.cli.output import answer, json_option, safe, table
+from letterlock.cli.output import COUNT, answer, json_option, safe, table
 from letterlock.errors import NotAuthentic, OurFault
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
@@ -170,7 +170,7 @@ def _issuers_of(certificate: Certificate, store: KeyStore) -> list[Certificate]:
 @click.option("--on/--off", "switch", default=None, help="Switch the log on or off; what it holds stays.")
 @click.option("--address", default="", help="Only signatures of mail from this address.")
 @click.option("--message-id", default="", help="Only signatures of this message.")
-@click.option("--limit", default=100, show_default=True, help="So many at most, the newest first.")
+@click.option("--limit", type=COUNT, default=100, show_default=True, help="So many at most, the newest first.")
 @click.option(
     "--config",
     type=click.Path(exists=True, path_type=Path),

@@ -27,6 +27,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+COUNT = click.IntRange(1, (1 << 63) - 1)  # what a database can count to
+PORT = click.IntRange(1, 65535)
+DAYS = click.IntRange(0, 36500)
+
+
 class Exit(enum.IntEnum):
     """What a command's exit code means; docs/commands.md lists them. `meaning` says it in a sentence."""
 
@@ -47,10 +52,6 @@ class Exit(enum.IntEnum):
         member._value_ = code
         member.meaning = meaning
         return member
-
-
-# click's own code for a wrong command line would say "could not tell" here.
-click.UsageError.exit_code = Exit.USAGE
 
 
 def json_option(command: Callable[P, R]) -> Callable[P, R]:
@@ -101,8 +102,16 @@ def fail(sentence: str, code: Exit, *, as_json: bool = False) -> NoReturn:
     raise SystemExit(code)
 
 
-def sentence_of(error: BaseException) -> str:
-    """Return what an error says, for people: of a group what each in it says, a line each."""
+def sentence_of(error: BaseException, about: object = "") -> str:
+    """Return what an error says, for people, with what it is about in front where that is not named by itself.
+
+    Of a group, what each in it says, a line each.
+    """
+    sentence = _plain(error)
+    return sentence if sentence.startswith(f"{about}") else f"{about}: {sentence}"
+
+
+def _plain(error: BaseException) -> str:
     match error:
         case BaseExceptionGroup():
             return "\n".join(sentence_of(one) for one in error.exceptions)
