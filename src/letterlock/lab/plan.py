@@ -113,6 +113,7 @@ def draw(random_below: Callable[[int], int], password: Callable[[], str], guests
             plan = _on_own_network(16 + (first + offset) % 200, people, guests)
             if all(_can_bind(address, port) for address, port in _endpoints(plan)):
                 return plan
+        # Something else has these ports on every address: a server beside which a lab must start, too.
     return _on_one_address(people, guests)
 
 
