@@ -73,7 +73,7 @@ MISTAKES = {
     f"decrypt signed {WHO}": "signed is not encrypted\n",
     "decrypt sealed --key other --cert cert": "sealed cannot be decrypted: ",
     "expand plain": "plain is not compressed: it is plain\n",
-    "expand signed": "signed is not compressed: it is signed (clear), 1 signatures\n",
+    "expand signed": "signed is not compressed: it is signed (clear), 1 signature\n",
     "expand sealed": "sealed is not compressed: none of the keys at hand is that of a recipient\n",
     "compress sealed": "an encrypted or compressed message does not become smaller: compress it before\n",
     "certs noise": "noise holds no certificate: nobody signed it",
@@ -151,6 +151,21 @@ def test_inspect_names_signers_and_recipients(folder: Path) -> None:
     assert "  by " in _run("smime", "inspect", folder / "tampered").output
 
 
+def test_an_authority_tells_what_it_issued(folder: Path, tmp_path: Path) -> None:
+    """Serial number, addresses and PEM in JSON, so that a script can install and later revoke it."""
+    authority = ("--folder", tmp_path / "ca", "--password-file", folder / "pw")
+    founded = json.loads(_run("ca", "init", "rosewood.test", "--kind", "p256", *authority, "--json").output)
+    assert founded["anchor"] == f"{tmp_path}/ca/ca.pem"
+    _run("ca", "request", folder / "request", *authority)
+    _run("ca", "approve", 1, *authority)
+    issued = json.loads(_run("ca", "issue", 1, *authority, "--json").output)
+    assert issued["addresses"] == ["ada@rosewood.test"]
+    assert issued["certificate"].startswith("-----BEGIN CERTIFICATE-----")
+    renewed = json.loads(_run("ca", "renew", issued["serial"], *authority, "--json", "--out", tmp_path / "new").output)
+    assert (tmp_path / "new").read_text() == renewed["certificate"]
+    assert renewed["serial"] != issued["serial"]
+
+
 def test_mistakes_with_keys(folder: Path, tmp_path: Path) -> None:
     """A store that is not there is not made by looking; a wrong password adds nothing; what holds nothing is named."""
     store = ("--store", tmp_path / "a" / "store", "--password-file", folder / "pw")
@@ -179,6 +194,13 @@ def test_what_is_exported_brings_its_authorities(folder: Path, tmp_path: Path) -
         _run("keys", "import", folder / name, "--file-password", folder / "pw", *store)
     _run("keys", "import", folder / "ca" / "ca.pem", "--anchor", *store)
     made = tmp_path / "ada.p12"
+    made.write_bytes(b"somebody's key")
+    said = _run(
+        "keys", "export", "ada@rosewood.test", "--p12", made, "--file-password", folder / "wrong", *store, code=1
+    )
+    assert said.output == f"{made} is there already; a key is never overwritten\n"
+    assert made.read_bytes() == b"somebody's key"
+    made.unlink()
     _run("keys", "export", "ada@rosewood.test", "--p12", made, "--file-password", folder / "wrong", *store)
     other = ("--store", tmp_path / "other", "--password-file", folder / "pw")
     value = json.loads(_run("keys", "import", made, "--file-password", folder / "wrong", *other, "--json").output)
