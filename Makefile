@@ -1,5 +1,5 @@
 # The verbs of this project. Each makes and reuses .venv by itself; only Python 3.11+ and make are needed.
-PYTHON ?= python3
+PYTHON ?= $(shell tools/choose-python)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+from collections.abc import Callable
 
 import pytest
 
@@ -13,6 +14,13 @@ def _draw(first: int = 0, guests: tuple[str, ...] = ()) -> plans.Plan:
     return plans.draw(lambda below: first % below, lambda: f"password {next(counter)}", guests)
 
 
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else is on this machine."""
+    monkeypatch.setattr(plans, "_can_bind", lambda _address, _port: True)
+
+
+@pytest.mark.usefixtures("free")
 def test_each_host_has_an_address_and_services_their_usual_ports() -> None:
     """As in the real Internet: the exchanger's address says who it is, the port which service."""
     plan = _draw()
@@ -33,9 +41,12 @@ def test_a_network_in_use_is_passed_over() -> None:
         assert _draw().name_server != taken.name_server
 
 
-def test_one_address_serves_where_there_are_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All endpoints differ, so a system without 127.0.0.0/8 runs a lab too."""
-    monkeypatch.setattr(plans, "_can_bind", lambda address, port: address == "127.0.0.1")
+@pytest.mark.parametrize("free", [lambda address, _: address == "127.0.0.1", lambda _, port: port != 1430])
+def test_one_address_serves_where_the_others_do_not(
+    monkeypatch: pytest.MonkeyPatch, free: Callable[[str, int], bool]
+) -> None:
+    """A lab starts without 127.0.0.0/8, and beside a server that has a port of the lab's on every address."""
+    monkeypatch.setattr(plans, "_can_bind", free)
     plan = _draw()
     endpoints = [plan.name_server] + [
         (organisation.address, port) for organisation in plan.organisations for port in organisation.ports.values()
@@ -44,6 +55,7 @@ def test_one_address_serves_where_there_are_no_others(monkeypatch: pytest.Monkey
     assert {address for address, _ in endpoints} == {"127.0.0.1"}
 
 
+@pytest.mark.usefixtures("free")
 def test_a_guest_gets_an_address_of_its_own() -> None:
     """Another mail server joins at an address that nothing else uses, on the port that all exchangers have."""
     plan = _draw(guests=("quarry.test",))

@@ -42,7 +42,7 @@ _TOKEN = re.compile(
     # QUIRK encoded-word-specials: an encoded word is one word even where it holds commas or parentheses
     r"|(?P<atom>=\?[^ \t\r\n?]{1,60}\?[QqBb]\?[^ \t\r\n?]*+\?="
     r'|[^ \t\r\n()<>\[\]:;@\\,."=/?]++|[=/?])'
-    r'|"(?P<quoted>[^"\\]*+(?:\\.[^"\\]*+)*+)(?P<closed>"?)'
+    r'|"(?P<quoted>[^"\\]*+(?>(?:\\.[^"\\]*+)*))(?P<closed>"?)'
     r"|(?P<comment>\()|(?P<literal>\[[^\[\]\\\r\n]*+\])|(?P<special>.)",
     re.DOTALL,
 )

@@ -73,4 +73,4 @@ async def values(store: Contents, snapshot: Snapshot, slots: Slots, name: bytes)
 @functools.lru_cache(maxsize=256)
 def _pattern(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
     alternatives = b"|".join(re.escape(name) for name in names)
-    return re.compile(rb"(?im)^(?:" + alternatives + rb")[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
+    return re.compile(rb"(?im)^(?:" + alternatives + rb")[ \t]*+:[^\n]*+(?>(?:\n[ \t][^\n]*+)*)\n?")

@@ -25,7 +25,7 @@ SUBJECT_LIMIT = 1000
 Key = str | int
 
 _BLOB = r"\[[^\[\]]*+\][ \t]*+"
-_LEADER = re.compile(rf"(?:{_BLOB})*+(?:re|fwd?)[ \t]*+(?:{_BLOB})?+:|[ \t]", re.IGNORECASE)
+_LEADER = re.compile(rf"(?>(?:{_BLOB})*)(?:re|fwd?)[ \t]*+(?>(?:{_BLOB})?):|[ \t]", re.IGNORECASE)
 _LEADING_BLOB = re.compile(_BLOB)
 _FIELD = {
     SortKey.CC: b"cc",

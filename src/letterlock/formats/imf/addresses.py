@@ -22,12 +22,12 @@ from letterlock.formats.limits import DEFAULT, Limits
 
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
 # Whole lists of the plain forms `a@b`, `a@b (Name)`, `<a@b>`, `Some Name <a@b>`, `"Some Name" <a@b>` need no lexer.
-_LOCAL = rf"[{_ATEXT}]++(?:\.[{_ATEXT}]++)*+"
-_DOMAIN = r"[A-Za-z0-9\-]++(?:\.[A-Za-z0-9\-]++)*+"
+_LOCAL = rf"[{_ATEXT}]++(?>(?:\.[{_ATEXT}]++)*)"
+_DOMAIN = r"[A-Za-z0-9\-]++(?>(?:\.[A-Za-z0-9\-]++)*)"
 _COMMENT = r"\([^()\\\"]*+\)"
 _PLAIN = re.compile(
-    rf'[ \t]*+(?:(?:(?:"([^"\\\r\n]*+)"|([{_ATEXT}]++(?: [{_ATEXT}]++)*+))[ \t]*+(?:{_COMMENT}[ \t]*+)?+)?+'
-    rf"<({_LOCAL})@({_DOMAIN})>|({_LOCAL})@({_DOMAIN})(?:[ \t]*+({_COMMENT}))?+)[ \t]*+(?:,|$)"
+    rf'[ \t]*+(?:(?>(?:(?:"([^"\\\r\n]*+)"|([{_ATEXT}]++(?>(?: [{_ATEXT}]++)*)))[ \t]*+(?>(?:{_COMMENT}[ \t]*+)?))?)'
+    rf"<({_LOCAL})@({_DOMAIN})>|({_LOCAL})@({_DOMAIN})(?>(?:[ \t]*+({_COMMENT}))?))[ \t]*+(?:,|$)"
 )
 _ATOM_PHRASE = re.compile(rf"[{_ATEXT}]+(?: [{_ATEXT}]+)*")
 _DOT_ATOM = re.compile(rf"[{_ATEXT}\u0080-\U0010ffff]+(?:\.[{_ATEXT}\u0080-\U0010ffff]+)*")

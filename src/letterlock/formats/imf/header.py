@@ -18,7 +18,7 @@ from letterlock.formats.limits import DEFAULT, Limits
 from letterlock.formats.octets import unfold
 
 # Name, white space (obsolete), colon, value with its folded lines. No alternative can match the same octets twice.
-_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+\n?)")
+_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\n]*+(?>(?:\n[ \t][^\n]*+)*)\n?)")
 _MBOX_FROM = re.compile(rb">?From (?![ \t]*:)[^\n]*+\n")  # "From :" is an obsolete From field (RFC 5322 section 4.5)
 
 

@@ -14,7 +14,7 @@ from letterlock.formats.defect import Defect, Kind
 from letterlock.formats.grammar import Sort, tokens
 
 _PLAIN = re.compile(r"<([^<>\s\"()\\]++)>")
-_ONLY_PLAIN = re.compile(r"(?:[ \t]*+<[^<>\s\"()\\]++>)*+[ \t]*+")
+_ONLY_PLAIN = re.compile(r"(?>(?:[ \t]*+<[^<>\s\"()\\]++>)*)[ \t]*+")
 
 
 def parse_message_ids(value: str, defects: list[Defect] | None = None) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ _NAME = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]++"
 _PLAIN_NAME = r"[!#$&+\-.0-9A-Z^_`a-z{|}~]++"  # no RFC 2231 marks
 _PLAIN = re.compile(
     rf"({_NAME})/({_NAME})"
-    rf"((?:[ \t]*+;[ \t]*+{_PLAIN_NAME}=(?:\"[^\"\\]*+\"|{_PLAIN_NAME}))*+)[ \t]*+;?[ \t]*+"
+    rf"((?>(?:[ \t]*+;[ \t]*+{_PLAIN_NAME}=(?:\"[^\"\\]*+\"|{_PLAIN_NAME}))*))[ \t]*+;?[ \t]*+"
 )
 _PLAIN_PARAMETER = re.compile(r";[ \t]*+([^=]++)=(?:\"([^\"]*+)\"|([^; \t]++))")
 
