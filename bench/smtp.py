@@ -29,7 +29,7 @@ class Ours:
 
     def __init__(self, folder: Path, sink: int, *, worker: bool) -> None:
         self.port = free_port()
-        module = ["bench._smtp_workers"] if worker else ["bench._smtp_server"]
+        module = ["bench._workers", "bench._smtp_server"] if worker else ["bench._smtp_server"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", *module, str(folder), str(self.port), *([] if worker else [str(sink)])],
             stdout=subprocess.PIPE,
