@@ -77,6 +77,27 @@ def test_sign_and_verify(folder: Path) -> None:
     _run("smime", "verify", folder / "message.eml", *_anchor(folder), code=1)
 
 
+def test_another_author_is_not_talked_away(folder: Path, tmp_path: Path) -> None:
+    """--from asks for more than the From field, never for less: Ada's signature under Eve's name stays bad."""
+    signed = tmp_path / "signed"
+    _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--out", signed)
+    _run("smime", "verify", signed, *_anchor(folder), "--from", "ada@rosewood.test")
+    _run("smime", "verify", signed, *_anchor(folder), "--from", "bob@rosewood.test", code=1)
+    signed.write_bytes(signed.read_bytes().replace(b"ada@rosewood.test", b"eve@rosewood.test", 1))
+    _run("smime", "verify", signed, *_anchor(folder), "--from", "ada@rosewood.test", code=1)
+
+
+def test_a_key_that_stands_open_needs_no_password(folder: Path, tmp_path: Path) -> None:
+    """One password file may serve several keys, some of them without a password."""
+    key = key_pairs.load((folder / "ada.key").read_bytes(), b"tulip")
+    text = key_pairs.dump(key, None)
+    for name, octets in (("der", pem.decode(text, b"PRIVATE KEY")[0]), ("pem", text)):
+        (tmp_path / name).write_bytes(octets)
+        who = ("--key", tmp_path / name, "--cert", folder / "ada.pem", "--password-file", folder / "pw")
+        _run("smime", "sign", folder / "message.eml", *who, "--out", tmp_path / "signed")
+        _run("smime", "verify", tmp_path / "signed", *_anchor(folder))
+
+
 def test_a_detached_file(folder: Path) -> None:
     """A plain file signed apart; the address is given on the command line."""
     plain, cms = folder / "plain.bin", folder / "plain.p7s"

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 import msgspec
 
-from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
+from letterlock.cli.output import COUNT, Exit, answer, fail, json_option, safe, shortened, table
 from letterlock.cli.server import ask_server
 from letterlock.cli.settings_option import settings_option
 
@@ -71,7 +71,7 @@ def _filter(chosen: dict[str, Any]) -> dict[str, Any]:
 @settings_option
 @_choice
 @_STATE
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most so many messages.")
+@click.option("--limit", type=COUNT, default=1000, show_default=True, help="At most so many messages.")
 @json_option
 def list_entries(settings_file: Path, as_json: bool, limit: int, **chosen: Any) -> None:
     """List waiting messages with the reason and the next attempt, oldest queue id first."""
@@ -88,16 +88,17 @@ def list_entries(settings_file: Path, as_json: bool, limit: int, **chosen: Any) 
             safe(entry["sender"] or "<>"),
             safe(owed["address"]),
             "held" if owed["held"] else _when(owed["next_attempt"]),
-            _reason(owed["last"]),
+            shortened(_reason(owed["last"])),
         )
         for entry in entries
         for owed in entry["recipients"]
     ]
+    unreadable = [f"{entry['queue_id']} is held: {safe(entry['problem'])}" for entry in entries if entry["problem"]]
     summary = f"{found['messages']} messages for {found['recipients']} recipients"
     if len(entries) < found["messages"]:
         summary += f"; {len(entries)} messages listed"
     headings = ("queue id", "arrived", "octets", "from", "to", "next attempt", "last answer")
-    lines = [*(table(headings, rows) if rows else []), summary]
+    lines = [*(table(headings, rows) if rows else []), *unreadable, summary]
     answer({**found, "entries": entries}, as_json=as_json, lines=lines)
 
 
@@ -130,6 +131,8 @@ def show(queue_id: str, settings_file: Path, as_json: bool) -> None:
     ]
     if entry["route"]:
         lines.append(f"goes by {safe(entry['route'])}")
+    if entry["problem"]:
+        lines.append(f"held: {safe(entry['problem'])}")
     for owed in entry["recipients"]:
         state = "held" if owed["held"] else f"next attempt {_when(owed['next_attempt'])}"
         lines.append(f"to {safe(owed['address'])}: {state} after {owed['attempts']} attempts")

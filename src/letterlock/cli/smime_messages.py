@@ -32,7 +32,7 @@ from letterlock.trust.smime.encrypt import Recipient, To, ToPassword, ToSharedKe
 from letterlock.trust.smime.encrypt import encrypt as encrypt_octets
 from letterlock.trust.smime.entities import split
 from letterlock.trust.smime.header_protection import restore
-from letterlock.trust.smime.proof import Proof, Trust, describe_layer, prove
+from letterlock.trust.smime.proof import Proof, Trust, describe_layer
 from letterlock.trust.smime.unwrap import CompressedLayer, EncryptedLayer
 
 out_option = click.option("--out", type=files.OUT, help="Write to this file instead of standard output.")
@@ -51,7 +51,7 @@ def smime() -> None:
 @click.option("--cert", "certs", type=files.FILE, multiple=True, help="More certificates to build chains with.")
 @click.option("--crl", "crls", type=files.FILE, multiple=True, help="Revocation lists.")
 @click.option("--content", type=files.FILE, help="What a detached signature covers.")
-@click.option("--from", "sender", help="The address to check against, where there is no From field.")
+@click.option("--from", "sender", help="Whose it must be; needed where there is no From field.")
 @click.option("--key", "keys", type=files.FILE, multiple=True, help="A key, to verify what is inside encryption.")
 @click.option("--at", type=click.DateTime(), help="Verify as of this time (UTC).")
 @click.option("--legacy", is_flag=True, help="Accept SHA-1, DSA and RSA under 2048 bits.")
@@ -77,7 +77,10 @@ def verify(
     password_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Say what the signatures of a message prove; exit 0 only when all of it is good."""
+    """Say what the signatures of a message prove.
+
+    Exit code: 0 only when a signature is good, its chain leads to an anchor, and its signer is the From or Sender.
+    """
     if at is not None and online.is_on:
         fail("--online tells what is now, not what was --at another time", Exit.USAGE, as_json=as_json)
     known = tuple(each for path in certs for each in files.certificates(path))
@@ -97,8 +100,7 @@ def verify(
     else:
         octets = files.read(file)
         unwrapped = files.unwrapped(file, octets, ring, known, None if content is None else files.read(content))
-        header = read_header(f"From: {sender}\r\n\r\n".encode() if sender is not None else octets)
-        proof = prove(header, unwrapped, online.complete(unwrapped, trust))
+        proof = smime_large.proof_of(read_header(octets), sender, unwrapped, online.complete(unwrapped, trust))
         if out is not None and proof.good:
             files.write(unwrapped.content, out)
     answer(proof_value(proof), as_json=as_json, lines=proof_lines(proof))
