@@ -35,7 +35,7 @@ from cryptography.x509 import load_der_x509_certificate
 from bench._libcrypto import Libcrypto
 from letterlock.formats.asn1 import oids
 from letterlock.formats.asn1.stream import SEGMENT_OCTETS
-from letterlock.formats.cms import content
+from letterlock.formats.cms import content, forms
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.mime import transfer
@@ -44,7 +44,7 @@ from letterlock.formats.x509.name import Name
 from letterlock.trust.pkix import issue, path, remembered, revocation
 from letterlock.trust.pkix.path import Anchor, Pool
 from letterlock.trust.pkix.revocation import Evidence, Status
-from letterlock.trust.primitives import key_pairs, public_keys, signatures
+from letterlock.trust.primitives import key_pairs
 from letterlock.trust.smime import decrypt as opening
 from letterlock.trust.smime import encrypt as sealing
 from letterlock.trust.smime import protect, stream
@@ -57,7 +57,7 @@ NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 TOKEN = "0123456789abcdef"
 ATTRIBUTES_OCTETS = 430  # what our signatures cover
 MESSAGES = 8
-STRANGERS = 300
+STRANGERS = 60
 SECOND = datetime.timedelta(seconds=1)
 Action = Callable[..., object]
 
@@ -98,14 +98,17 @@ class _World:
         self.crl = issue.revocation_list(authority, (), 1, NOW, NOW + datetime.timedelta(days=7))
         self.library = Libcrypto.load(key, self.certificate.octets, authority.certificate.octets, self.crl.octets)
 
-    def stranger(self, number: int) -> signing.Signer:
-        """Return a signer of whom nothing was read before; all have the one key, to save the making of others."""
-        address = f"ada{number}@rosewood.test"
-        certificate = issue.certify(
-            self.authority, self.key.public, Name.make(CN=address), (address,), issue.usages_of(self.key.public),
-            when=NOW, days=30, serial=10 + number,
-        )  # fmt: skip
-        return signing.Signer(self.key, certificate)
+    def strangers(self, octets: bytes) -> list[bytes]:
+        """Return `octets` signed by people with a key each, the first that is ever seen of them."""
+        messages = []
+        for number in range(STRANGERS):
+            key, address = key_pairs.generate("rsa2048"), f"ada{number}@rosewood.test"
+            certificate = issue.certify(
+                self.authority, key.public, Name.make(CN=address), (address,), issue.usages_of(key.public),
+                when=NOW, days=30, serial=10 + number,
+            )  # fmt: skip
+            messages.append(signing.sign(octets, (signing.Signer(key, certificate),), NOW))
+        return messages
 
 
 def _floors(world: _World, octets: bytes, cipher: str) -> dict[str, Action]:
@@ -250,37 +253,24 @@ def _chains(world: _World) -> None:
         "first message of a signer": (_verify, reading, False),
         "first message, chain and list": (chain.verify_anew, _chain_floor(world, reading), True),
     }
+    first = world.strangers(octets)
     for what, (action, primitives, with_chain) in actions.items():
-        ours = _of_strangers(action, world, octets)
+        ours = _as_never_before(action, first, messages[0])
         _row(f"10 KB verify, {what}, peer: primitives, key read", *_pair(ours, primitives, STRANGERS - 1))
         if library is not None:
-            ours = _of_strangers(action, world, octets)
-            peer = _in_turn(partial(library.verify, chain=with_chain), _first_messages(world, octets))
+            ours = _as_never_before(action, first, messages[0])
+            peer = _in_turn(partial(library.verify, chain=with_chain), first)
             _row(f"10 KB verify, {what}, peer: CMS_verify", *_pair(ours, peer, STRANGERS - 1))
 
 
-_numbers = itertools.count()
-
-
-def _first_messages(world: _World, octets: bytes) -> list[bytes]:
-    """Return a message each of signers never met before."""
-    return [signing.sign(octets, (world.stranger(next(_numbers)),), NOW) for _ in range(STRANGERS)]
-
-
-def _of_strangers(action: Callable[[bytes], object], world: _World, octets: bytes) -> Action:
-    """Return what takes a message of another stranger each time, of whom nothing is remembered, not the key either."""
-    messages = _in_turn(action, _first_messages(world, octets))
+def _as_never_before(action: Callable[[bytes], object], first: list[bytes], known: bytes) -> Action:
+    """Return what takes another of the `first` messages each time, while nothing is remembered but what `known` taught."""
     for each in gc.get_objects():
-        if isinstance(each, functools._lru_cache_wrapper):  # what was learnt in the making, in whatever memory
+        if isinstance(each, functools._lru_cache_wrapper):
             each.cache_clear()
-    action(signing.sign(octets, (world.signer,), NOW))  # what is the same for all is learnt again
-
-    def take_one() -> None:
-        for memory in (public_keys.load, public_keys.rsa_numbers, signatures.checker):
-            memory.cache_clear()  # all have the same key
-        messages()
-
-    return take_one
+    forms.forget()
+    action(known)
+    return _in_turn(action, first)
 
 
 def _streamed(octets: bytes, signers: tuple[signing.Signer, ...], when: datetime.datetime) -> bytes:

@@ -107,8 +107,8 @@ class Wish:
             read = "; ".join(_read_by(group) for group in found.groups)
             raise OurFault(f"no cipher serves them all: {read}. Encrypt to them apart, or name a --cipher")
         (group,) = found.groups
-        members = {member.address: member for member in group.members}
-        of_each = tuple((members[each.address], each.certificate) for each in recipients)
+        # one group has all recipients, in their order
+        of_each = tuple(zip(group.members, (each.certificate for each in recipients), strict=True))
         return Chosen(group.cipher, bind_key=group.bind_key, members=of_each)
 
     def _recipients(self, certificates: Sequence[Certificate]) -> list[Recipient]:

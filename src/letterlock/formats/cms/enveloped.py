@@ -99,7 +99,7 @@ def encode_head(
         version = max(map(_version_for, infos), default=0)
         version = version or (2 if certificates else 0)
     originator = writer.implicit(0, writer.sequence(encode_certificates(certificates))) if certificates else b""
-    return writer.integer(version) + originator + writer.set_of(info.encode() for info in infos)
+    return writer.integer(version) + originator + writer.set_of([info.encode() for info in infos])
 
 
 def encode(

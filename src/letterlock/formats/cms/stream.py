@@ -99,9 +99,9 @@ def write_signed(
 
     `pieces` None leaves the content out.
     """
-    yield _OPEN_SEQUENCE + writer.oid(oids.SIGNED_DATA) + _OPEN_CONTENT + _OPEN_SEQUENCE
-    yield signed.encode_head(content_type, digests, ())
-    yield _OPEN_SEQUENCE + writer.oid(content_type)
+    outside = (_OPEN_SEQUENCE, writer.oid(oids.SIGNED_DATA), _OPEN_CONTENT, _OPEN_SEQUENCE)
+    head = signed.encode_head(content_type, digests, ())
+    yield b"".join((*outside, head, _OPEN_SEQUENCE, writer.oid(content_type)))
     if pieces is not None:
         yield _OPEN_CONTENT
         yield from stream.segments(pieces)
@@ -159,9 +159,9 @@ def write_enveloped(
     sealed: Iterable[bytes],
 ) -> Iterator[bytes]:
     """Write a ContentInfo with EnvelopedData up to the end of its cipher text; `close_enveloped` writes the rest."""
-    yield _OPEN_SEQUENCE + writer.oid(content_info_type) + _OPEN_CONTENT + _OPEN_SEQUENCE
-    yield enveloped.encode_head(content_info_type, infos)
-    yield _OPEN_SEQUENCE + writer.oid(content_type) + algorithm.encode()
+    outside = (_OPEN_SEQUENCE, writer.oid(content_info_type), _OPEN_CONTENT, _OPEN_SEQUENCE)
+    head = enveloped.encode_head(content_info_type, infos)
+    yield b"".join((*outside, head, _OPEN_SEQUENCE, writer.oid(content_type), algorithm.encode()))
     yield from stream.segments(sealed, 0xA0)
     yield END_OF_CONTENTS
 

@@ -263,7 +263,8 @@ class Sealing:
         self._size = 0
         if cipher.oid in _GCM_KEYS:
             self._gcm = Cipher(algorithms.AES(key), modes.GCM(cipher.initial)).encryptor()
-            self._gcm.authenticate_additional_data(associated)
+            if associated:
+                self._gcm.authenticate_additional_data(associated)
             self._run: Transform = self._gcm
         elif cipher.is_authenticated:
             raise Malformed(f"{cipher.label} does not work piece by piece", clause="RFC 5084")
@@ -301,7 +302,8 @@ class Opening:
         self._held = b""
         if cipher.oid in _GCM_KEYS:
             self._gcm = Cipher(algorithms.AES(key), modes.GCM(cipher.initial)).decryptor()
-            self._gcm.authenticate_additional_data(associated)
+            if associated:
+                self._gcm.authenticate_additional_data(associated)
             self._run: Transform = self._gcm
         elif cipher.is_authenticated:
             raise Malformed(f"{cipher.label} does not work piece by piece", clause="RFC 5084")

@@ -142,7 +142,7 @@ def recipient_infos(recipients: tuple[Recipient, ...], content_key: bytes) -> tu
     """Return how each recipient comes to `content_key`."""
     if not recipients:
         raise OurFault("a message encrypted to nobody")
-    return tuple(_info(recipient, content_key) for recipient in recipients)
+    return tuple([_info(recipient, content_key) for recipient in recipients])
 
 
 def _info(recipient: Recipient, content_key: bytes) -> RecipientInfo:
