@@ -230,6 +230,13 @@ def test_all_get_one_message_where_they_can(people) -> None:
     assert [(group.cipher, len(group.addresses)) for group in choice.groups] == [(oids.AES128_CBC, 2)]
 
 
+def test_several_get_what_each_of_them_would(people) -> None:
+    """Where all prefer the same it is that one, though they could read a stronger one, too."""
+    for ciphers_read in ((), (oids.AES128_CBC, oids.AES256_GCM)):
+        alone = [_recipient(people, name, "rsa2048", *ciphers_read) for name in ("bob", "eve")]
+        assert [choose(to).groups[0].cipher for to in ([alone[0]], [alone[1]], alone)] == [oids.AES128_CBC] * 3
+
+
 def test_keys_are_bound_for_those_who_all_can_read_it(people) -> None:
     """RFC 9709 section 4: announced by everybody who gets the message, ourselves among them."""
     able = _recipient(people, "bob", "p256", *(capability.oid for capability in OURS))

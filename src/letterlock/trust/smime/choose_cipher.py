@@ -195,9 +195,11 @@ def choose(recipients: Sequence[Recipient], *, legacy: bool = False, unknown: Un
 
 
 def _common(found: list[Readable]) -> str:
-    """Return the cipher that serves most; among equals the one preferred first."""
-    if len(found) == 1:
-        return found[0].ciphers[0]
+    """Return the cipher that serves most; among equals the one they prefer, all in all, and then the strongest."""
     ranking = (*STRONG, *WEAK)
-    counts = {cipher: sum(cipher in each.ciphers for each in found) for cipher in ranking}
-    return max(ranking, key=lambda each: (counts[each], -ranking.index(each)))
+
+    def merit(cipher: str) -> tuple[int, int, int]:
+        places = [each.ciphers.index(cipher) for each in found if cipher in each.ciphers]
+        return len(places), -sum(places), -ranking.index(cipher)
+
+    return max(ranking, key=merit)
