@@ -9,10 +9,12 @@ On SIGUSR1 it prints the CPU seconds used so far, and ends on SIGTERM.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import uvloop
@@ -55,33 +57,34 @@ class Copy:
         self.relays = relays
 
 
-async def take_mail(
-    store: Intake, bound: socket.socket, *, relays: bool = False, identity: tuple[Path, ...] = ()
-) -> Listener:
-    """Begin to take mail at a socket."""
+@contextlib.asynccontextmanager
+async def taking_mail(
+    store: Intake, _folder: Path, bound: socket.socket, *, relays: bool = False, identity: tuple[Path, ...] = ()
+) -> AsyncIterator[None]:
+    """Take mail at a socket."""
     service = Inbound(
         InboundSettings("mx.rosewood.test"), store=store, recipients=Anybody(relays=relays), clock=SystemClock(),
         entropy=SystemEntropy(), log=Log("mta"), tls=ServerTls([KeyPair(*identity)]) if identity else None,
     )  # fmt: skip
     listener = Listener(service.session, log=Log("mta"), limits=ConnectionLimits(per_network=5000))
     await listener.start([bound])
-    return listener
+    yield
+    await listener.stop(grace_seconds=5)
 
 
 async def serve(folder: Path, port: int, sink: int = 0, identity: tuple[Path, ...] = ()) -> None:
     log = (folder / "log").open("a", buffering=64 * 1024)
     send_to(lambda line: log.write(line + "\n") and None)
     store = await open_store(StoreSettings(folder / "store"))
-    listener = await take_mail(store, bind("127.0.0.1", port), relays=bool(sink), identity=identity)
     running = asyncio.create_task(sending(folder, store, sink)[0].run()) if sink else None
     tidying = asyncio.create_task(tidy())  # as `serve` does
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     loop.add_signal_handler(signal.SIGUSR1, _print_cpu)
-    await stopped.wait()
-    tidying.cancel()
-    await listener.stop(grace_seconds=5)
+    async with taking_mail(store, folder, bind("127.0.0.1", port), relays=bool(sink), identity=identity):
+        await stopped.wait()
+        tidying.cancel()
     if running is not None:
         running.cancel()
         await asyncio.wait([running])

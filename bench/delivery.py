@@ -46,11 +46,12 @@ def write_message(folder: Path) -> tuple[Path, Path]:
 
 
 @contextlib.contextmanager
-def ours(folder: Path, zone: Path) -> Iterator[int]:
-    """Run our server; yield its port."""
+def ours(folder: Path, zone: Path, *, worker: bool = False) -> Iterator[int]:
+    """Run our server, perhaps with a worker of its own beside the store; yield its port."""
     folder.mkdir()
     port = free_port()
-    server = subprocess.Popen([sys.executable, "-m", "bench._delivery_server", folder, str(port), zone])
+    module = ["bench._workers", "bench._delivery_server"] if worker else ["bench._delivery_server"]
+    server = subprocess.Popen([sys.executable, "-m", *module, folder, str(port), zone])
     try:
         wait_for(port)
         yield port
@@ -106,22 +107,33 @@ def main() -> None:
         folder.chmod(0o755)
         letter, zone = write_message(folder)
         taken = 0
-        with theirs(folder / "theirs") as (peer, new), ours(folder / "ours", zone) as port:
+        with (
+            theirs(folder / "theirs") as (peer, new),
+            ours(folder / "alone", zone) as alone,
+            ours(folder / "worker", zone, worker=True) as worker,
+        ):
 
             def arrived() -> int:
                 return sum(1 for _ in new.iterdir()) if new.exists() else 0
 
-            print(f"{'':>17} | {'ours/s':>7} | {'Postfix/s':>9} | ratio")
+            print(f"{'':>17} | one process: | ratio | worker and store: | ratio | Postfix/s")
             for sessions, count in CASES:
                 fewer = count // 5
-                rate(port, letter, sessions, fewer)
+                for port in (alone, worker):
+                    rate(port, letter, sessions, fewer)
                 rate(peer, letter, sessions, fewer, arrived)
-                pairs = [
-                    (rate(port, letter, sessions, count), rate(peer, letter, sessions, fewer, arrived))
+                rounds = [
+                    (
+                        rate(alone, letter, sessions, count),
+                        rate(worker, letter, sessions, count),
+                        rate(peer, letter, sessions, fewer, arrived),
+                    )
                     for _ in range(ROUNDS)
                 ]
                 taken += fewer + ROUNDS * count
-                ratio = statistics.median(one / other for one, other in pairs)
-                one, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-                print(f"{sessions:>9} x 10 KB | {one:>7.0f} | {other:>9.0f} | {ratio:.1f}", flush=True)
-        demand_verdicts(folder / "ours" / "log", taken)
+                first, second = (statistics.median(one[at] / one[2] for one in rounds) for at in (0, 1))
+                one, two, other = (statistics.median(column) for column in zip(*rounds, strict=True))
+                row = f"{one:>10.0f}/s | {first:>5.1f} | {two:>15.0f}/s | {second:>5.1f} | {other:>7.0f}/s"
+                print(f"{sessions:>9} x 10 KB | {row}", flush=True)
+        for name in ("alone", "worker"):
+            demand_verdicts(folder / name / "log", taken)

@@ -479,13 +479,14 @@ class MemoryStore:
     def _take(self, lane: str | None, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
         entries = [entry for entry in self.entries.values() if entry.lane == lane]
         due = [(entry, when) for entry in entries if (when := self._due(entry)) is not None]
-        ready = [(-entry.owed.priority, when, entry.owed.queue_id) for entry, when in due if when <= now]
+        ready = [(-entry.owed.priority, when, entry.owed.queue_id) for entry, when in due if lane or when <= now]
         ready.sort(key=lambda one: one[:2])  # of equals the one that came first
         taken = []
         for _, _, queue_id in ready[:limit]:
             entry = self.entries[queue_id]
             entry.lane = None
-            entry.taken = {n for n, one in entry.recipients.items() if not one.held and one.next_attempt <= now}
+            until = max(now, self._due(entry) or now)
+            entry.taken = {n for n, one in entry.recipients.items() if not one.held and one.next_attempt <= until}
             taken.append(self._entry(entry, sorted(entry.taken)))
         return tuple(taken)
 

@@ -1,10 +1,11 @@
 """A process that makes one fixed series of changes to a store, saying how many were acknowledged.
 
-    python script_writer.py FOLDER
+    python script_writer.py FOLDER [reclaiming]
 
 Lines: the number of steps acknowledged so far, and at last `closed`. The series uses every kind of change. The same
 series on the store in memory is the model: a store that was stopped after n acknowledgements must look as the model
-after n steps, or after n + 1.
+after n steps, or after n + 1. With `reclaiming` more is removed in the end and its room given back, by which nothing that
+can be seen changes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from letterlock.formats.address import Address
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.clock import SetClock
-from letterlock.store.engine import StoreSettings, open_store
+from letterlock.store.engine import LogStore, StoreSettings, open_store
 from letterlock.store.interface import (
     Delivery,
     FlagChange,
@@ -105,6 +106,25 @@ STEPS: tuple[Step, ...] = (
 )
 
 
+async def reclaim(store: Store) -> None:
+    if isinstance(store, LogStore):
+        assert (await store.reclaim()).segments_removed > 0
+
+
+RECLAIMING: tuple[Step, ...] = (
+    *STEPS,
+    *(accept(f"filler {number}") for number in range(4)),
+    on("INBOX", lambda store, box: store.expunge(box, ((7, 9),), only_deleted=False)),
+    reclaim,
+    accept("m5"),
+    *(accept(f"filler {number}") for number in range(4, 8)),
+    on("INBOX", lambda store, box: store.expunge(box, ((13, 15),), only_deleted=False)),
+    reclaim,
+    accept("m6", queued=True),
+)
+SERIES = {"steps": STEPS, "reclaiming": RECLAIMING}
+
+
 async def picture(store: Store) -> object:
     """Return all that can be seen of a store, without ids of mailboxes and contents."""
     boxes = []
@@ -125,25 +145,25 @@ async def picture(store: Store) -> object:
     return boxes, entries, await store.subscriptions(ANNA)
 
 
-async def main(folder: Path) -> None:
+async def main(folder: Path, series: str = "steps") -> None:
     with contextlib.suppress(Unavailable):
         store = await open_store(StoreSettings(folder, **SETTINGS), clock=SetClock(NOW))  # type: ignore[arg-type]
-        for count, step in enumerate(STEPS, 1):
+        for count, step in enumerate(SERIES[series], 1):
             await step(store)
             os.write(1, b"%d\n" % count)
         await store.close()
         os.write(1, b"closed\n")
 
 
-async def models() -> list[object]:
+async def models(series: str = "steps") -> list[object]:
     """Return what a store must look like after each number of steps."""
     store = MemoryStore(SetClock(NOW))
     pictures = [await picture(store)]
-    for step in STEPS:
+    for step in SERIES[series]:
         await step(store)
         pictures.append(await picture(store))
     return pictures
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))

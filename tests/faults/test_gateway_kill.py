@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tests.faults.served import DOMAIN, Site, ident_of, kill_group, name_server
 
 from letterlock.admd import settings as admd_settings
-from letterlock.admd.smime import open_key_store
+from letterlock.admd.smime_files import open_key_store
 from letterlock.cli.root import letterlock
 from letterlock.formats.x509.extensions import KeyUsage
 from letterlock.store.core import StoreSettings

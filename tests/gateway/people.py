@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.two_domains import Lab, command, founded_authority
 from letterlock.admd.settings import Settings
-from letterlock.admd.smime import open_key_store
+from letterlock.admd.smime_files import open_key_store
 from letterlock.formats.asn1 import oids
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.extensions import KeyUsage

@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from gateway.people import ADA, BRUNO, CHIYO, DAFYDD, enrolled
 from gateway.two_domains import Lab, message, two_domains
-from letterlock.admd.smime import open_key_store
+from letterlock.admd.smime_files import open_key_store
 from letterlock.formats.address import Address
 from letterlock.formats.imf.header import read_header
 from letterlock.formats.mime.build import Binary, build

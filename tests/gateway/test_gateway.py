@@ -20,7 +20,8 @@ from gateway.two_domains import Lab, command, founded_authority, identifier, mes
 from letterlock.admd import settings as admd_settings
 from letterlock.admd.accounts import opened_accounts
 from letterlock.admd.settings import Settings
-from letterlock.admd.smime import KEY_STORE_NAME, Foundation, open_gateway, open_key_store
+from letterlock.admd.smime import Foundation, open_gateway
+from letterlock.admd.smime_files import KEY_STORE_NAME, open_key_store
 from letterlock.errors import SettingsFault
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms.ess.labels import SecurityLabel

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from gateway.people import ADA, BRUNO, CHIYO, DAFYDD, certificate_for, enrolled, sealed_for, signer_of
 from gateway.two_domains import Lab, identifier, message, two_domains
-from letterlock.admd.smime import open_key_store
+from letterlock.admd.smime_files import open_key_store
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms.ess.labels import SecurityLabel
 from letterlock.registrar.folder import certificate_of

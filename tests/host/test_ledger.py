@@ -53,6 +53,27 @@ def test_a_ledger_that_cannot_be_opened(tmp_path: Path) -> None:
         Ledger.open(tmp_path / "file" / "ledger.sqlite")
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [Entry(float("nan"), "k"), Entry(1, "k", domain="\ud800"), Entry(1, "k", transaction=1 << 70)],  # type: ignore[arg-type]
+)
+def test_what_no_column_holds_costs_only_itself(tmp_path: Path, entry: Entry) -> None:
+    """Those written with it are kept, and those that come after."""
+    ledger = Ledger.open(tmp_path / "ledger.sqlite")
+    for one in (Entry(1, "before"), entry, Entry(2, "beside")):
+        ledger.append(one)
+    flushing = threading.Thread(target=ledger.flush, daemon=True)
+    flushing.start()
+    flushing.join(30)
+    assert not flushing.is_alive()
+    ledger.append(Entry(3, "after"))
+    ledger.flush()
+    assert [one.kind for one in ledger.read()] == ["before", "beside", "after"]
+    assert ledger.lost == 1
+    assert ledger.problem
+    ledger.close()
+
+
 def test_what_json_cannot_hold_costs_only_itself(tmp_path: Path) -> None:
     """A lone surrogate loses its entry, not the ledger."""
     ledger = Ledger.open(tmp_path / "ledger.sqlite")

@@ -21,13 +21,6 @@ def _draw(first: int = 0, guests: tuple[str, ...] = ()) -> plans.Plan:
     return plans.draw(lambda below: first % below, lambda: f"password {next(counter)}", guests)
 
 
-@pytest.fixture
-def free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing else is on this machine."""
-    monkeypatch.setattr(plans, "_can_bind", lambda _address, _port: True)
-
-
-@pytest.mark.usefixtures("free")
 def test_each_host_has_an_address_and_services_their_usual_ports() -> None:
     """As in the real Internet: the exchanger's address says who it is, the port which service."""
     plan = _draw()
@@ -69,7 +62,6 @@ def test_one_address_serves_where_the_others_do_not(
     assert {address for address, _ in endpoints} == {"127.0.0.1"}
 
 
-@pytest.mark.usefixtures("free")
 def test_a_guest_gets_an_address_of_its_own() -> None:
     """Another mail server joins at an address that nothing else uses, on the port that all exchangers have."""
     plan = _draw(guests=("quarry.test",))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from letterlock.admd.settings import Settings
-from letterlock.admd.smime import smime_anchors
+from letterlock.admd.smime_files import smime_anchors
 from letterlock.errors import SettingsFault
 from letterlock.formats import authentication_results
 from letterlock.formats.address import Address

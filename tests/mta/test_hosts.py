@@ -120,6 +120,39 @@ async def test_a_place_that_is_passed_on_at_once_is_given_back(gives_up: bool) -
     follower.exchange.close()
 
 
+@pytest.mark.parametrize("moves", [False, True])
+async def test_a_message_that_goes_on_to_another_address_takes_no_place_with_it(moves: bool) -> None:
+    """Its connection broke with another behind it: when both have found their way, every place is free, at both."""
+    known = hosts(SetClock(), connections=1)
+    host, elsewhere = known.known(FIRST), known.known(SECOND)
+    client = SmtpClient(Stream(), name="client.test", patience=ClientPatience())
+    connection = Connection(client, ("mx.test", FIRST, ""))
+    transfer = Transfer(Envelope(None, (Recipient(Address("ada", "harbor.test")),)), b"x")
+    second = Place(known, host, key=connection.key, transfer=transfer)
+    over = asyncio.Event()
+
+    async def follow() -> None:
+        async with second:
+            await over.wait()
+            if moves:
+                second.move_to(elsewhere)
+
+    async with Place(known, host) as first:
+        following = asyncio.create_task(follow())
+        await asyncio.sleep(0)
+        follower = client.begin_behind(transfer)
+        assert follower is not None
+        first.take_along(second, connection, follower)
+        await asyncio.sleep(0)
+        first.move_to(elsewhere)
+        assert (host.active, elsewhere.active) == (0, 1)
+    assert (host.active, elsewhere.active) == (0, 0)
+    over.set()
+    await following
+    assert (host.active, elsewhere.active) == (0, 0)
+    follower.exchange.close()
+
+
 async def test_a_host_bears_what_it_bore() -> None:
     """A refusal beside three that serve is a limit of three; alone it is a failure."""
     clock = SetClock()

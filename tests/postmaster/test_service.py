@@ -47,6 +47,10 @@ REPORT = write(
     )
 )
 
+REPORT_MAIL = build(
+    Binary(REPORT, "text/xml", "r.xml"), [("From", "d@alpha.test"), ("Subject", "Report Domain: x")], token="t"
+)
+
 
 @functools.cache
 def _key() -> dkim.SigningKey:
@@ -174,3 +178,61 @@ def test_a_mailbox_file(tmp_path: Path) -> None:
     kinds = [(one.kind, one.is_new) for one in receive_path(store, tmp_path / "box", DAY)]
     assert kinds == [("aggregate", True), ("broken", True), ("aggregate", False)]
     store.close()
+
+
+async def test_what_goes_wrong_with_one_part_costs_no_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn ends, its other work is done, and the loop goes on."""
+    await site.store.prepare_account("post", {})
+    await site.store.commit(Transaction("m", DAY, (REPORT_MAIL,), (Delivery("post"),)))
+    await site.forge()
+    site.clock.move(86_400)
+
+    async def broken(_now: int) -> int:
+        raise ZeroDivisionError
+
+    lines: list[str] = []
+    send_to(lines.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(site.postmaster._sender, "run", broken)
+        patch.setattr(site.postmaster._tls_sender, "run", broken)
+        await site.postmaster.turn()
+    assert sum("ZeroDivisionError" in line for line in lines) == 2
+    assert len(list(site.reports.reports())) == 1
+    await site.postmaster.turn()
+    assert await site.queued() == [("d@rosewood.test",)]
+
+
+async def test_a_message_that_cannot_be_read_keeps_none_behind_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    await site.store.prepare_account("post", {})
+    for name in ("first", "second"):
+        await site.store.commit(Transaction(name, DAY, (REPORT_MAIL,), (Delivery("post"),)))
+    keep, met = site.postmaster._keep, list[str]()
+
+    def broken_first(octets: bytes, source: str) -> None:
+        met.append(source)
+        if len(met) == 1:
+            raise ZeroDivisionError
+        keep(octets, source)
+
+    monkeypatch.setattr(site.postmaster, "_keep", broken_first)
+    assert await site.postmaster.read_mailbox("post") == 2
+    assert await site.postmaster.read_mailbox("post") == 0
+    assert len(list(site.reports.reports())) == 1
+
+
+async def test_a_report_that_cannot_be_sent_keeps_none_behind_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    await site.forge()
+    site.clock.move(86_400)
+    tried: list[object] = []
+
+    async def broken(drafted: object, *_anything: object) -> bool:
+        tried.append(drafted)
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.postmaster._sender, "_send", broken)
+        patch.setattr(site.postmaster._sender, "_sent", lambda _since: set())
+        assert await site.postmaster._sender.run(int(site.clock.now())) == 0
+    assert len(tried) == 1
+    await site.postmaster.turn()
+    assert await site.queued() == [("d@rosewood.test",)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from letterlock.errors import Unavailable
 from letterlock.host.listen import bind_unix
 from letterlock.store import committer
 from letterlock.store.engine import LogStore, StoreSettings, open_store
@@ -82,6 +83,46 @@ async def test_nobody_waits_for_long(tmp_path: Path, syncs: list[int]) -> None:
         await asyncio.gather(*(come(store, number, 0) for number in range(3)))
         await store.close()
     assert sum(syncs) == 3
+
+
+async def test_who_stalls_is_waited_for_once(tmp_path: Path, syncs: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who come after that go at once; for one more that is announced there is a wait again."""
+    monkeypatch.setattr(committer, "_QUICK_SYNC_SECONDS", 3600)
+    monkeypatch.setattr(committer, "_COMPANY_SECONDS", 0.01)
+    store = await opened(tmp_path)
+    store.announce(2)
+    await store.commit(letter(0))  # in vain
+    monkeypatch.setattr(committer, "_COMPANY_SECONDS", 3600)
+    async with asyncio.timeout(30):
+        for number in range(1, 6):
+            store.announce(1)
+            await come(store, number, 0)
+        store.announce(1)
+        waiting = asyncio.create_task(store.commit(letter(6)))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await asyncio.gather(waiting, come(store, 7, 3))
+        store.announce(-2)  # they give up
+        store.announce(2)  # two others
+        await asyncio.gather(come(store, 8, 3), come(store, 9, 30))
+        await store.close()
+    assert syncs == [1] * 6 + [2, 2]
+
+
+async def test_a_lane_that_meets_a_fault_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store stops, and says why."""
+    store = await opened(tmp_path)
+
+    def broken(_segment: Segment, _laid: Laid) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Segment, "write", broken)
+        async with asyncio.timeout(30):
+            with pytest.raises(Unavailable, match="MemoryError"):
+                await store.commit(letter(1))
+    assert store.stopped.is_set()
+    await store.close()
 
 
 async def test_another_process_announces_with_what_it_asks(

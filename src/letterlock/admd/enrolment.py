@@ -10,7 +10,7 @@ from functools import partial
 
 from letterlock.admd.settings import Settings
 from letterlock.admd.signing import Signer
-from letterlock.admd.smime import open_own_authority
+from letterlock.admd.smime_files import open_own_authority
 from letterlock.errors import SettingsFault
 from letterlock.formats.address import Address
 from letterlock.formats.x509.certificate import Certificate

@@ -13,7 +13,8 @@ from letterlock.admd.border import border_settings
 from letterlock.admd.filters import Filters, filters_of
 from letterlock.admd.settings import Settings
 from letterlock.admd.signing import Signer
-from letterlock.admd.smime import service_addresses, smime_anchors
+from letterlock.admd.smime import service_addresses
+from letterlock.admd.smime_files import smime_anchors
 from letterlock.host.clock import Clock
 from letterlock.host.drive_sessions import Session
 from letterlock.host.entropy import Entropy

@@ -137,6 +137,7 @@ def _entry(entry: QueueEntry) -> dict[str, Any]:
         "arrived": entry.arrived,
         "expires": entry.expires,
         "source": entry.source,
+        "problem": entry.problem,
         "recipients": [
             {
                 "address": str(owed.recipient.forward_path),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from letterlock.admd.settings import Settings
-from letterlock.admd.smime import smime_anchors
+from letterlock.admd.smime_files import smime_anchors
 from letterlock.gateway.inquiry import Inquiry
 from letterlock.gateway.judge import BorderJudge
 from letterlock.gateway.signature_record import SignatureRecord

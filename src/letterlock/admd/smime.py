@@ -6,20 +6,17 @@ See also: gateway/ (signing, opening, labels, lists, enrolment), registrar/key_s
 from __future__ import annotations
 
 import contextlib
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from letterlock.admd.own_zone import look_again
 from letterlock.admd.settings import Settings
-from letterlock.errors import Malformed, NotAuthentic, SettingsFault
-from letterlock.formats.x509 import pem
-from letterlock.formats.x509.certificate import Certificate
+from letterlock.admd.smime_files import KEY_STORE_NAME, label_rules, open_key_store, smime_anchors
+from letterlock.errors import SettingsFault
 from letterlock.host.clock import Clock
-from letterlock.host.entropy import Entropy, SystemEntropy
+from letterlock.host.entropy import Entropy
 from letterlock.host.ledger import Ledger
 from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
@@ -41,11 +38,7 @@ if TYPE_CHECKING:
     from letterlock.msa.inbound import Protect
     from letterlock.mta.arrival import Gate
     from letterlock.mta.assess_smime import Judge
-    from letterlock.registrar.authority import CertificationAuthority
-    from letterlock.registrar.key_store import KeyStore
-    from letterlock.trust.smime.labels import LabelRules
 
-KEY_STORE_NAME = "smime.sqlite"
 SIGNATURE_LOG_NAME = "signatures.sqlite"
 
 
@@ -59,63 +52,6 @@ class Gateway:
     programs: Programs | None = None
     pages: Pages | None = None
     reload_labels: Callable[[], None] = lambda: None
-
-
-def smime_anchors(settings: Settings) -> tuple[Anchor, ...]:
-    """Return the authorities of `assess.smime_anchors`, none where it is not set. Raises SettingsFault."""
-    if settings.assess.smime_anchors is None:
-        return ()
-    file = settings.path(settings.assess.smime_anchors)
-    try:
-        found = [Certificate.parse(der) for der in pem.decode(file.read_bytes(), *pem.CERTIFICATE)]
-    except (OSError, Malformed) as error:
-        raise SettingsFault((f"assess.smime_anchors = {str(file)!r}: cannot be read: {error}",)) from None
-    return tuple(map(Anchor.of, found))
-
-
-def first_line(file: Path, setting: str) -> bytes:
-    """Return the password in the first line of a file. Raises SettingsFault naming the setting."""
-    try:
-        password = file.read_bytes().splitlines()[:1]
-    except OSError as error:
-        raise SettingsFault((f"{setting} = {str(file)!r}: cannot be read: {error.strerror}",)) from None
-    if not password or not password[0]:
-        raise SettingsFault((f"{setting} = {str(file)!r}: its first line is empty; write a password there",))
-    return password[0]
-
-
-def open_key_store(settings: Settings, *, waits_for_disk: bool = True) -> KeyStore:
-    """Open the domain's key store, which is made if need be. Raises SettingsFault, Unavailable."""
-    from letterlock.registrar.key_store import KeyStore
-
-    if settings.smime.password_file is None:
-        raise SettingsFault(("smime.password_file is not set: the domain has no key store without it",))
-    password = first_line(settings.path(settings.smime.password_file), "smime.password_file")
-    file = settings.path(settings.data) / KEY_STORE_NAME
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.touch(mode=0o600)
-    store = KeyStore(file, password, waits_for_disk=waits_for_disk)
-    try:
-        store.check_password()
-    except NotAuthentic as fault:
-        store.close()
-        raise SettingsFault((f"smime.password_file: {fault} {str(file)!r}",)) from None
-    return store
-
-
-def open_own_authority(settings: Settings) -> CertificationAuthority:
-    """Open the domain's certification authority. Raises SettingsFault, Unavailable."""
-    from letterlock.registrar.folder import open_folder
-
-    wanted = settings.registrar
-    if wanted.password_file is None:
-        raise SettingsFault(("registrar.password_file is not set: the domain's authority cannot be opened without it",))
-    password = first_line(settings.path(wanted.password_file), "registrar.password_file")
-    suffices = wanted.approval == "challenge"
-    try:
-        return open_folder(settings.path(wanted.folder), password, SystemEntropy().octets, challenge_suffices=suffices)
-    except NotAuthentic as fault:
-        raise SettingsFault((f"registrar.password_file: it does not open the authority's key: {fault}",)) from None
 
 
 def forget_account(settings: Settings, name: str) -> None:
@@ -140,21 +76,6 @@ def _check_nobody_is_forsaken(settings: Settings) -> None:
     if demanding:
         names = ", ".join(demanding[:5])
         raise SettingsFault((f"smime.password_file is not set, and all mail of {names} is to be signed; set it",))
-
-
-def label_rules(settings: Settings) -> LabelRules | None:
-    """Return the policies of `smime.labels`, None where it is not set. Raises SettingsFault."""
-    if settings.smime.labels is None:
-        return None
-    from letterlock.trust.smime.labels import rules_of
-
-    file = settings.path(settings.smime.labels)
-    try:
-        return rules_of(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsFault((f"smime.labels = {str(file)!r}: cannot be read: {error}",)) from None
-    except SettingsFault as fault:
-        raise SettingsFault(tuple(f"smime.labels = {str(file)!r}: {each}" for each in fault.problems)) from None
 
 
 @dataclass(frozen=True, slots=True)

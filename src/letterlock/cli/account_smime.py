@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from letterlock.admd import smime as gateway
 from letterlock.admd.accounts import opened_accounts
 from letterlock.admd.settings import Settings
+from letterlock.admd.smime_files import KEY_STORE_NAME, open_key_store, open_own_authority
 from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
 from letterlock.cli.settings_option import load, settings_option
 from letterlock.errors import LetterlockError, OurFault, SettingsFault
@@ -55,7 +55,7 @@ def account_smime(
                 return
             name, addresses = _known(settings, address if "@" in address else f"{address}@{settings.domain}")
             if is_enrolled:
-                authority = gateway.open_own_authority(settings)
+                authority = open_own_authority(settings)
                 enrol.enrol(store, authority, addresses, _now(), kind)
             wanted = accounts.of(name)
             changes = {"signing": Signing(sign) if sign else None, "decrypts": decrypt, "keeps_original": keep_original}
@@ -74,8 +74,8 @@ def account_smime(
 
 @contextlib.contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[KeyStore, GatewayAccounts]]:
-    with contextlib.closing(gateway.open_key_store(settings)) as store:
-        file = settings.path(settings.data) / gateway.KEY_STORE_NAME
+    with contextlib.closing(open_key_store(settings)) as store:
+        file = settings.path(settings.data) / KEY_STORE_NAME
         with contextlib.closing(GatewayAccounts(file)) as accounts:
             yield store, accounts
 

@@ -93,11 +93,12 @@ def list_entries(settings_file: Path, as_json: bool, limit: int, **chosen: Any) 
         for entry in entries
         for owed in entry["recipients"]
     ]
+    unreadable = [f"{entry['queue_id']} is held: {safe(entry['problem'])}" for entry in entries if entry["problem"]]
     summary = f"{found['messages']} messages for {found['recipients']} recipients"
     if len(entries) < found["messages"]:
         summary += f"; {len(entries)} messages listed"
     headings = ("queue id", "arrived", "octets", "from", "to", "next attempt", "last answer")
-    lines = [*(table(headings, rows) if rows else []), summary]
+    lines = [*(table(headings, rows) if rows else []), *unreadable, summary]
     answer({**found, "entries": entries}, as_json=as_json, lines=lines)
 
 
@@ -130,6 +131,8 @@ def show(queue_id: str, settings_file: Path, as_json: bool) -> None:
     ]
     if entry["route"]:
         lines.append(f"goes by {safe(entry['route'])}")
+    if entry["problem"]:
+        lines.append(f"held: {safe(entry['problem'])}")
     for owed in entry["recipients"]:
         state = "held" if owed["held"] else f"next attempt {_when(owed['next_attempt'])}"
         lines.append(f"to {safe(owed['address'])}: {state} after {owed['attempts']} attempts")

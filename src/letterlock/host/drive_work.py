@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from letterlock.errors import Unavailable
@@ -47,4 +47,15 @@ async def contain(work: Awaitable[T], *expected: type[Exception]) -> T:
             raise
         raise Faulty(fault) from fault
     except Exception as fault:  # the border: one message's fault is not the queue's
+        raise Faulty(fault) from fault
+
+
+def contain_now(work: Callable[[], T], *expected: type[Exception]) -> T:
+    """Do the same for work that waits for nothing."""
+    ordinary: tuple[type[Exception], ...] = (Unavailable, *expected)
+    try:
+        return work()
+    except ordinary:
+        raise
+    except Exception as fault:  # the border: one record's fault is not the log's
         raise Faulty(fault) from fault

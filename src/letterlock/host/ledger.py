@@ -42,6 +42,9 @@ CREATE INDEX IF NOT EXISTS entries_by_time ON entries (kind, at);
 CREATE INDEX IF NOT EXISTS entries_by_trace ON entries (trace);
 """
 
+_INSERT = "INSERT INTO entries (at, kind, trace, domain, facts) VALUES (?, ?, ?, ?, ?)"
+_NO_VALUES = (apsw.ConstraintError, apsw.MismatchError, ValueError, TypeError, OverflowError)
+
 Fact = str | int | float | bool | None | list["Fact"] | dict[str, "Fact"]
 
 
@@ -184,9 +187,18 @@ class Ledger:
                 rows.append((entry.at, entry.kind, entry.transaction, entry.domain, facts))
         try:
             with connection:
-                connection.executemany(
-                    "INSERT INTO entries (at, kind, trace, domain, facts) VALUES (?, ?, ?, ?, ?)", rows
-                )
+                connection.executemany(_INSERT, rows)
+        except _NO_VALUES:  # one that no column holds, and it is not for the others to go with it
+            for row in rows:
+                self._insert_one(connection, row)
         except apsw.Error as error:  # a full or broken disk loses reports, not mail
             self.lost += len(rows)
+            self.problem = str(error)
+
+    def _insert_one(self, connection: apsw.Connection, row: tuple[float, str, str, str, bytes]) -> None:
+        try:
+            with connection:
+                connection.execute(_INSERT, row)
+        except (*_NO_VALUES, apsw.Error) as error:
+            self.lost += 1
             self.problem = str(error)

@@ -113,12 +113,14 @@ class Place:
         self._is_over = True
         if not self._is_taken:
             return
-        if self.heir is None or not self.heir._inherit():
+        if self.heir is None or not self.heir._inherit(self.host):
             self.host.leave()
 
-    def _inherit(self) -> bool:
-        """Take the place of the message before; tell whether there is use for it."""
-        if self._is_over or self._is_taken:
+    def _inherit(self, host: KnownHost) -> bool:
+        """Take the place of the message before at a host; tell whether there is use for it."""
+        if (
+            self._is_over or self._is_taken or self.host is not host
+        ):  # where that one went on elsewhere, so did its place
             return False
         self._is_taken = True
         return True

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from letterlock.formats.envelope import Envelope
 from letterlock.formats.reports import dmarc_aggregate
 from letterlock.host.drive_decisions import drive
+from letterlock.host.drive_work import Faulty, contain
 from letterlock.host.ledger import Entry, Fact, Ledger
 from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
@@ -125,7 +126,16 @@ class AggregateSender:
         keys = self._keys() if due else ()
         if not keys:
             return 0  # a report that nobody signs would not pass DMARC itself
-        return sum([await self._send(drafted, keys, now) for drafted in due[: self.settings.most_reports]])
+        return sum([await self._try_to_send(drafted, keys, now) for drafted in due[: self.settings.most_reports]])
+
+    async def _try_to_send(self, drafted: Drafted, keys: tuple[dkim.SigningKey, ...], now: int) -> bool:
+        """Send a report; a fault of the program with one of them costs no other. Raises Unavailable."""
+        try:
+            return await contain(self._send(drafted, keys, now))
+        except Faulty as fault:
+            domain = drafted.report.policy.domain
+            self._log.error("aggregate report not sent", domain=domain, problem=fault.problem, traceback=fault.trace)
+            return False
 
     def _sent(self, since: int) -> set[str]:
         return {entry.transaction for entry in self._ledger.read(kind=KIND, since=since)}

@@ -1,7 +1,8 @@
 """The postmaster at work: sends the reports that are due, takes in those that came by mail, reports failures if told to.
 
 One loop for a domain, woken every few minutes. Whatever fails for now is tried at the next turn: a report's transaction
-has its report's id, so that it is queued once however often it is tried; a message that was read carries a keyword.
+has its report's id, so that it is queued once however often it is tried; a message that was read carries a keyword. What
+goes wrong with one report or message is logged and costs no other.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import contextlib
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from letterlock.errors import SettingsFault, Unavailable
 from letterlock.formats.envelope import Envelope
 from letterlock.formats.imf.header import Header
 from letterlock.host.clock import Clock
 from letterlock.host.drive_decisions import drive
+from letterlock.host.drive_work import Faulty, contain
 from letterlock.host.ledger import Ledger
 from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
@@ -103,16 +106,21 @@ class Postmaster:
 
     async def turn(self) -> None:
         """Do what is due now."""
-        try:
-            if self._settings.sends_aggregate:
-                await self._sender.run(int(self._clock.now()))
-            if self._settings.sends_tls:
-                await self._tls_sender.run(int(self._clock.now()))
-            if self._settings.account:
-                await self.read_mailbox(self._settings.account)
-            await self._forget()
-        except (Unavailable, Refused, SettingsFault) as problem:
-            self._log.warning("postmaster", problem=str(problem))
+        settings, now = self._settings, int(self._clock.now())
+        due: list[Callable[[], Awaitable[object]]] = [self._forget]
+        if settings.sends_aggregate:
+            due.append(partial(self._sender.run, now))
+        if settings.sends_tls:
+            due.append(partial(self._tls_sender.run, now))
+        if settings.account:
+            due.append(partial(self.read_mailbox, settings.account))
+        for work in due:
+            try:
+                await contain(work(), Refused, SettingsFault)
+            except Faulty as fault:
+                self._log.error("postmaster", problem=fault.problem, traceback=fault.trace)
+            except (Unavailable, Refused, SettingsFault) as problem:
+                self._log.warning("postmaster", problem=str(problem))
 
     async def _forget(self) -> None:
         """Remove what the ledger has held long enough, once a day."""
@@ -144,7 +152,10 @@ class Postmaster:
                 slot = snapshot.slot(uid)
                 if snapshot.sizes[slot] <= _LARGEST_MESSAGE:
                     octets = await self._store.read(snapshot.contents[slot])
-                    await asyncio.to_thread(self._keep, octets, f"{account}/INBOX {uid}")
+                    try:
+                        await contain(asyncio.to_thread(self._keep, octets, f"{account}/INBOX {uid}"))
+                    except Faulty as fault:  # it stays in the mailbox, and those behind it are read
+                        self._log.error("report not read", uid=uid, problem=fault.problem, traceback=fault.trace)
                 await self._store.store_flags(mailbox.id, ((uid, uid),), FlagChange.ADD, (READ_KEYWORD,))
                 read += 1
         return read
@@ -164,9 +175,18 @@ class Postmaster:
             return
         incidents = self._limits.admit(findings, client, int(self._clock.now()))
         if incidents:
-            task = asyncio.create_task(self._report_failure(header, findings, client, disposition, incidents))
+            work = contain(self._report_failure(header, findings, client, disposition, incidents), SettingsFault)
+            task = asyncio.create_task(self._finish(work))
             self._reporting.add(task)
             task.add_done_callback(self._reporting.discard)
+
+    async def _finish(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Faulty as fault:
+            self._log.error("failure report not sent", problem=fault.problem, traceback=fault.trace)
+        except (Unavailable, SettingsFault) as problem:
+            self._log.warning("failure report not sent", problem=str(problem))
 
     async def _report_failure(
         self, header: Header, findings: Findings, client: Client, disposition: str, incidents: int
@@ -189,7 +209,4 @@ class Postmaster:
             incidents=incidents,
             now=now,
         )
-        try:
-            await self.submit(envelope, dkim.sign(octets, self._keys(), now) + octets)
-        except (Unavailable, SettingsFault) as problem:
-            self._log.warning("failure report not sent", problem=str(problem))
+        await self.submit(envelope, dkim.sign(octets, self._keys(), now) + octets)

@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
-from letterlock.errors import Malformed
+from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats.address import Address
 from letterlock.formats.dns.question import Outcome, Question
 from letterlock.formats.dns.rdata import Txt
 from letterlock.formats.reports import tlsrpt
 from letterlock.formats.reports.tlsrpt import Failure, PolicyReport, TlsReport
+from letterlock.host.drive_work import Faulty, contain
 from letterlock.host.ledger import Entry, Fact, Ledger
 from letterlock.host.logs import Log
 from letterlock.host.resolver.interface import Resolver
@@ -166,12 +167,20 @@ class TlsReportSender:
                 continue
             owed += 1
             first = due_at(report_id, end, self._spread_seconds)
-            if now >= self._again.get(report_id, (first, 0))[0] and await self._send(drafted, now):
-                left += 1
+            if now >= self._again.get(report_id, (first, 0))[0]:
+                left += await self._try_to_send(drafted, now)
         if not owed:
             self._finished = end
             self._again.clear()
         return left
+
+    async def _try_to_send(self, drafted: Drafted, now: int) -> bool:
+        """Send a report; a fault of the program with one of them costs no other. Raises Unavailable, SettingsFault."""
+        try:
+            return await contain(self._send(drafted, now), SettingsFault)
+        except Faulty as fault:
+            self._log.error("TLS report not sent", domain=drafted.domain, problem=fault.problem, traceback=fault.trace)
+            return self._later(drafted, now)
 
     def _yesterday(self, end: int) -> tuple[list[Drafted], set[str]]:
         """Return the reports of the day that ended, and the ids of those sent. Blocks."""

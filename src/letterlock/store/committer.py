@@ -8,7 +8,8 @@ its lane does nothing but wait for the disk: each time a thread wants the interp
 How many lanes run follows the disk: where a sync is quick, one lane with larger groups is best; where it is slow,
 more lanes hide it. The measure is a moving average of the sync time. Where one lane is enough, a sync waits for company, a
 moment at most, while messages are on their way that were announced: a sync costs as much processor time as two messages,
-and ten sessions that share one are all answered sooner.
+and ten sessions that share one are all answered sooner. A wait in which nobody came is not repeated for the same ones: a
+client that stalls after it was announced costs one such moment, not one a message.
 
 Promises:
 - The event loop never waits for a disk.
@@ -104,7 +105,9 @@ class Committer:
         self._scheduled = False
         self._sync_seconds = 0.0
         self._coming = 0  # messages announced
+        self._stalled = 0  # of these, for whom was waited in vain
         self._company: asyncio.TimerHandle | None = None  # ends the wait for them
+        self._alone = 0  # how many waited when it began
         self._has_waited = False
         self._drained = asyncio.Event()
         self._drained.set()
@@ -123,7 +126,8 @@ class Committer:
     def announce(self, change: int) -> None:
         """Say that so many more records are on their way, or fewer."""
         self._coming += change
-        if self._coming <= 0 and self._waiting:
+        self._stalled = min(self._stalled, max(self._coming, 0))
+        if self._coming <= self._stalled and self._waiting:
             self._schedule()
 
     def stop(self, failure: Unavailable) -> None:
@@ -183,15 +187,23 @@ class Committer:
 
     def _should_wait(self) -> bool:
         """Tell whether what waits should have company, and see that it does not wait for long."""
-        if self._coming <= 0 or self._has_waited or len(self._waiting) >= _COMPANY_ENOUGH or self._wanted_lanes() > 1:
+        if (
+            self._coming <= self._stalled
+            or self._has_waited
+            or len(self._waiting) >= _COMPANY_ENOUGH
+            or self._wanted_lanes() > 1
+        ):
             return False
         if self._company is None:
+            self._alone = len(self._waiting)
             self._company = self._loop.call_later(_COMPANY_SECONDS, self._end_waiting)
         return True
 
     def _end_waiting(self) -> None:
         self._company = None
         self._has_waited = True
+        if len(self._waiting) <= self._alone:
+            self._stalled = self._coming
         self._dispatch()
 
     def _wanted_lanes(self) -> int:
@@ -219,6 +231,8 @@ class Committer:
                 group.failure = self.failure
             except OSError as error:
                 self._contain(lane, group, error)
+            except Exception as fault:  # the border: a lane that ended would keep all that waits for ever
+                self.failure = group.failure = Unavailable(f"a fault of the program: {fault!r}")
             try:
                 self._loop.call_soon_threadsafe(self._finished, lane, group, time.monotonic() - started)
             except RuntimeError:  # the loop was closed under us: nobody is left to tell

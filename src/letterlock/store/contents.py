@@ -100,10 +100,13 @@ class Contents:
         self._expecting.clear()
 
     def find(self, number: int) -> Content | None:
-        """Return where a content is, or None if it is gone."""
+        """Return where a content is, or None if it is gone. Raises Unavailable."""
         content = self._recent.get(number) or self._expected.pop(number, None)
         if content is None:
-            row = self._reader.execute(_LOCATE, (number,)).fetchone()
+            try:
+                row = self._reader.execute(_LOCATE, (number,)).fetchone()
+            except apsw.Error as error:
+                raise Unavailable(f"reading the index failed: {error}") from None
             if row is None:
                 return None
             segment, offset, length, base, size = row

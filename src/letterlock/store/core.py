@@ -10,7 +10,6 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,8 @@ import apsw
 
 from letterlock.errors import Unavailable
 from letterlock.host.clock import Clock
+from letterlock.host.drive_work import contain
+from letterlock.host.logs import Log
 from letterlock.store.committer import Committer, Ticket
 from letterlock.store.entries import Accepted, AnyEntry, ContentsMoved, pack
 from letterlock.store.index import Batch, Indexer
@@ -56,6 +57,10 @@ class StoreSettings:
     reserve_octets: int = 32 << 20
 
 
+class _NotRead(Unavailable):
+    """A segment that is to be reclaimed cannot be read."""
+
+
 @dataclass(slots=True)
 class _Pending:
     """A change under way: who waits for it, and the mailboxes that must stay in memory until it is applied."""
@@ -70,6 +75,7 @@ class Core:
 
     def __init__(self, settings: StoreSettings, recovered: Recovered, clock: Clock) -> None:
         self.report = recovered.report
+        self._log = Log("store")
         self._settings = settings
         self._clock = clock
         self._state = recovered.state
@@ -93,6 +99,7 @@ class Core:
         self._looked = float("-inf")  # when the disk was last seen to have room
         self._unlooked = 0  # octets taken on since
         self._closed = False
+        self._is_faulty = False  # what is in memory may be half changed, and must not reach the index
         self._maintenance = asyncio.create_task(self._maintain(), name="store maintenance")
 
     @property
@@ -169,6 +176,7 @@ class Core:
         try:
             results: list[object] = [failure or self._apply(ticket) for ticket in tickets]
         except BaseException as fault:  # what is in memory may be half changed: go no further
+            self._is_faulty = True
             self._committer.stop(Unavailable(f"a fault of the program: {fault!r}"))
             self._wake(tickets, [self._committer.failure] * len(tickets))
             raise
@@ -208,6 +216,8 @@ class Core:
 
     def _hand_over(self) -> None:
         """Give the index what was applied; what is applied from now on comes behind it."""
+        if self._is_faulty:  # the next start makes it from the log
+            return
         batch = self._state.batch
         self._directory.save(batch)
         self._indexer.write(batch)
@@ -228,15 +238,21 @@ class Core:
     # room
 
     async def reclaim(self, *, most_octets: int = 64 << 20, least_dead: float = 0.5) -> Reclaimed:
-        """Write again what lives in mostly dead segments, and remove those that hold nothing. Raises Unavailable."""
+        """Write again what lives in mostly dead segments, and remove those that hold nothing. Raises Unavailable.
+
+        A segment that cannot be read stays, and does not keep the others.
+        """
         active = self._committer.active_segments()
         sealed = await self._ask(lambda connection: sealed_segments(connection, active))
         moved = 0
         for segment in sealed:
             if segment.live > segment.end * (1 - least_dead):
                 break
-            while moved < most_octets and (some := await self._ask(partial(living, segment=segment.number))):
-                moved += await self._write_again(some)
+            try:
+                while moved < most_octets and (some := await self._ask(partial(living, segment=segment.number))):
+                    moved += await self._write_again(some)
+            except _NotRead as trouble:
+                self._log.error("segment not reclaimed", segment=f"{segment.number:010x}", problem=trouble.problem)
         freed = await self._remove([segment for segment in sealed if segment.live <= segment.end * (1 - least_dead)])
         return Reclaimed(len(freed), sum(segment.end for segment in freed), moved)
 
@@ -245,10 +261,14 @@ class Core:
         kept: list[tuple[int, int]] = []
         octets: list[bytes] = []
         for content, length in contents:
-            with suppress(Refused):  # it died meanwhile
+            try:
                 reading = self._contents.reading(content, 0, length)
                 octets.append(await asyncio.get_running_loop().run_in_executor(self._contents.pool, reading))
                 kept.append((content, length))
+            except Refused:  # it died meanwhile
+                continue
+            except Unavailable as trouble:
+                raise _NotRead(trouble.problem) from None
         if kept:
             await self._change(ContentsMoved(tuple(kept)), tuple(octets), frees=True)
         return max(sum(map(len, octets)), 1)
@@ -272,9 +292,11 @@ class Core:
         """Reclaim now and then, and forget what is too old to be asked for."""
         while True:
             await asyncio.sleep(_MAINTENANCE_SECONDS)
-            with suppress(Unavailable):
-                await self.reclaim()
-                await self._ask(forget_oldest)
+            for work in (self.reclaim, partial(self._ask, forget_oldest)):
+                try:
+                    await contain(work())
+                except Unavailable as trouble:  # next time, perhaps
+                    self._log.error("store not tidied", problem=trouble.problem)
 
     # mailboxes in memory
 

@@ -277,16 +277,26 @@ class LogStore(Core):
                 chosen = await self._ask(choose)
             finally:
                 self._state.dropped = None
+            for queue_id, problem in chosen.unreadable:
+                self._log.error("queue entry set aside", queue_id=queue_id, problem=problem)
             places = chosen.places if self._contents.moves == moves else {}
             taken: list[QueueEntry] = []
+            passed: list[str] = []
             for entry in chosen.entries:
                 owed = {recipient.number for recipient in entry.recipients}
-                if entry.queue_id in self._state.taken or any((entry.queue_id, number) in dropped for number in owed):
+                if entry.queue_id in self._state.taken:
+                    continue
+                if any((entry.queue_id, number) in dropped for number in owed):
+                    passed.append(entry.queue_id)
                     continue
                 self._state.taken[entry.queue_id] = owed
                 if (place := places.get(entry.content)) is not None:
                     self._contents.expect(entry.queue_id, entry.content, place)
                 taken.append(entry)
+            if passed:  # what is still owed of them is taken at the next turn
+                queue_rows.again(self._state.batch, passed, release=True)
+                self._hand_over()
+                self._queue_news.set()
             return tuple(taken)
 
     def _give_back(self, task: asyncio.Task[tuple[QueueEntry, ...]]) -> None:

@@ -390,7 +390,8 @@ class Indexer:
                 case _Checkpoint():
                     self._write_unwritten()
                     self._checkpoint()
-                    job.done.set_result(self.durable_sequence)
+                    if job.done.set_running_or_notify_cancel():  # who asked may have gone
+                        job.done.set_result(self.durable_sequence)
                 case Batch():
                     self._unwritten.append(job)
                 case _:
@@ -427,7 +428,7 @@ class Indexer:
         except (apsw.FullError, apsw.BusyError) as error:
             self.trouble = Unavailable(f"the index cannot grow: {error}", full=True)
             return
-        except apsw.Error as error:
+        except Exception as error:  # the border: a thread that ended would keep everybody waiting who asks
             if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
                 (self._path.parent / SUSPECT_NAME).touch()  # the next start makes the index anew
             self.trouble = Unavailable(f"writing the index failed: {error}")

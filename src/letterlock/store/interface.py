@@ -203,7 +203,8 @@ class QueuedRecipient:
 class QueueEntry:
     """A message with the recipients it is still owed to. `content` and `size` are for `Store.read`.
 
-    `envelope` is the envelope as queued, except that its recipients are those of `recipients`, in the same order.
+    `envelope` is the envelope as queued, except that its recipients are those of `recipients`, in the same order. An entry
+    that is listed may have a `problem`: not all of it can be read, and what cannot is held.
     """
 
     queue_id: str
@@ -217,6 +218,7 @@ class QueueEntry:
     route: str
     details: Mapping[str, str]
     recipients: tuple[QueuedRecipient, ...]
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,7 +412,7 @@ class Queue(Protocol):
         ...
 
     async def take_parked(self, lane: str, now: Instant, limit: int) -> tuple[QueueEntry, ...]:
-        """Do as `take_due`, for entries parked under `lane`."""
+        """Do as `take_due`, for entries parked under `lane`: what was due then is due."""
         ...
 
     async def queue_entry(self, queue_id: str) -> QueueEntry | None:

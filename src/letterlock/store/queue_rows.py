@@ -3,18 +3,24 @@
 Each step costs the same whatever the queue's length: what is due is found through an index on (priority, next
 attempt) of entries that nobody has taken. `taken` is only a mark in the index, not in the log: 0 is nobody, 1 taken, 2
 parked under a lane. After a start nothing is taken or parked.
+
+A row that cannot be read (a damaged index, or a program that is stricter than the one which wrote it) keeps nobody else's
+mail: whoever takes sets it aside, `held` being 2, again only a mark in the index; it is listed with what is the matter, and
+tried again when an operator lets it go.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apsw
+import msgspec
 
+from letterlock.errors import Malformed
 from letterlock.formats.address import Address
-from letterlock.formats.envelope import Notify, Recipient
+from letterlock.formats.envelope import Envelope, Notify, Recipient
 from letterlock.store.contents import Content
 from letterlock.store.entries import (
     PackedQueued,
@@ -45,20 +51,24 @@ _RECIPIENT_COLUMNS = (
     "number, local_part, domain, notify, original, valid_since, next_attempt, attempts, held, delay_reported, last"
 )
 _RECIPIENTS = f"SELECT {_RECIPIENT_COLUMNS} FROM queue_recipients WHERE entry = ?"
+# What was due when it was parked is due, whatever the clock says now.
 _DUE_RECIPIENTS = (
-    f"SELECT entry, {_RECIPIENT_COLUMNS} FROM queue_recipients WHERE entry IN (SELECT value FROM json_each(?))"
-    " AND held = 0 AND next_attempt <= ? ORDER BY entry, number"
+    f"SELECT r.entry, {_RECIPIENT_COLUMNS.replace('next_attempt', 'r.next_attempt')} FROM queue_entries AS e"
+    " JOIN queue_recipients AS r ON r.entry = e.id WHERE e.id IN (SELECT value FROM json_each(?))"
+    " AND r.held = 0 AND r.next_attempt <= max(?, e.next_attempt) ORDER BY r.entry, r.number"
 )
 _PLACE_COLUMNS = 5
 _MARK_TAKEN = "UPDATE queue_entries SET taken = 1 WHERE id IN (SELECT value FROM json_each(?))"
+_UNREADABLE = (Malformed, ValueError, TypeError, LookupError, msgspec.MsgspecError)
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Entries that were taken, and where their contents lie, by number."""
+    """Entries that were taken, where their contents lie, by number, and (queue id, problem) of what was set aside."""
 
     entries: list[QueueEntry]
     places: dict[int, Content]
+    unreadable: list[tuple[str, str]]
 
 
 def add(batch: Batch, number: int, owed: PackedQueued, content: int, size: int, arrived: Instant) -> None:
@@ -196,31 +206,48 @@ def park(batch: Batch, queue_id: str, lane: str) -> None:
 
 
 def take_parked(connection: apsw.Connection, lane: str, now: Instant, limit: int) -> Taken:
-    """Take due entries parked under a lane with their due recipients."""
+    """Take entries parked under a lane with those recipients that were due."""
     rows = connection.execute(
-        _ENTRY_AND_PLACE + "WHERE e.taken = 2 AND e.lane = ? AND e.next_attempt <= ?"
+        _ENTRY_AND_PLACE + "WHERE e.taken = 2 AND e.lane = ? AND e.next_attempt IS NOT NULL"
         " ORDER BY e.priority DESC, e.next_attempt LIMIT ?",
-        (lane, now, limit),
+        (lane, limit),
     ).fetchall()
     return _take(connection, rows, now)
 
 
 def _take(connection: apsw.Connection, rows: list[Row], now: Instant) -> Taken:
     """Mark entries as taken; each call into SQLite is for all of them."""
+    taken = Taken([], {}, [])
     if not rows:
-        return Taken([], {})
+        return taken
     numbers = json.dumps([row[_PLACE_COLUMNS] for row in rows])
     connection.execute(_MARK_TAKEN, (numbers,))
-    recipients: dict[SQLiteValue, list[QueuedRecipient]] = {}
-    for entry, *recipient in connection.execute(_DUE_RECIPIENTS, (numbers, now)):
-        recipients.setdefault(entry, []).append(_recipient(tuple(recipient)))
-    entries = [_entry(row[_PLACE_COLUMNS:], tuple(recipients.get(row[_PLACE_COLUMNS], ()))) for row in rows]
-    places = {
-        entry.content: Content(Location(segment, offset, length), base, octets)  # type: ignore[arg-type]  # as in the schema
-        for entry, (segment, offset, length, base, octets, *_) in zip(entries, rows, strict=True)
-        if segment is not None
-    }
-    return Taken(entries, places)
+    due: dict[SQLiteValue, list[Row]] = {}
+    for entry, *recipient in connection.execute(_DUE_RECIPIENTS, (numbers, now)).fetchall():
+        due.setdefault(entry, []).append(tuple(recipient))
+    for row in rows:
+        segment, offset, length, base, octets, *columns = row
+        entry, problem = _read(tuple(columns), due.get(columns[0], []))
+        if problem:
+            _set_aside(connection, tuple(columns), entry, due.get(columns[0], []))
+            taken.unreadable.append((entry.queue_id, problem))
+        if not entry.recipients:
+            continue
+        taken.entries.append(entry)
+        if segment is not None:
+            place = Location(segment, offset, length)  # type: ignore[arg-type]  # columns have the types of the schema
+            taken.places[entry.content] = Content(place, base, octets)  # type: ignore[arg-type]
+    return taken
+
+
+def _set_aside(connection: apsw.Connection, row: Row, entry: QueueEntry, due: list[Row]) -> None:
+    """Hold those recipients of an entry that could not be read, and give it back where none could be."""
+    read = {one.number for one in entry.recipients}
+    for number, *_ in due:
+        if number not in read:
+            connection.execute("UPDATE queue_recipients SET held = 2 WHERE entry = ? AND number = ?", (row[0], number))
+    if not entry.recipients:
+        connection.execute(_AGAIN, (0, row[1]))
 
 
 def next_due(connection: apsw.Connection) -> Instant | None:
@@ -248,7 +275,7 @@ def find(connection: apsw.Connection, queue_id: str) -> QueueEntry | None:
 def attempts(connection: apsw.Connection, queue_id: str) -> tuple[Attempt, ...]:
     """Return every attempt for an entry."""
     rows = connection.execute(f"SELECT attempt FROM queue_attempts WHERE entry IN {_THIS} ORDER BY id", (queue_id,))
-    return tuple(unpack_attempt(attempt) for (attempt,) in rows)
+    return tuple(attempt for (column,) in rows if (attempt := _attempt(column)) is not None)
 
 
 def size(connection: apsw.Connection) -> tuple[int, int]:
@@ -284,8 +311,7 @@ def _conditions(chosen: QueueFilter) -> tuple[str, list[SQLiteValue]]:
         conditions.append("r.domain = ?")
         values.append(chosen.destination)
     if chosen.held is not None:
-        conditions.append("r.held = ?")
-        values.append(int(chosen.held))
+        conditions.append("r.held > 0" if chosen.held else "r.held = 0")
     return " AND ".join(conditions), values
 
 
@@ -327,12 +353,45 @@ def listing(connection: apsw.Connection, chosen: QueueFilter, limit: int, after:
 
 
 def _whole(connection: apsw.Connection, row: Row) -> QueueEntry:
-    """Return an entry with all its recipients."""
-    return _entry(row, tuple(map(_recipient, connection.execute(_RECIPIENTS, (row[0],)))))
+    """Return an entry with all its recipients, as far as they can be read."""
+    entry, problem = _read(row, connection.execute(_RECIPIENTS, (row[0],)).fetchall())
+    return replace(entry, problem=problem)
+
+
+def _read(row: Row, recipients: Sequence[Row]) -> tuple[QueueEntry, str]:
+    """Return an entry with those recipients that can be read, and what keeps it from being whole, or ""."""
+    found: list[QueuedRecipient] = []
+    problem = ""
+    for recipient in recipients:
+        try:
+            found.append(_recipient(recipient))
+        except _UNREADABLE as error:
+            problem = f"recipient {recipient[0]!r} of {recipient[2]!r} cannot be read: {error}"
+    try:
+        return _entry(row, tuple(found)), problem
+    except _UNREADABLE as error:
+        _number, queue_id, content, octets, _envelope, arrived, expires, priority, source, route, _details = row
+        entry = QueueEntry(
+            str(queue_id),
+            Envelope(None, ()),
+            content,  # type: ignore[arg-type]  # columns have the types of the schema
+            octets,  # type: ignore[arg-type]
+            arrived,  # type: ignore[arg-type]
+            expires,  # type: ignore[arg-type]
+            priority,  # type: ignore[arg-type]
+            str(source),
+            str(route),
+            {},
+            (),
+        )
+        return entry, f"it cannot be read: {error}"
 
 
 def _entry(row: Row, recipients: tuple[QueuedRecipient, ...]) -> QueueEntry:
     _number, queue_id, content, octets, envelope, arrived, expires, priority, source, route, details = row
+    known = json.loads(str(details))
+    if not isinstance(known, dict):
+        raise Malformed("its details are none")
     return QueueEntry(
         str(queue_id),
         decode_envelope(envelope, [recipient.recipient for recipient in recipients]),  # type: ignore[arg-type]
@@ -343,7 +402,7 @@ def _entry(row: Row, recipients: tuple[QueuedRecipient, ...]) -> QueueEntry:
         priority,  # type: ignore[arg-type]
         str(source),
         str(route),
-        json.loads(str(details)),
+        known,
         recipients,
     )
 
@@ -359,5 +418,13 @@ def _recipient(row: Row) -> QueuedRecipient:
         tries,  # type: ignore[arg-type]
         bool(held),
         bool(delay_reported),
-        unpack_attempt(last) if last is not None else None,  # type: ignore[arg-type]
+        _attempt(last),
     )
+
+
+def _attempt(column: SQLiteValue) -> Attempt | None:
+    """Return an attempt, or None where there was none or it cannot be read: nothing but history is lost with it."""
+    try:
+        return unpack_attempt(column) if isinstance(column, bytes) else None
+    except _UNREADABLE:
+        return None

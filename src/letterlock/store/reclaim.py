@@ -10,11 +10,13 @@ Promises: readers under way end in peace; the event loop does not wait; one roun
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
 
+from letterlock.errors import Unavailable
 from letterlock.host.files import sync_directory
 from letterlock.store.index import BACKUP_NAME, INDEX_NAME, connect, value
 from letterlock.store.segments import path_of
@@ -69,9 +71,21 @@ def nothing_lives(connection: apsw.Connection, segment: int) -> bool:
 
 
 def copy_index(folder: Path) -> int:
-    """Put a durable copy of the index beside it; return the sequence number it has applied. Blocks."""
+    """Put a durable copy of the index beside it; return the sequence number it has applied.
+
+    Blocks. Raises Unavailable, for want of room for instance, and leaves nothing half made behind.
+    """
     target = folder / BACKUP_NAME
     temporary = target.with_suffix(".new")
+    try:
+        return _copy_index(folder, temporary, target)
+    except (OSError, apsw.Error) as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise Unavailable(f"copying the index failed: {error}", full=isinstance(error, apsw.FullError)) from None
+
+
+def _copy_index(folder: Path, temporary: Path, target: Path) -> int:
     temporary.unlink(missing_ok=True)
     source = connect(folder / INDEX_NAME, read_only=True)
     try:
@@ -94,13 +108,18 @@ def copy_index(folder: Path) -> int:
 
 
 def remove_segment(log: Path, sealed: Sealed) -> bool:
-    """Remove a segment's file durably, if all of it is in the index. Blocks; returns whether it was removed."""
+    """Remove a segment's file durably, if all of it is in the index; return whether it was removed.
+
+    Blocks. Raises Unavailable.
+    """
     path = path_of(log, sealed.number)
     try:
         if path.stat().st_size != sealed.end:
             return False  # its last records are not applied yet
         path.unlink()
+        sync_directory(log)  # before the index forgets it: a segment that came back would be replayed
     except FileNotFoundError:
         return True
-    sync_directory(log)  # before the index forgets it: a segment that came back would be replayed
+    except OSError as error:
+        raise Unavailable(f"removing segment {sealed.number:010x} failed: {error.strerror}") from None
     return True

@@ -6,6 +6,10 @@ first kept aside in `torn/` (the newest few), for it was never acknowledged but 
 replayed are written again in place and synced before anybody sees them: after a failed sync the page cache may hold
 what the disk does not.
 
+A record that cannot be applied, because the program is wrong, stopped the store when it came, and was not acknowledged. It
+is set aside in `strange/` and passed over, for else no start would ever get beyond it. An index whose rows make no sense
+is made again from its copy and the log.
+
 Promises: left-overs of a crash never stop a start, nor does a full disk; the report says what was found.
 """
 
@@ -18,11 +22,13 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import apsw
 
 from letterlock.errors import Malformed, Unavailable
+from letterlock.host.drive_work import Faulty, contain_now
 from letterlock.host.files import make_directory, sync_directory
 from letterlock.store import queue_rows
 from letterlock.store.contents import Contents
@@ -47,6 +53,8 @@ _BALLAST_NAME = "ballast"
 _FULL_OCTETS = 4 << 20
 _KEPT_TORN_ENDS = 8
 _REPLAYED_A_BATCH = 200
+_MOST_SET_ASIDE = 50
+_DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.ConstraintError, apsw.MismatchError)
 _ROWS = (
     "SELECT uid, flags, modseq, internal_date, save_date, size, content FROM messages WHERE mailbox = ? ORDER BY uid"
 )
@@ -98,19 +106,10 @@ def recover(folder: Path, segment_octets: int, ballast_octets: int) -> Recovered
         make_directory(folder / "log", mode=0o700)
         lock = lock_folder(folder)
         try:
-            recovered = _open(folder, segment_octets, lock, report)
-        except (apsw.CorruptError, apsw.NotADBError) as error:
-            report.strange.append(f"the index is damaged and was made again from the log: {error}")
-            (folder / SUSPECT_NAME).touch()
-            recovered = _open(folder, segment_octets, lock, report)
-        except apsw.Error:
-            if not _drop_ballast(folder, report):
-                raise
-            recovered = _open(folder, segment_octets, lock, report)
-        else:
-            # Accounts, ledger and what else is opened after us need a little room to begin, too.
-            if not _drop_ballast(folder, report):
-                _take_ballast(folder, ballast_octets)
+            recovered = _open_as_found(folder, segment_octets, ballast_octets, lock, report)
+        except BaseException:
+            os.close(lock)
+            raise
     except Malformed as error:  # a newer program wrote it, or a fault of ours: nothing is lost by stopping here
         raise Unavailable(f"the log of {folder} holds what this program does not know: {error}") from None
     except OSError as error:
@@ -119,6 +118,58 @@ def recover(folder: Path, segment_octets: int, ballast_octets: int) -> Recovered
         raise Unavailable(f"opening the index of {folder} failed: {error}", full=_is_full(folder)) from None
     report.seconds = time.monotonic() - started
     return recovered
+
+
+def _open_as_found(folder: Path, segment_octets: int, ballast_octets: int, lock: int, report: Report) -> Recovered:
+    """Open a store, past what is in the way."""
+    passed_over: set[int] = set()
+    try:
+        recovered = _open_past(folder, segment_octets, lock, report, passed_over)
+    except _DAMAGED as error:
+        report.strange.append(f"the index is damaged and was made again from the log: {error}")
+        (folder / SUSPECT_NAME).touch()
+        recovered = _open_past(folder, segment_octets, lock, report, passed_over)
+    except apsw.Error:
+        if not _drop_ballast(folder, report):
+            raise
+        recovered = _open_past(folder, segment_octets, lock, report, passed_over)
+    else:
+        # Accounts, ledger and what else is opened after us need a little room to begin, too.
+        if not _drop_ballast(folder, report):
+            _take_ballast(folder, ballast_octets)
+    return recovered
+
+
+def _open_past(folder: Path, segment_octets: int, lock: int, report: Report, passed_over: set[int]) -> Recovered:
+    """Open a store, past records that cannot be applied; each time anew, for the state may be half changed."""
+    while True:
+        try:
+            return _open(folder, segment_octets, lock, report, passed_over)
+        except _NotApplied as problem:
+            if len(passed_over) >= _MOST_SET_ASIDE:
+                raise Unavailable(f"{len(passed_over)} records cannot be applied, the last one: {problem}") from None
+            passed_over.add(problem.record.sequence)
+            _set_aside(folder, problem.record)
+            report.strange.append(f"record {problem.record.sequence} was set aside: {problem}")
+
+
+def _set_aside(folder: Path, record: Found) -> None:
+    """Keep a record that was passed over for who wants to look; the log may be removed one day."""
+    place = record.octets
+    with suppress(OSError):
+        aside = folder / "strange"
+        aside.mkdir(exist_ok=True, mode=0o700)
+        with path_of(folder / "log", place.segment).open("rb") as log:
+            log.seek(place.offset)
+            (aside / str(record.sequence)).write_bytes(record.description + log.read(place.length))
+
+
+class _NotApplied(Exception):
+    """A record that cannot be applied."""
+
+    def __init__(self, record: Found, fault: Faulty) -> None:
+        super().__init__(fault.problem)
+        self.record = record
 
 
 def _drop_ballast(folder: Path, report: Report) -> bool:
@@ -149,7 +200,7 @@ def _take_ballast(folder: Path, octets: int) -> None:
             os.close(descriptor)
 
 
-def _open(folder: Path, segment_octets: int, lock: int, report: Report) -> Recovered:
+def _open(folder: Path, segment_octets: int, lock: int, report: Report, passed_over: set[int]) -> Recovered:
     log = folder / "log"
     lost = not (folder / INDEX_NAME).exists() and (folder / BACKUP_NAME).exists()
     if lost or (folder / SUSPECT_NAME).exists():
@@ -158,9 +209,12 @@ def _open(folder: Path, segment_octets: int, lock: int, report: Report) -> Recov
     prepare(connection)
     sync_directory(folder)
     reader = connect(folder / INDEX_NAME, read_only=True)
-    state = _state(connection, Contents(log, reader))
+    try:
+        state = _state(connection, Contents(log, reader))
+    except (TypeError, ValueError, LookupError) as error:
+        raise apsw.CorruptError(f"a row makes no sense: {error!r}") from error
     found, ends = _read_ends(folder, connection, report)
-    _replay(connection, state, found, ends)
+    _replay(connection, state, [one for one in found if one.sequence not in passed_over], ends)
     _forget_removed(connection, segments_in(log))
     report.replayed = len(found)
     numbers = segments_in(log)
@@ -247,7 +301,8 @@ def _read_ends(
             ends[number] = (end, checksum)
         except Malformed as error:  # a crash while the segment was made: nothing in it was ever acknowledged
             report.strange.append(str(error))
-            path.rename(path.with_suffix(".strange"))
+            with suppress(OSError):
+                path.rename(path.with_suffix(".strange"))
         finally:
             os.close(descriptor)
     sync_directory(log)
@@ -262,11 +317,12 @@ def _cut(folder: Path, descriptor: int, number: int, end: int) -> int:
         return 0
     rest = os.pread(descriptor, min(left, 64 << 20), end).rstrip(b"\0")
     if rest:
-        aside = folder / "torn"
-        aside.mkdir(exist_ok=True, mode=0o700)
-        (aside / f"{number:010x}-{end}").write_bytes(rest)
-        for old in sorted(aside.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT_TORN_ENDS]:
-            old.unlink()
+        with suppress(OSError):  # it was never acknowledged: where there is no room, it goes
+            aside = folder / "torn"
+            aside.mkdir(exist_ok=True, mode=0o700)
+            (aside / f"{number:010x}-{end}").write_bytes(rest)
+            for old in sorted(aside.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT_TORN_ENDS]:
+                old.unlink()
     os.ftruncate(descriptor, end)
     return len(rest)
 
@@ -303,8 +359,13 @@ def _replay(connection: apsw.Connection, state: State, found: list[Found], ends:
     for count, record in enumerate(found, 1):
         if record.sequence <= applied_sequence:  # entries are applied in order, so this one was, or failed
             continue
-        with suppress(Refused):  # it was refused the first time too
-            state.apply(record.sequence, unpack(record.description), record.octets)
+        entry = unpack(record.description)
+        try:
+            contain_now(partial(state.apply, record.sequence, entry, record.octets), Refused, apsw.Error)
+        except Refused:  # it was refused the first time too
+            pass
+        except Faulty as fault:
+            raise _NotApplied(record, fault) from fault
         state.batch.sequence = record.sequence
         state.batch.ends[record.octets.segment] = (record.end, record.checksum, record.sequence)
         if count % _REPLAYED_A_BATCH == 0:

@@ -255,6 +255,31 @@ async def test_a_list_that_says_yes_to_everything_is_not_asked(tmp_path: Path) -
     assert [line["event"] for line in served.log if "list" in line] == ["list not used", "list used again"]
 
 
+async def test_a_fault_in_testing_lists_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log says so, clients are looked at meanwhile, and the lists are tested again."""
+    monkeypatch.setattr("letterlock.mta.border.border._TEST_AGAIN_SECONDS", 0.001)
+    async with site(tmp_path) as served:
+        served.border._tested.clear()
+        check, turns, again = served.border.check_lists, 0, asyncio.Event()
+
+        async def broken_first() -> None:
+            nonlocal turns
+            turns += 1
+            if turns == 1:
+                raise ZeroDivisionError
+            await check()
+            again.set()
+
+        monkeypatch.setattr(served.border, "check_lists", broken_first)
+        running = asyncio.create_task(served.border.run())
+        async with asyncio.timeout(30):
+            await again.wait()
+        running.cancel()
+        await asyncio.wait([running])
+        assert served.border._tested.is_set()
+    assert [line["event"] for line in served.log if line["severity"] == "error"] == ["lists not tested"]
+
+
 async def test_a_client_is_looked_up_once(tmp_path: Path) -> None:
     """Two messages, one set of questions; after five minutes they are asked again."""
     async with site(tmp_path) as served:

@@ -6,16 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 
 import pytest
-from tests.mta.queue.test_queue import ANNA, BODY, SETTINGS, Site, outcomes, site, to
 
+from fakes.queue_site import ANNA, BODY, SETTINGS, Site, outcomes, to
 from letterlock.formats.address import Address
 from letterlock.formats.envelope import DeliverBy, Envelope, Late, Notify, ValidSince
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.formats.reports.dsn import Action
 from letterlock.mta.queue.runner import Errand
 from letterlock.store.interface import Queued, Transaction
-
-__all__ = ["site"]
 
 
 async def queue(site: Site, by: DeliverBy, notify: Notify = Notify.FAILURE | Notify.DELAY) -> None:

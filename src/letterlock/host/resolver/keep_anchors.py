@@ -17,8 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from letterlock.errors import Malformed, PeerFault
+from letterlock.errors import Malformed, PeerFault, Unavailable
 from letterlock.formats.dns.zone import DNSKEY, DS, RecordSet
+from letterlock.host.drive_work import contain
 from letterlock.host.resolver.anchors import Anchors
 from letterlock.host.resolver.source import Source
 from letterlock.trust.dnssec.signatures import SUPPORTED_DIGESTS, Bogus, Key, ds_digest, gather
@@ -111,7 +112,11 @@ class AnchorKeeper:
     async def run(self) -> None:
         """Look whenever it is due, for ever."""
         while True:
-            seconds = await self.look()
+            try:
+                seconds = await contain(self.look())
+            except Unavailable as trouble:  # a fault of the program must not end this: keys roll
+                self.problems[b""] = trouble.problem
+                seconds = _RETRY_SECONDS
             await asyncio.sleep(seconds)
 
 

@@ -24,10 +24,12 @@ import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
+from letterlock.errors import Unavailable
 from letterlock.formats.address import Address
 from letterlock.host.allowance import Allowance
 from letterlock.host.clock import Clock
 from letterlock.host.drive_decisions import drive
+from letterlock.host.drive_work import contain
 from letterlock.host.ledger import Entry, Ledger
 from letterlock.host.listen import ConnectionLimits
 from letterlock.host.logs import Log
@@ -186,9 +188,15 @@ class Border:
         """Test the lists now and then, until cancelled."""
         while True:
             self._adopted.clear()
-            await self.check_lists()
+            is_well = False
+            try:
+                await contain(self.check_lists())
+                is_well = not self._problems
+            except Unavailable as trouble:  # next time, perhaps; nobody waits for it
+                self._log.error("lists not tested", problem=trouble.problem)
+                self._tested.set()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_TEST_AGAIN_SECONDS if self._problems else _TEST_SECONDS):
+                async with asyncio.timeout(_TEST_SECONDS if is_well else _TEST_AGAIN_SECONDS):
                     await self._adopted.wait()
 
     def adopt(self, settings: BorderSettings) -> None:

@@ -69,6 +69,20 @@ def conclude(
     return Conclusion(tuple(settlements), tuple(notes))
 
 
+def told_nothing(conclusion: Conclusion) -> tuple[tuple[Settlement, ...], tuple[QueuedRecipient, ...]]:
+    """Return the settlements that stand where nobody can be told anything now, and the recipients whose failure must be.
+
+    A delay is told at the next attempt.
+    """
+    unreported = {note.recipient.number: note.recipient for note in conclusion.notes if note.action is Action.FAILED}
+    standing = tuple(
+        replace(settlement, delay_reported=False)
+        for settlement in conclusion.settlements
+        if settlement.number not in unreported
+    )
+    return standing, tuple(unreported.values())
+
+
 def expired(outcome: Outcome) -> Outcome:
     """Return the final failure that a deferral becomes when the time is over."""
     return replace(outcome, result=Result.FAILED, status="4.4.7", reply=outcome.reply or "Delivery time expired")

@@ -6,13 +6,16 @@ at once is left in peace for a while: errands for it are deferred untried.
 
 Errands wait by priority, then in the order in which they came (RFC 6710 section 5.1).
 
+A lane nobody needs is dropped as soon as nothing would be lost with it, and every minute those are looked through that
+were kept for their failure.
+
 See also: runner.py.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.formats.outcome import Outcome, Result
@@ -90,3 +93,50 @@ class Lane:
         self.credit -= 1
         if self.credit < 0:
             self.failing_until, self.failure = elapsed + peace_seconds, outcomes[0]
+
+
+_LOOK_SECONDS = 60.0
+
+
+class Lanes:
+    """The lanes there are, by destination."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, Lane] = {}
+        self._looked = 0.0
+
+    def __iter__(self) -> Iterator[Lane]:
+        """The lanes there are now."""
+        return iter(self._lanes.values())
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._lanes)
+
+    def __contains__(self, destination: str) -> bool:
+        """Whether there is one for a destination."""
+        return destination in self._lanes
+
+    def __getitem__(self, destination: str) -> Lane:
+        """The lane for a destination that has one."""
+        return self._lanes[destination]
+
+    def obtain(self, destination: str, limit: float) -> Lane:
+        """Return the lane for a destination, made with this limit if there is none."""
+        lane = self._lanes.get(destination)
+        if lane is None:
+            lane = self._lanes[destination] = Lane(limit)
+        return lane
+
+    def drop_if_spare(self, destination: str, elapsed: float) -> None:
+        """Drop a lane with which nothing would be lost."""
+        if self._lanes[destination].is_spare(elapsed):
+            del self._lanes[destination]
+
+    def tidy(self, elapsed: float) -> None:
+        """Drop all such lanes, now and then."""
+        if elapsed < self._looked + _LOOK_SECONDS:
+            return
+        self._looked = elapsed
+        for destination in [name for name, lane in self._lanes.items() if lane.is_spare(elapsed)]:
+            del self._lanes[destination]

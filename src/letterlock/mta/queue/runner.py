@@ -35,8 +35,8 @@ from letterlock.host.metrics import Histogram
 from letterlock.mda.deliver import DeliveryAgent
 from letterlock.mta.identifier import trace_of
 from letterlock.mta.queue import deliver_by
-from letterlock.mta.queue.conclude import conclude
-from letterlock.mta.queue.lanes import Errand, Lane
+from letterlock.mta.queue.conclude import conclude, told_nothing
+from letterlock.mta.queue.lanes import Errand, Lane, Lanes
 from letterlock.mta.queue.local import LocalDelivery, Programs
 from letterlock.mta.queue.reports import Reporter
 from letterlock.mta.queue.schedule import OUR_TROUBLE_SECONDS, QueueSettings, wait_seconds
@@ -105,7 +105,7 @@ class Runner:
         self._suppressions = suppressions
         self.delays = Histogram(_DELAYS_SECONDS)  # from arrival to the final outcome
         self.results: Counter[tuple[str, str]] = Counter()  # attempts by result and status class
-        self._lanes: dict[str, Lane] = {}
+        self._lanes = Lanes()
         self._open: Counter[str] = Counter()  # queue id: errands not finished
         self._unsettled: set[str] = set()  # queue ids of errands that ended in a fault, to be given back with the last
         self._octets = 0  # of what is being sent
@@ -127,7 +127,7 @@ class Runner:
 
     def forget_failures(self) -> None:
         """Try destinations again that did not answer: somebody says that they are back."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.failing_until = 0.0
 
     @property
@@ -138,7 +138,7 @@ class Runner:
     def destinations(self) -> tuple[int, int]:
         """Return how many destinations have mail under way or failed just now, and how many of them are left in peace."""
         elapsed = self._clock.elapsed()
-        return len(self._lanes), sum(lane.hindrance(elapsed) is not None for lane in self._lanes.values())
+        return len(self._lanes), sum(lane.hindrance(elapsed) is not None for lane in self._lanes)
 
     @property
     def is_idle(self) -> bool:
@@ -157,6 +157,7 @@ class Runner:
     async def _turn(self) -> None:
         """Take what is due and begin with it, or wait until something may be."""
         await self._mind_the_clock()
+        self._lanes.tidy(self._clock.elapsed())
         wanted = self._limits.most_taken - len(self._open)
         entries = await self._store.take_due(self._clock.now(), min(wanted, 100)) if wanted > 0 else ()
         for entry in entries:
@@ -184,7 +185,7 @@ class Runner:
     async def stop(self, grace_seconds: float = 10.0) -> None:
         """Take nothing more, let attempts under way end within the grace, and give up the rest."""
         self._stopping.set()
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.waiting.clear()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
@@ -246,12 +247,9 @@ class Runner:
             self._pump(destination)
 
     def _lane(self, destination: str) -> Lane:
-        lane = self._lanes.get(destination)
-        if lane is None:
-            limits = self._limits
-            widest = self._agent.is_ours(destination)  # nothing here has to be got used to us
-            lane = self._lanes[destination] = Lane(limits.most_concurrency if widest else limits.first_concurrency)
-        return lane
+        limits = self._limits
+        widest = self._agent.is_ours(destination)  # nothing here has to be got used to us
+        return self._lanes.obtain(destination, limits.most_concurrency if widest else limits.first_concurrency)
 
     def _pump(self, destination: str) -> None:
         """Start what the lane lets run."""
@@ -282,8 +280,9 @@ class Runner:
         self._octets -= errand.entry.size
         if self._crowded:
             crowded, self._crowded = self._crowded, set()
-            for destination in crowded & self._lanes.keys():
-                self._pump(destination)
+            for destination in crowded:
+                if destination in self._lanes:
+                    self._pump(destination)
         self._room.set()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -302,7 +301,7 @@ class Runner:
         lane.running -= 1
         self._pump(destination)
         self._fetch_if_room(destination)
-        self._drop_if_spare(destination)
+        self._lanes.drop_if_spare(destination, self._clock.elapsed())
 
     def _fetch_if_room(self, destination: str) -> None:
         lane = self._lanes[destination]
@@ -310,14 +309,11 @@ class Runner:
             lane.is_fetching = True
             self._spawn(self._fetch(destination, lane))
 
-    def _drop_if_spare(self, destination: str) -> None:
-        if self._lanes[destination].is_spare(self._clock.elapsed()):
-            del self._lanes[destination]
-
     async def _fetch(self, destination: str, lane: Lane) -> None:
         """Fetch what was parked for a lane that has room again."""
-        limit = max(self._limits.most_waiting // 2, 1)
-        while lane.has_parked and len(lane.waiting) <= limit and not self._stopping.is_set():
+        enough = self._limits.most_waiting // 2
+        limit = max(enough, 1)
+        while lane.has_parked and len(lane.waiting) <= enough and not self._stopping.is_set():
             lane.has_parked = False  # unless it is found, or more is parked meanwhile
             try:
                 entries = await contain(self._store.take_parked(destination, self._clock.now(), limit))
@@ -331,7 +327,7 @@ class Runner:
             for entry in entries:
                 await self._begin_safely(entry)
         lane.is_fetching = False
-        self._drop_if_spare(destination)
+        self._lanes.drop_if_spare(destination, self._clock.elapsed())
 
     async def _run(self, lane: Lane, errand: Errand) -> None:
         follow(trace_of(errand.entry.queue_id))
@@ -339,6 +335,7 @@ class Runner:
             await contain(self._run_errand(lane, errand), Refused)
         except Refused as refused:  # an operator dropped the message while it was under way, and its octets are gone
             self._log.event("dropped under way", queue_id=errand.entry.queue_id, reason=str(refused))
+            self._unsettled.add(errand.entry.queue_id)  # or nobody did: then it is still owed
         except Unavailable as trouble:  # nobody's mail bounces because our program is wrong
             await contain(self._defer_for_us(errand.entry, trouble), Refused)
 
@@ -435,30 +432,37 @@ class Runner:
         conclusion = conclude(entry, attempted, self._settings, now, self._entropy)
         try:
             reports = await self._reporter.reports(entry, conclusion.notes, now)
-        except Unavailable as trouble:
-            if not any(settlement.outcome.result is Result.FAILED for settlement in conclusion.settlements):
-                reports = ()
-            else:  # a failure must not go without its report: come back to it
-                await self._defer_for_us(entry, trouble)
+        except Unavailable as trouble:  # a failure must not go without its report: come back to it
+            settlements, unreported = told_nothing(conclusion)
+            reports = ()
+            if unreported:
+                await self._defer_for_us(replace(entry, recipients=unreported), trouble)
+            if not settlements:
                 return
-        await self._settle(entry, conclusion.settlements, (*transactions, *reports))
-        for settlement in conclusion.settlements:
-            outcome = settlement.outcome
-            self.results[outcome.result.value, outcome.status[:3]] += 1
-            if outcome.result.final:
-                self.delays.count(max(now - entry.arrived, 0.0))
-            self._log.event(
-                outcome.result.value,
-                queue_id=entry.queue_id,
-                sender=str(entry.envelope.reverse_path or ""),
-                recipient=str(outcome.recipient),
-                status=outcome.status,
-                reply=outcome.reply,
-                host=outcome.host,
-                security=outcome.security,
-                delay_seconds=round(now - entry.arrived, 3),
-                next_attempt=settlement.next_attempt,
-            )
+        else:
+            settlements = conclusion.settlements
+        await self._settle(entry, settlements, (*transactions, *reports))
+        for settlement in settlements:
+            self._note(entry, settlement, now)
+
+    def _note(self, entry: QueueEntry, settlement: Settlement, now: Instant) -> None:
+        """Count and log what became of an attempt."""
+        outcome = settlement.outcome
+        self.results[outcome.result.value, outcome.status[:3]] += 1
+        if outcome.result.final:
+            self.delays.count(max(now - entry.arrived, 0.0))
+        self._log.event(
+            outcome.result.value,
+            queue_id=entry.queue_id,
+            sender=str(entry.envelope.reverse_path or ""),
+            recipient=str(outcome.recipient),
+            status=outcome.status,
+            reply=outcome.reply,
+            host=outcome.host,
+            security=outcome.security,
+            delay_seconds=round(now - entry.arrived, 3),
+            next_attempt=settlement.next_attempt,
+        )
 
     async def _as_it_expires(self, entry: QueueEntry) -> QueueEntry:
         """Return an entry with the time of its expiry, which may lie later since the clock was set ahead."""

@@ -1,4 +1,6 @@
-"""Our server in two processes for measurements: one takes the mail, the other has the store. Arguments: folder, port.
+"""Our server in two processes for measurements: one takes the mail, the other has the store.
+
+Arguments: the module whose `taking_mail` the first enters, a folder, the port, and what that asks for besides.
 
 On SIGUSR1 it prints the CPU seconds that both used so far, and ends on SIGTERM.
 """
@@ -6,6 +8,7 @@ On SIGUSR1 it prints the CPU seconds that both used so far, and ends on SIGTERM.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import socket
@@ -14,7 +17,6 @@ from pathlib import Path
 
 import uvloop
 
-from bench._smtp_server import take_mail
 from letterlock.admd.process import tidy
 from letterlock.host.listen import bind, bind_unix
 from letterlock.host.logs import send_to
@@ -25,14 +27,14 @@ from letterlock.store.service import StoreService
 _DOOR = "door"
 
 
-async def keep(folder: Path, port: int) -> None:
+async def keep(module: str, folder: Path, port: int, *arguments: str) -> None:
     """Have the store, and a worker."""
     store = await open_store(StoreSettings(folder / "store"))
     service = StoreService(store)
     await service.start(bind_unix(folder / _DOOR))
     bound = bind("127.0.0.1", port)
-    command = [sys.executable, "-m", "bench._smtp_workers", str(folder), str(port), str(bound.fileno())]
-    worker = await asyncio.create_subprocess_exec(*command, pass_fds=[bound.fileno()])
+    command = ["-m", "bench._workers", "--worker", module, str(folder), str(bound.fileno()), *arguments]
+    worker = await asyncio.create_subprocess_exec(sys.executable, *command, pass_fds=[bound.fileno()])
     stopped = asyncio.Event()
     tidying = asyncio.create_task(tidy())  # as `serve` does
     loop = asyncio.get_running_loop()
@@ -46,18 +48,21 @@ async def keep(folder: Path, port: int) -> None:
     await store.close()
 
 
-async def work(folder: Path, descriptor: int) -> None:
+async def work(module: str, folder: Path, descriptor: int, *arguments: str) -> None:
     """Take mail for the other process."""
+    taking_mail = importlib.import_module(module).taking_mail
     log = (folder / "log").open("a", buffering=64 * 1024)
     send_to(lambda line: log.write(line + "\n") and None)
     stopped = asyncio.Event()
     tidying = asyncio.create_task(tidy())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    async with RemoteStore(folder / _DOOR) as store:
-        listener = await take_mail(store, socket.socket(fileno=descriptor))
+    async with (
+        RemoteStore(folder / _DOOR) as store,
+        taking_mail(store, folder, socket.socket(fileno=descriptor), *arguments),
+    ):
         await stopped.wait()
         tidying.cancel()
-        await listener.stop(grace_seconds=5)
+    log.flush()
 
 
 def _cpu(process: int) -> float:
@@ -66,7 +71,6 @@ def _cpu(process: int) -> float:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        uvloop.run(work(Path(sys.argv[1]), int(sys.argv[3])))
-    else:
-        uvloop.run(keep(Path(sys.argv[1]), int(sys.argv[2])))
+    is_worker = sys.argv[1] == "--worker"
+    name, where, number, *more = sys.argv[2 if is_worker else 1 :]
+    uvloop.run((work if is_worker else keep)(name, Path(where), int(number), *more))
