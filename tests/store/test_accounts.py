@@ -166,3 +166,24 @@ def test_aliases_and_the_catch_all(accounts: Accounts) -> None:
 
 def test_the_database_is_for_its_owner_only(accounts: Accounts, tmp_path: Path) -> None:
     assert (tmp_path / "accounts.sqlite").stat().st_mode & 0o077 == 0
+
+
+async def test_accounts_that_cannot_be_read_are_for_now(accounts: Accounts) -> None:
+    """Every question says so in the way that is answered with a failure for now, never with "no such user"."""
+    accounts._connection.close()
+    anna = Address.parse("anna@rosewood.test")
+    for question in (
+        lambda: accounts.account("anna@rosewood.test"),
+        accounts.accounts,
+        lambda: accounts.account_of(anna),
+        lambda: accounts.targets_of(anna),
+        lambda: accounts.owner_changed(anna),
+        accounts.aliases,
+        lambda: accounts.quota_of("anna@rosewood.test"),
+        lambda: accounts.keys("anna@rosewood.test", "sha256"),
+        lambda: accounts.authenticated("anna@rosewood.test"),
+    ):
+        with pytest.raises(Unavailable):
+            question()
+    with pytest.raises(Unavailable):
+        await accounts.verify("anna@rosewood.test", "x")

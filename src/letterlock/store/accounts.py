@@ -234,10 +234,8 @@ class Accounts:
 
     def _row(self, folded: str) -> tuple[str, float, int, int] | None:
         """Return (password, created, quota, enabled)."""
-        row = self._connection.execute(
-            "SELECT password, created, quota_octets, enabled FROM accounts WHERE name = ?", (folded,)
-        ).fetchone()
-        return (str(row[0]), float(row[1]), int(row[2]), int(row[3])) if row else None
+        rows = self._ask("SELECT password, created, quota_octets, enabled FROM accounts WHERE name = ?", folded)
+        return next(((str(row[0]), float(row[1]), int(row[2]), int(row[3])) for row in rows), None)
 
     def secret(self, name: str) -> bytes:
         """Return 32 secret octets of this name, made when first asked for."""
@@ -247,7 +245,7 @@ class Accounts:
         assert row is not None
         return bytes(row[0])
 
-    # questions, quick: what other processes change is seen a moment later
+    # questions, quick: what other processes change is seen a moment later; all of them raise Unavailable
 
     def _forget(self) -> bool:
         """Remember no answers: they are about to change."""
@@ -265,8 +263,15 @@ class Accounts:
             self._stale_at = now + _ANSWER_SECONDS
         rows = self._answers.get((sql, key))
         if rows is None:
-            rows = self._answers[sql, key] = self._connection.execute(sql, (key,)).fetchall()
+            rows = self._answers[sql, key] = self._ask(sql, key)
         return rows
+
+    def _ask(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
+        """Return the rows `sql` finds. Raises Unavailable: whoever waits is told to come again."""
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except apsw.Error as error:
+            raise Unavailable(f"reading the accounts failed: {error}") from None
 
     def account(self, name: str) -> Account | None:
         """Return an account by its name."""
@@ -274,16 +279,14 @@ class Accounts:
         if row is None:
             return None
         folded = fold(name)
-        addresses = [
-            str(address)
-            for (address,) in self._connection.execute("SELECT address FROM addresses WHERE account = ?", (folded,))
-        ]
+        rows = self._ask("SELECT address FROM addresses WHERE account = ?", folded)
+        addresses = [str(address) for (address,) in rows]
         addresses.sort(key=lambda address: (address != folded, address))
         return Account(folded, tuple(addresses), row[1], row[2], bool(row[3]))
 
     def accounts(self) -> tuple[Account, ...]:
         """Return all accounts, by name."""
-        names = [str(name) for (name,) in self._connection.execute("SELECT name FROM accounts ORDER BY name")]
+        names = [str(name) for (name,) in self._ask("SELECT name FROM accounts ORDER BY name")]
         return tuple(account for account in map(self.account, names) if account)
 
     def account_of(self, address: Address) -> str | None:
@@ -306,7 +309,7 @@ class Accounts:
     def aliases(self) -> dict[str, tuple[str, ...]]:
         """Return every alias with its targets."""
         found: dict[str, list[str]] = {}
-        for address, target in self._connection.execute("SELECT address, target FROM aliases ORDER BY 1, 2"):
+        for address, target in self._ask("SELECT address, target FROM aliases ORDER BY 1, 2"):
             found.setdefault(str(address), []).append(str(target))
         return {address: tuple(targets) for address, targets in found.items()}
 
@@ -341,11 +344,10 @@ class Accounts:
         """Return a user's SCRAM keys, or false ones for whoever has none."""
         account, _ = self._find(user)
         name = account.name if account and account.enabled else ""
-        row = self._connection.execute(
-            "SELECT salt, iterations, stored_key, server_key FROM scram WHERE account = ? AND digest = ?",
-            (name, digest),
-        ).fetchone()
-        return ScramKeys(*row) if row else false_keys(user.lower(), digest, self._secret)
+        rows = self._ask(
+            "SELECT salt, iterations, stored_key, server_key FROM scram WHERE account = ? AND digest = ?", name, digest
+        )
+        return ScramKeys(*rows[0]) if rows else false_keys(user.lower(), digest, self._secret)
 
     def authenticated(self, user: str) -> Account | None:
         """Return the account a user name means, once somebody has proved to be that user."""

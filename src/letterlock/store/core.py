@@ -166,7 +166,10 @@ class Core:
         self._unlooked += octets
         if now - self._looked < _LOOK_SECONDS and self._unlooked < self._settings.reserve_octets // 8:
             return  # a look a message would cost more than the rest: the call gives up the interpreter to the writers
-        disk = os.statvfs(self._settings.folder)
+        try:
+            disk = os.statvfs(self._settings.folder)
+        except OSError as error:
+            raise Unavailable(f"looking at the disk failed: {error.strerror}") from None
         if disk.f_bavail * disk.f_frsize < self._settings.reserve_octets or (disk.f_files and not disk.f_favail):
             raise Unavailable("the disk is nearly full", full=True)
         self._looked, self._unlooked = now, octets
