@@ -23,6 +23,7 @@ from letterlock.admd.settings import parse
 from letterlock.admd.sockets import Sockets
 from letterlock.admd.watch import Watched, keep_certificates_current
 from letterlock.admd.workers import Workers
+from letterlock.errors import Unavailable
 from letterlock.host import logs
 from letterlock.host.clock import SetClock, SystemClock
 from letterlock.host.ledger import Ledger
@@ -156,6 +157,19 @@ async def health(watched: Watched) -> tuple[int, dict[str, str]]:
     """The status and the checks that are not well."""
     page = await watched.pages()._pages["/health"]()
     return page.status, {name: said for name, said in json.loads(page.body)["checks"].items() if said}
+
+
+async def test_a_disk_on_which_mail_is_refused_is_not_well(watched: tuple[Watched, KeyPair], tmp_path: Path) -> None:
+    """Below the store's reserve each message is answered 452, and so a balancer must be told 503."""
+    store = await open_store(StoreSettings(tmp_path / "full", reserve_octets=1 << 60))
+    try:
+        with pytest.raises(Unavailable, match="nearly full"):
+            await store.create("ada@mail.test", "Plans")
+        status, said = await health(replace(watched[0], store=store))
+    finally:
+        await store.close()
+    assert (status, list(said)) == (503, ["disk"])
+    assert "mail is refused for now" in said["disk"]
 
 
 async def test_health_says_what_is_not_well(watched: tuple[Watched, KeyPair], tmp_path: Path) -> None:

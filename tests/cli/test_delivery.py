@@ -118,3 +118,11 @@ def test_nowhere_to_go(tmp_path: Path, zone: str, code: int, words: str) -> None
     free.close()
     result = run(tmp_path, port, zone)
     assert (result.exit_code, words in result.output) == (code, True), result.output
+
+
+def test_a_domain_of_ones_own_is_not_tried(tmp_path: Path) -> None:
+    """Its mail never leaves this server, so that no exchanger is asked."""
+    (tmp_path / "letterlock.toml").write_text('domain = "rosewood.test"\n', encoding="utf-8")
+    told = CliRunner().invoke(delivery, ["test", "ada@rosewood.test", "--config", str(tmp_path)])
+    assert told.exit_code == 1
+    assert told.output.startswith("rosewood.test is served here")

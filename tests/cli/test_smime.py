@@ -527,3 +527,18 @@ def test_a_label_and_what_it_is_called_elsewhere(folder: Path, tmp_path: Path) -
     _run(*sign, "--label", "1.2.3:4", "--equivalent-label", "1.9:2")
     assert "bob@x.test is cleared for" in _run(*read).output
     _run(*sign, "--equivalent-label", "1.9:2", code=64)
+
+
+def test_explain_trusts_whom_the_server_trusts(folder: Path, tmp_path: Path) -> None:
+    """With --config, `assess.smime_anchors` are the anchors; without, the chain leads nowhere."""
+    signed, site, zone = tmp_path / "signed", tmp_path / "site", tmp_path / "zone"
+    _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--out", signed)
+    _run("init", "harbor.test", "--dir", site)
+    anchors = f'\n[assess]\nsmime_anchors = "{folder}/ca/ca.pem"\n'
+    (site / "letterlock.toml").write_text((site / "letterlock.toml").read_text() + anchors)
+    zone.write_text("rosewood.test. 300 IN MX 10 mx.rosewood.test.\n")
+    for config, good in ((("--config", site), True), ((), False)):
+        told = CliRunner().invoke(
+            letterlock, ["explain", str(signed), "--zone", str(zone), *map(str, config), "--json"]
+        )
+        assert json.loads(told.output)["smime"]["good"] is good, told.output

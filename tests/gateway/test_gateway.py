@@ -157,9 +157,9 @@ async def test_signed_on_the_way_out_and_verified_on_the_way_in(lab: Lab) -> Non
     found = await fact(lab, "assessed", sent)
     assert found["smime"]["result"] == "pass"
     assert "The holder of ada@rosewood.test's certificate signed" in found["smime"]["sentence"]
-    # the author's certificate was kept, and the signature was logged
+    # the author's certificates were kept, to verify and to encrypt (RFC 8551 section 2.5.3), and the signature was logged
     store = open_key_store(lab.settings["harbor.test"])
-    assert [each.source for each in store.certificates(ADA)] == ["signed mail"]
+    assert [each.source for each in store.certificates(ADA)] == ["signed mail"] * 2
     store.close()
     folder = str(lab.folder("harbor.test"))
     listed = await lab.run(

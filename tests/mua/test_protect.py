@@ -88,6 +88,48 @@ def _draft(to: str = "bob@rosewood.test") -> Composed:
     return compose(draft, clock=SetClock(), entropy=SeededEntropy())
 
 
+def _one_use(name: str, serial: int, *, signing: bool) -> tuple[key_pairs.PrivateKey, Certificate]:
+    key = key_pairs.generate("p256")
+    usages = issue.usages_of(key.public, signing=signing, encryption=not signing)
+    names = (Name.make(CN=name), (f"{name}@rosewood.test",), usages)
+    return key, issue.certify(_authority(), key.public, *names, when=NOW, days=30, serial=serial)
+
+
+@pytest.fixture
+def two_keys(tmp_path: Path) -> KeyStore:
+    """Ada's key store with one key to sign with and another to decrypt with."""
+    store = KeyStore(tmp_path / "two.db", b"tulip")
+    for serial, signing in ((31, True), (32, False)):
+        key, certificate = _one_use("ada", serial, signing=signing)
+        store.add_key(key, NOW)
+        store.add_certificate(certificate, "own", NOW)
+    store.add_certificate(_authority().certificate, "anchor", NOW, anchor=True)
+    return store
+
+
+def test_a_second_key_to_encrypt_to_is_told_with_each_signature(
+    stores: dict[str, KeyStore], two_keys: KeyStore
+) -> None:
+    """RFC 8551 section 2.5.3: Bob learns it from a signature of the first, and his answer opens with it."""
+    smime_mail.opened(stores["bob"], _signed(two_keys, _draft()).content)
+    learned = stores["bob"].certificates(ADA)
+    assert {each.certificate.serial for each in learned} == {31, 32}
+    answer = compose(Draft(BOB, (ADA,), "Re", "Yes.\n"), clock=SetClock(), entropy=SeededEntropy())
+    assert b"Yes." in smime_mail.opened(two_keys, _sealed(stores["bob"], answer, BOB).content).content
+
+
+def test_nobody_gets_mail_that_is_another_s(stores: dict[str, KeyStore]) -> None:
+    """Eve signs as herself and names a certificate for Ada, or for both, as that to encrypt to: it is not learned."""
+    key, own = _one_use("eve", 41, signing=True)
+    _, foreign = _one_use("ada", 42, signing=False)
+    signer = Signer(key, own, encryption=foreign)
+    eve = compose(Draft("eve@rosewood.test", (BOB,), "Hi", "Hi.\n"), clock=SetClock(), entropy=SeededEntropy())
+    sent = protect.sign_message(eve.content, (signer,), NOW, token="t")
+    assert smime_mail.opened(stores["bob"], sent).proof.good
+    assert stores["bob"].certificates(ADA) == []
+    assert [each.certificate.serial for each in stores["bob"].certificates("eve@rosewood.test")] == [41]
+
+
 def test_signed_and_encrypted_there_and_back(stores: dict[str, KeyStore]) -> None:
     """Bob opens it, sees the subject and the proof, and from then on knows Ada's certificate and what she reads."""
     sent = _sealed(stores["ada"], _signed(stores["ada"], _draft()))

@@ -70,7 +70,10 @@ class Watched:
         except Unavailable as problem:
             store = store or problem.problem
         free = shutil.disk_usage(self.data).free
-        disk = f"only {free} octets are free for {self.data}" if free < _LEAST_FREE_OCTETS else ""
+        full = free < self.store.reserve_octets
+        disk = f"only {free} octets are free for {self.data}" if full or free < _LEAST_FREE_OCTETS else ""
+        if full:
+            disk += f": below {self.store.reserve_octets} mail is refused for now"
         left = min(self._certificate_ends().values()) - self.clock.now()
         certificate = f"a certificate ends in {left / _DAY:.1f} days: renew it" if left < _WARN_DAYS * _DAY else ""
         found = {
@@ -81,7 +84,7 @@ class Watched:
             "ledger": self.ledger.problem,
             "workers": self.workers.trouble(),
         }
-        return found, not (store or queue or left <= 0 or free == 0)
+        return found, not (store or queue or left <= 0 or full)
 
     async def _health(self) -> Page:
         checks, is_well = await self.checks()

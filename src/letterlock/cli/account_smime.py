@@ -124,5 +124,15 @@ def _text(value: object) -> str:
 
 def _list(accounts: GatewayAccounts, store: KeyStore, *, as_json: bool) -> None:
     found = [_value(one, store, (one.account,)) for one in accounts.all()]
-    rows = [(one["account"], one["sign"], _text(one["decrypt"]), _text(one["keep_original"])) for one in found]
-    answer(found, as_json=as_json, lines=table(("account", "sign", "decrypt", "keep original"), rows))
+    rows = [
+        (one["account"], one["sign"], _text(one["decrypt"]), _text(one["keep_original"]), safe(_missing(one)))
+        for one in found
+    ]
+    answer(found, as_json=as_json, lines=table(("account", "sign", "decrypt", "keep original", "missing"), rows))
+
+
+def _missing(one: dict[str, Any]) -> str:
+    """Return what an account needs for what it asks for, and has not."""
+    if one["sign"] != Signing.NEVER.value and one["problem"]:
+        return str(one["problem"])
+    return "no key that decrypts" if one["decrypt"] and not one["decrypts_with"] else ""

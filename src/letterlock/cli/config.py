@@ -33,10 +33,11 @@ def show(settings_file: Path, show_all: bool, as_json: bool) -> None:
 @settings_option
 @json_option
 def check(settings_file: Path, as_json: bool) -> None:
-    """Name every mistake in the file; exit 0 when there is none, 78 otherwise."""
+    """Name every mistake in the file and the files it names; exit 0 when there is none, 78 otherwise."""
+    from letterlock.admd.settings_files import file_problems
+
     try:
-        settings.load(settings_file)
-        problems: tuple[str, ...] = ()
+        problems = file_problems(settings.load(settings_file))
     except SettingsFault as fault:
         problems = fault.problems
     answer({"problems": problems}, as_json=as_json, lines=problems or ["The settings are right."])

@@ -74,7 +74,7 @@ def test(
     ports = dict(_port(pair, as_json=as_json) for pair in exchanger_port)
     ours = _Ourselves(name, RoutingSettings(frozenset(), port=smtp_port, ports=ports), trusted)
     if settings_file is not None:
-        ours, asking = _of_installation(settings_file, name, as_json=as_json)
+        ours, asking = _of_installation(settings_file, to.domain, name, as_json=as_json)
     steps = asyncio.run(_run(to, reverse_path, ours, asking, as_json=as_json))
     if as_json:
         value = [
@@ -96,8 +96,14 @@ class _Ourselves:
     local_address: str | None = None
 
 
-def _of_installation(file: Path, name: str, *, as_json: bool) -> tuple[_Ourselves, ResolverOptions]:
+def _of_installation(file: Path, domain: str, name: str, *, as_json: bool) -> tuple[_Ourselves, ResolverOptions]:
     settings = load(file, as_json=as_json)
+    if domain in settings.local_domains:
+        fail(
+            f"{domain} is served here: its mail goes into mailboxes (`letterlock account list`), to no other server",
+            Exit.WRONG,
+            as_json=as_json,
+        )
     try:
         routing = outward.routing_settings(settings)
     except SettingsFault as fault:

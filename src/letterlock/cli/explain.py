@@ -60,7 +60,7 @@ _SEEN_ADDRESS = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]+)\]", re.IGNORECASE)
 @click.option(
     "--config",
     type=click.Path(exists=True, path_type=Path),
-    help="Tell also what the server with these settings wrote down when it came.",
+    help="Tell also what the server with these settings wrote down when it came, and trust whom it trusts with S/MIME.",
 )
 @keys_options
 @zone_option
@@ -96,7 +96,7 @@ def explain(
     if failure_report:
         _print_failure_report(header, findings, client, authserv_id, moment(at), as_json)
         return
-    proof = _smime(octets, anchors, moment(at), keys, keys_password_file, as_json=as_json)
+    proof = _smime(octets, anchors, config, moment(at), keys, keys_password_file, as_json=as_json)
     entries = _written_down(config, header, as_json=as_json) if config is not None else None
     results = authenticate.authentication_results(findings, authserv_id, client)
     results = dataclasses.replace(results, results=(*standing.results(), *results.results))
@@ -150,6 +150,7 @@ def _written_down(config: Path, header: Header, *, as_json: bool) -> list[dict[s
 def _smime(
     octets: bytes,
     anchors: tuple[Path, ...],
+    config: Path | None,
     now: int,
     keys_file: Path | None,
     password_file: Path | None,
@@ -163,6 +164,10 @@ def _smime(
             store = smime_mail.open_store(keys_file, password_file)
             ring = smime_mail.ring_of(store)
             trusted += map(Anchor.of, store.anchors())
+        if config is not None:
+            trusted += _anchors_of_server(config)
+    except SettingsFault as fault:
+        fail("\n".join(fault.problems), Exit.SETTINGS, as_json=as_json)
     except LetterlockError as error:
         fail(safe(str(error)), Exit.USAGE, as_json=as_json)
     unwrapped = unwrap(octets, ring)
@@ -171,6 +176,13 @@ def _smime(
     return prove(
         read_header(octets), unwrapped, Trust(datetime.datetime.fromtimestamp(now, datetime.UTC), tuple(trusted))
     )
+
+
+def _anchors_of_server(config: Path) -> tuple[Anchor, ...]:
+    from letterlock.admd import settings
+    from letterlock.admd.smime_files import smime_anchors  # only --config loads the server's side
+
+    return smime_anchors(settings.load(config))
 
 
 def _print_failure_report(

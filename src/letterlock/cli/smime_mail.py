@@ -105,7 +105,8 @@ def receipt_request(composed: Composed, receipts_to: str) -> Attribute:
 def signer_of(store: KeyStore, author: str) -> Signer:
     """Return who signs for an address; OurFault with what is missing."""
     own = usable.to_sign_with(store, author, files.now())
-    return Signer(store.key(public_keys.key_id(own.public_key).hex()), own)
+    key = store.key(public_keys.key_id(own.public_key).hex())
+    return Signer(key, own, encryption=usable.to_keep_readable(store, author, files.now()))
 
 
 def ring_of(store: KeyStore) -> KeyRing:

@@ -103,7 +103,8 @@ def certs(file: Path, as_pem: bool, out: Path | None, as_json: bool) -> None:
         for each in found
     ]
     lines = [
-        f"{each.subject} ({safe(', '.join(each.addresses))}), {public_keys.describe(each.public_key)}, to {each.not_after:%F}"
+        safe(", ".join((str(each.subject), *each.addresses, public_keys.describe(each.public_key))))
+        + f", to {each.not_after:%F}"
         for each in found
     ]
     answer(value, as_json=as_json, lines=lines)

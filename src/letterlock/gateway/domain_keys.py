@@ -59,7 +59,8 @@ class DomainKeys:
         """Return what makes the signer for an address. Raises OurFault with what is missing; it, NotAuthentic."""
         certificate = usable.to_sign_with(self.store, address, when, self.crls())
         opened = self._key(certificate)
-        return lambda: Signer(opened(), certificate)
+        to_encrypt = usable.to_keep_readable(self.store, address, when)
+        return lambda: Signer(opened(), certificate, encryption=to_encrypt)
 
     def ring(self, addresses: tuple[str, ...]) -> Callable[[], KeyRing]:
         """Return what makes the ring of all keys for some addresses; one that will not open is left out."""

@@ -112,7 +112,7 @@ class ServerTls:
                 context.load_cert_chain(pair.chain, pair.key)
                 end_points.append(end_point(_first_certificate(pair.chain)))
             except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-                problem = f"{pair.chain} with {pair.key}: no usable certificate and key ({error}); renew the files"
+                problem = f"{pair.chain} with {pair.key}: no usable certificate and key ({_why(pair, error)}); renew the files"
                 raise SettingsFault((problem,)) from error
         for roots in self._client_roots:
             try:
@@ -124,6 +124,19 @@ class ServerTls:
             context.set_alpn_protocols(list(self._applications))
         context.end_points = tuple(end_points)
         return context
+
+
+def _why(pair: KeyPair, error: OSError | ValueError) -> str:
+    """Return in words why a pair cannot be served; OpenSSL names neither the file that is missing nor what is odd."""
+    for path in (pair.chain, pair.key):
+        try:
+            with path.open("rb"):
+                pass
+        except OSError as problem:
+            return f"{path.name}: {problem.strerror}"
+    if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+        return "the key is not the certificate's"
+    return str(error)
 
 
 def opportunistic_client() -> ssl.SSLContext:

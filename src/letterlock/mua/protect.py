@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 
 from letterlock.errors import Malformed, OurFault
 from letterlock.formats.asn1 import oids, reader
-from letterlock.formats.cms import capabilities, signed
+from letterlock.formats.cms import capabilities, key_preference, signed
 from letterlock.formats.imf.header import read_header
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.mua.compose import Composed
+from letterlock.trust.pkix.smime_profile import comparable
 from letterlock.trust.smime import protect
 from letterlock.trust.smime.capabilities import Remembered, UsedCipher
 from letterlock.trust.smime.choose_cipher import Group, Recipient, Unknown, choose, label
@@ -33,7 +34,7 @@ from letterlock.trust.smime.proof import Proof, Trust, prove
 from letterlock.trust.smime.reveal import with_protected_fields
 from letterlock.trust.smime.sign import Signer
 from letterlock.trust.smime.unwrap import EncryptedLayer, SignedLayer, Unwrapped, unwrap
-from letterlock.trust.smime.verify import Check
+from letterlock.trust.smime.verify import Check, candidates
 
 Complete = Callable[[Unwrapped, Trust], Trust]
 
@@ -185,7 +186,27 @@ def detached_signatures(unwrapped: Unwrapped) -> tuple[bytes, ...]:
 
 
 def _certificates(layer: SignedLayer) -> tuple[Certificate, ...]:
-    return tuple(check.certificate for check in layer.checks if check.good and check.certificate is not None)
+    """Return the certificates of who signed, and those they want mail encrypted to (RFC 8551 section 2.5.3)."""
+    found: dict[Certificate, None] = {}
+    for check in layer.checks:
+        if check.good and check.certificate is not None:
+            found[check.certificate] = None
+            if (other := _preferred(check, check.certificate, layer)) is not None:
+                found[other] = None
+    return tuple(found)
+
+
+def _preferred(check: Check, signing: Certificate, layer: SignedLayer) -> Certificate | None:
+    """Return what a signer wants mail encrypted to, of the certificates that came along; none of somebody else's."""
+    try:
+        named = key_preference.preferred(check.signer.signed)
+    except Malformed:
+        return None
+    own = {comparable(address) for address in signing.addresses}
+    for each in candidates(layer.signed.certificates) if named is not None else ():
+        if named is not None and named.names(each) and own >= {comparable(one) for one in each.addresses}:
+            return each
+    return None
 
 
 def _announced(layer: SignedLayer, proof: Proof, when: datetime.datetime) -> Remembered | None:

@@ -124,6 +124,11 @@ class Core:
         """Say that so many more messages are on their way to `commit`, or fewer."""
         self._committer.announce(change)
 
+    @property
+    def reserve_octets(self) -> int:
+        """How much of the disk is kept free: with less, only what frees space is taken."""
+        return self._settings.reserve_octets
+
     async def _change(
         self,
         entry: AnyEntry,

@@ -47,7 +47,9 @@ def sign_together(
             if other != index
         )
         infos.append(_resigned(signer, draft, values))
-    octets = tuple(each.octets for each in (*(signer.certificate for signer in signers), *certificates))
+    octets = tuple(
+        each.octets for each in (*(each for signer in signers for each in signer.certificates), *certificates)
+    )
     return signed.encode(oids.DATA, None if detached else content, tuple(infos), octets)
 
 

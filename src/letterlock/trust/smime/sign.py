@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from letterlock.errors import OurFault
 from letterlock.formats.asn1 import oids, writer
-from letterlock.formats.cms import identifiers, signed
+from letterlock.formats.cms import identifiers, key_preference, signed
 from letterlock.formats.cms.attributes import Attribute, Attributes
 from letterlock.formats.cms.ess import signing_certificate
 from letterlock.formats.cms.ess.signing_certificate import CertificateHash
@@ -38,7 +38,8 @@ class Signer:
     """Who signs, and how: `digest` is SHA-256, 384 or 512, by itself as strong as the key; EdDSA keys bring their own.
 
     `attributes` are more signed ones (a receipt request, a label); `with_attributes` False signs the bare content, as
-    some old readers want it.
+    some old readers want it. `encryption` is the signer's certificate to encrypt to: where it is another, each signature
+    tells correspondents of it (RFC 8551 section 2.5.3).
     """
 
     key: PrivateKey
@@ -48,6 +49,17 @@ class Signer:
     by_key_id: bool = False
     attributes: tuple[Attribute, ...] = ()
     with_attributes: bool = True
+    encryption: Certificate | None = None
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """The certificates that go along: the signing one, and that to encrypt to."""
+        return (self.certificate,) if self.preferred is None else (self.certificate, self.preferred)
+
+    @property
+    def preferred(self) -> Certificate | None:
+        """The certificate to encrypt to, where it is another than the signing one."""
+        return None if self.encryption == self.certificate else self.encryption
 
     @property
     def scheme(self) -> Scheme:
@@ -114,7 +126,9 @@ def sign_parts(
         if oid not in digests and signer.with_attributes:
             digests[oid] = digest(oid, *content)
         infos.append(_sign_one(signer, content, digests, signing_time, content_type))
-    chain = tuple(each.octets for each in (*(signer.certificate for signer in signers), *certificates))
+    chain = tuple(
+        each.octets for each in (*(each for signer in signers for each in signer.certificates), *certificates)
+    )
     return signed.encode_parts(content_type, None if detached else content, tuple(infos), chain, crls)
 
 
@@ -149,6 +163,7 @@ def sign_digest(
             Attribute.of(oids.SIGNING_TIME, writer.time(signing_time)),
             Attribute.of(oids.MESSAGE_DIGEST, writer.octet_string(digests[signer.digest_algorithm.oid])),
             *_standing_attributes(signer.certificate, signer.scheme, signer.digest_algorithm),
+            *_preference(signer.preferred),
             *signer.attributes,
         )
     )
@@ -171,6 +186,11 @@ def _standing_attributes(
         Attribute.of(oids.SIGNING_CERTIFICATE_V2, signing_certificate.encode_v2((named,))),
         Attribute.of(oids.ALGORITHM_PROTECTION, protection),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _preference(certificate: Certificate | None) -> tuple[Attribute, ...]:
+    return () if certificate is None else (key_preference.attribute(identifiers.of(certificate)),)
 
 
 def _info(signer: Signer, covered: bytes | None, signature: bytes, attributes: Attributes | None = None) -> SignerInfo:

@@ -54,7 +54,7 @@ def sign(
     def tail() -> tuple[tuple[bytes, ...], tuple[SignerInfo, ...]]:
         digests = {signer.digest_algorithm.oid: taken.digest(signer.digest_algorithm.oid) for signer in signers}
         infos = tuple(sign_digest(signer, digests, signing_time) for signer in signers)
-        chain = (*(signer.certificate for signer in signers), *certificates)
+        chain = (*(each for signer in signers for each in signer.certificates), *certificates)
         return tuple(each.octets for each in chain), infos
 
     def watched() -> Iterator[bytes]:
