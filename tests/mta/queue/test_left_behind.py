@@ -240,3 +240,32 @@ async def test_a_past_answer_that_cannot_be_read_hinders_nothing(tmp_path: Path,
     site.clock.move(SETTINGS.retry_longest_seconds)
     await site.turn()
     assert await site.store.queue_size() == (0, 0)
+
+
+async def test_a_few_destinations_that_hang_leave_room_for_all_others(tmp_path: Path) -> None:
+    """However many messages wait for them; and all of these go when they are back."""
+    async with opened_site(tmp_path, RunnerSettings(most_taken=100, most_waiting=10)) as site:
+        stay, other = asyncio.Event(), asyncio.Event()
+
+        async def transfer(errand: Errand) -> Sequence[Outcome]:
+            site.errands.append(errand)
+            if errand.destination == "example.test":
+                other.set()
+            else:
+                await stay.wait()
+            return relayed(errand)
+
+        site.runner._transfer = transfer
+        for number in range(20):
+            for slow in range(8):
+                await site.queue(f"q{number}-{slow}", to(f"a@hangs{slow}.test"))
+        await site.queue("z", to("a@example.test"))
+        task = asyncio.create_task(site.runner.run())
+        async with asyncio.timeout(60):
+            await other.wait()
+            stay.set()
+            while await site.store.queue_size() != (0, 0):  # noqa: ASYNC110 - a task works
+                await asyncio.sleep(0.001)
+        await site.runner.stop()
+        await task
+        assert len(site.errands) == 161
