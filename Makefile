@@ -41,6 +41,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 $(READY): requirements.lock
+	@echo "Making $(VENV) and installing into it what requirements.lock names: once, for half a minute or so."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -24,12 +24,15 @@ inet_protocols = ipv4
 alias_maps =
 alias_database =
 local_recipient_maps =
-in_flow_delay = 0
 maillog_file = {folder}/maillog
 maillog_file_prefixes = {folder}
 smtputf8_enable = no
 {more}
 """
+# It takes mail and does no more: held, a message is none of the queue manager's, and nothing slows who sends too fast.
+HOLDING = "smtpd_client_restrictions = static:HOLD\nin_flow_delay = 0"
+# As it comes, and its queue manager has somewhere to deliver to.
+DISCARDING = "local_transport = discard:"
 _MASTER = """
 {address}:{port} inet n - n - - smtpd
 pickup unix n - n 60 1 pickup

@@ -78,7 +78,7 @@ def main() -> None:
     """Print one row."""
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=Path.cwd()) as name, sink() as mine, sink() as theirs:
         folder = Path(name)
-        more = f"mydestination =\nrelayhost = [127.0.0.1]:{theirs.port}\nsmtp_tls_security_level = none\n"
+        more = f"mydestination =\nrelayhost = [127.0.0.1]:{theirs.port}\nsmtp_tls_security_level = none\nin_flow_delay = 0\n"
         with ours(folder / "ours", mine.port) as server, postfix(folder / "postfix", more) as peer:
             rate(server.port, mine)
             rate(peer, theirs)

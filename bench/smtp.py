@@ -1,8 +1,8 @@
 """Messages taken on durably per second, ours beside Debian's Postfix: `python -m bench smtp`.
 
 `smtp-source` sends to both in turn, over connections kept open, on the same disk in the same run; medians of the rates
-and of the ratio of neighbours. Ours stores each message in a mailbox; Postfix puts it into its (hold) queue and does no
-more. Needs root and Debian's postfix.
+and of the ratio of neighbours. Ours stores each message in a mailbox. One Postfix holds each message in its queue and does no
+more; the other is as it comes, and its queue manager hands each message to `discard`. Needs root and Debian's postfix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench._postfix import free_port, postfix, wait_for
+from bench._postfix import DISCARDING, HOLDING, free_port, postfix, wait_for
 
 CASES = [(1, 1, 300), (1, 10, 300), (10, 1, 1500), (10, 10, 1500), (50, 1, 2500), (50, 10, 2500), (50, 100, 500)]
 ROUNDS = 3
@@ -69,35 +69,44 @@ def rate(port: int, sessions: int, kilobytes: int, count: int) -> float:
     return count / (time.perf_counter() - started)
 
 
+def compare(mine: dict[str, Ours], peers: dict[str, int], sessions: int, kilobytes: int, count: int) -> str:
+    """Return a row: each of ours with its rate, CPU time a message and how many times each peer's rate; the peers' rates."""
+    few = max(count // 5, 100)
+    for port in (*(server.port for server in mine.values()), *peers.values()):
+        rate(port, sessions, kilobytes, count // 10)
+    rates: dict[str, list[float]] = {name: [] for name in (*mine, *peers)}
+    used: dict[str, list[float]] = {name: [] for name in mine}
+    for _ in range(ROUNDS):
+        for name, server in mine.items():
+            before = server.cpu_seconds()
+            rates[name].append(rate(server.port, sessions, kilobytes, count))
+            used[name].append((server.cpu_seconds() - before) / count * 1e6)
+        for name, port in peers.items():
+            rates[name].append(rate(port, sessions, kilobytes, few))
+    row = f"{sessions:>5} x {kilobytes:>3} KB"
+    for name in mine:
+        times = (statistics.median(map(operator.truediv, rates[name], rates[peer])) for peer in peers)
+        median, cpu = statistics.median(rates[name]), statistics.median(used[name])
+        row += f" | {median:>6.0f}/s {cpu:>4.0f} us" + "".join(f" {each:>4.1f} x" for each in times)
+    return row + " | " + ", ".join(f"{statistics.median(rates[name]):>5.0f}/s" for name in peers)
+
+
 def main() -> None:
     """Print one row a case."""
     # Not below /tmp, where a memory file system would flatter everybody.
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=Path.cwd()) as name:
         folder = Path(name)
-        held = "smtpd_client_restrictions = static:HOLD"
         with (
             ours(folder / "ours") as alone,
-            ours(folder / "worker", worker=True) as two,
-            postfix(folder / "postfix", held) as peer,
+            ours(folder / "worker", worker=True) as worker,
+            postfix(folder / "holding", HOLDING) as holding,
+            postfix(folder / "working", DISCARDING) as working,
         ):
-            print(f"{'':>18} | one process: CPU us |  ratio | worker and store: CPU us |  ratio | Postfix/s")
-            for sessions, kilobytes, count in CASES:
-                for port in (alone.port, two.port, peer):
-                    rate(port, sessions, kilobytes, count // 10)
-                rates: dict[str, list[float]] = {name: [] for name in ("alone", "two", "Postfix")}
-                used: dict[str, list[float]] = {"alone": [], "two": []}
-                for _ in range(ROUNDS):
-                    for name, server in (("alone", alone), ("two", two)):
-                        before = server.cpu_seconds()
-                        rates[name].append(rate(server.port, sessions, kilobytes, count))
-                        used[name].append((server.cpu_seconds() - before) / count * 1e6)
-                    rates["Postfix"].append(rate(peer, sessions, kilobytes, max(count // 5, 100)))
-                print(f"{sessions:>9} x {kilobytes:>3} KB", end="")
-                for name in ("alone", "two"):
-                    ratio = statistics.median(map(operator.truediv, rates[name], rates["Postfix"]))
-                    median, cpu = statistics.median(rates[name]), statistics.median(used[name])
-                    print(f" | {median:>8.0f}/s {cpu:>6.0f} us | {ratio:>5.1f}", end="")
-                print(f" | {statistics.median(rates['Postfix']):>8.0f}/s", flush=True)
+            mine = {"one process": alone, "worker and store": worker}
+            peers = {"Postfix holds": holding, "works": working}
+            print(" " * 14 + "".join(f" | {name:<29}" for name in mine) + " | " + ", ".join(peers))
+            for case in CASES:
+                print(compare(mine, peers, *case), flush=True)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def servers(folder: Path, environment: dict[str, str]) -> Iterator[dict[str, int
     shutil.chown(exim_key, EXIM_USER)
     handed_on = " ".join(f"{name}={value}" for name, value in environment.items())
     for_postfix = (
-        f"smtpd_client_restrictions = static:HOLD\nimport_environment = MAIL_CONFIG LANG=C {handed_on}\n"
+        f"smtpd_client_restrictions = static:HOLD\nin_flow_delay = 0\nimport_environment = MAIL_CONFIG LANG=C {handed_on}\n"
         f"smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {certificate}\nsmtpd_tls_key_file = {key}\n"
     )
     for_exim = f"queue_only\ntls_advertise_hosts = *\ntls_certificate = {certificate}\ntls_privatekey = {exim_key}\n"

@@ -102,8 +102,8 @@ def _toml(value: object) -> str:
 def commands_page() -> str:
     """Return docs/commands.md."""
     context = click.Context(letterlock, info_name="letterlock")
-    parts = ["# Commands\n", "Exit codes:\n", "| code | name |\n|---|---|"]
-    parts += [f"| {code.value} | {code.name.lower()} |" for code in Exit]
+    parts = ["# Commands\n", "Exit codes:\n", "| code | means |\n|---|---|"]
+    parts += [f"| {code.value} | {code.meaning} |" for code in Exit]
     parts += ["\nEvery command that prints a result takes `--json`. `NO_COLOR` is respected.\n"]
     for command in _commands(letterlock, context):
         help_text = click.unstyle(command.get_help()).replace("Usage: ", "", 1)

@@ -40,7 +40,26 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     assert "domain = '-x'" in told
     assert "hostname: there is no such setting; did you mean host_name?" in told
     assert "listen.smtp.0 = '25': write ADDRESS:PORT" in told
-    assert "limits.recipients = 3: input should be greater than or equal to 100" in told
+    assert "limits.recipients = 3: write 100 or more" in told
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ('workers = "two"', "workers = 'two': write a whole number; see"),
+        ("workers = -1", "workers = -1: write 0 or more; see"),
+        ("data = 1", "data = 1: write a path in quotes; see"),
+        ('more_domains = "b.test"', "more_domains = 'b.test': write a list in brackets, such as"),
+        ("listen = 1", "listen = 1: write a table; see"),
+        ('dns.mode = "ask"', "dns.mode = 'ask': write 'validate', 'trust-ad' or 'iterate'; see"),
+        ("[[tls.more]]", "tls.more.0.key: is missing; see docs/settings.md"),
+    ],
+)
+def test_a_wrong_kind_of_value_is_told_with_the_right_one(tmp_path: Path, setting: str, told: str) -> None:
+    """In the words of the file, not of a library."""
+    with pytest.raises(SettingsFault) as caught:
+        settings.load(_write(tmp_path, f'domain = "a.test"\n{setting}\n'))
+    assert told in "\n".join(caught.value.problems)
 
 
 @pytest.mark.parametrize(

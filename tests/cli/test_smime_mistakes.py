@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from letterlock.cli import smime_files
 from letterlock.cli.root import letterlock
 
 MESSAGE = b"From: Ada <ada@rosewood.test>\nTo: bob@rosewood.test\nSubject: Plans\n\nTonight.\n"
@@ -64,7 +65,6 @@ MISTAKES = {
     "sign plain --key cert --cert cert": "cert holds no private key: neither PKCS#8 nor an older form of a key",
     "sign plain --key key --cert cert": "key: this key is encrypted and needs its password",
     "sign plain --key key --cert cert --password-file wrong": "key: the password does not open this key",
-    f"sign plain {WHO} --out nowhere/x": "nowhere/x: No such file or directory",
     f"sign plain {WHO} --label nonsense": "'nonsense' is neither an object identifier nor a policy known here",
     "encrypt plain --to key": "key holds no certificate: no CERTIFICATE among the PEM blocks",
     "encrypt plain --to cert --cipher 3des": "Triple-DES-CBC is written only with the legacy setting",
@@ -73,7 +73,7 @@ MISTAKES = {
     f"decrypt signed {WHO}": "signed is not encrypted\n",
     "decrypt sealed --key other --cert cert": "sealed cannot be decrypted: ",
     "expand plain": "plain is not compressed: it is plain\n",
-    "expand signed": "signed is not compressed: it is signed (clear), 1 signatures\n",
+    "expand signed": "signed is not compressed: it is signed (clear), 1 signature\n",
     "expand sealed": "sealed is not compressed: none of the keys at hand is that of a recipient\n",
     "compress sealed": "an encrypted or compressed message does not become smaller: compress it before\n",
     "certs noise": "noise holds no certificate: nobody signed it",
@@ -151,6 +151,21 @@ def test_inspect_names_signers_and_recipients(folder: Path) -> None:
     assert "  by " in _run("smime", "inspect", folder / "tampered").output
 
 
+def test_an_authority_tells_what_it_issued(folder: Path, tmp_path: Path) -> None:
+    """Serial number, addresses and PEM in JSON, so that a script can install and later revoke it."""
+    authority = ("--folder", tmp_path / "ca", "--password-file", folder / "pw")
+    founded = json.loads(_run("ca", "init", "rosewood.test", "--kind", "p256", *authority, "--json").output)
+    assert founded["anchor"] == f"{tmp_path}/ca/ca.pem"
+    _run("ca", "request", folder / "request", *authority)
+    _run("ca", "approve", 1, *authority)
+    issued = json.loads(_run("ca", "issue", 1, *authority, "--json").output)
+    assert issued["addresses"] == ["ada@rosewood.test"]
+    assert issued["certificate"].startswith("-----BEGIN CERTIFICATE-----")
+    renewed = json.loads(_run("ca", "renew", issued["serial"], *authority, "--json", "--out", tmp_path / "new").output)
+    assert (tmp_path / "new").read_text() == renewed["certificate"]
+    assert renewed["serial"] != issued["serial"]
+
+
 def test_mistakes_with_keys(folder: Path, tmp_path: Path) -> None:
     """A store that is not there is not made by looking; a wrong password adds nothing; what holds nothing is named."""
     store = ("--store", tmp_path / "a" / "store", "--password-file", folder / "pw")
@@ -179,6 +194,13 @@ def test_what_is_exported_brings_its_authorities(folder: Path, tmp_path: Path) -
         _run("keys", "import", folder / name, "--file-password", folder / "pw", *store)
     _run("keys", "import", folder / "ca" / "ca.pem", "--anchor", *store)
     made = tmp_path / "ada.p12"
+    made.write_bytes(b"somebody's key")
+    said = _run(
+        "keys", "export", "ada@rosewood.test", "--p12", made, "--file-password", folder / "wrong", *store, code=1
+    )
+    assert said.output == f"{made} is there already; a key is never overwritten\n"
+    assert made.read_bytes() == b"somebody's key"
+    made.unlink()
     _run("keys", "export", "ada@rosewood.test", "--p12", made, "--file-password", folder / "wrong", *store)
     other = ("--store", tmp_path / "other", "--password-file", folder / "pw")
     value = json.loads(_run("keys", "import", made, "--file-password", folder / "wrong", *other, "--json").output)
@@ -198,7 +220,6 @@ def test_what_is_exported_brings_its_authorities(folder: Path, tmp_path: Path) -
         ("revoke zz", "'zz' is no hexadecimal number"),
         ("revoke 1234", "no certificate 1234 that is not revoked already"),
         ("init rosewood.test", "ca holds an authority already"),
-        ("crl --out nowhere/x", "nowhere/x: No such file or directory"),
     ],
 )
 def test_mistakes_with_an_authority(folder: Path, words: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +232,22 @@ def test_mistakes_with_an_authority(folder: Path, words: str, said: str, monkeyp
     assert "nowhere holds no authority" in _run(
         "ca", "list", "--folder", "nowhere", "--password-file", "pw", code=1
     ).output  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words", [f"smime sign plain {WHO} --out nowhere/x", "ca crl --folder ca --password-file pw --out nowhere/x"]
+)
+def test_a_file_that_cannot_be_written_is_no_verdict(folder: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, and the exit code is not that of a signature that is wrong."""
+    monkeypatch.chdir(folder)
+    assert _run(*words.split(), code=69).output == "nowhere/x: No such file or directory\n"
+
+
+def test_a_file_that_cannot_be_read_is_no_verdict(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is what the system will not give, in JSON too; standard input may come twice."""
+    monkeypatch.setattr(smime_files, "MAX_FILE_OCTETS", 10)
+    value = json.loads(_run("smime", "inspect", folder / "plain", "--json", code=69).output)
+    assert value == {"error": f"{folder / 'plain'} is larger than 0 MiB"}
 
 
 def test_a_wrong_command_line_is_answered_in_json_too(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from letterlock.admd.control import SOCKET_NAME, Operation, request
@@ -20,10 +21,15 @@ STORE_NAME = "store"
 _FILE_NAME = "accounts.sqlite"
 
 
+def accounts_file(settings: Settings) -> Path:
+    """Return the database that holds the accounts."""
+    return settings.path(settings.data) / _FILE_NAME
+
+
 @contextlib.contextmanager
 def opened_accounts(settings: Settings) -> Iterator[Accounts]:
     """Open the accounts for the length of the context. Raises Unavailable."""
-    accounts = Accounts(settings.path(settings.data) / _FILE_NAME, default_domain=settings.domain)
+    accounts = Accounts(accounts_file(settings), default_domain=settings.domain)
     try:
         yield accounts
     finally:

@@ -171,12 +171,38 @@ def _problem(file: Path, error: dict[str, Any]) -> str:
             hint = f"did you mean {meant[0]}?" if meant else "remove it"
             return f"{file}: {key}: there is no such setting; {hint}"
         case "missing":
-            return f'{file}: {key}: is missing; write {key} = "example.org"'
+            example = 'write domain = "example.org"' if key == "domain" else "see docs/settings.md"
+            return f"{file}: {key}: is missing; {example}"
         case "value_error":
             return f"{file}: {key} = {error['input']!r}: {error['ctx']['error']}"
-        case _:
-            message = error["msg"][0].lower() + error["msg"][1:]
-            return f"{file}: {key} = {error['input']!r}: {message}; see docs/settings.md"
+        case kind:
+            return f"{file}: {key} = {error['input']!r}: {_fix(kind, error)}; see docs/settings.md"
+
+
+# What to write, by pydantic's types of errors; {} is what its context names as the bound.
+_FIXES = {
+    "int": "write a whole number",
+    "float": "write a number",
+    "bool": "write true or false",
+    "string": "write text in quotes",
+    "path": "write a path in quotes",
+    "list": 'write a list in brackets, such as ["one", "two"]',
+    "dict": "write a table",
+    "model": "write a table",
+    "greater_than": "write more than {}",
+    "greater_than_equal": "write {} or more",
+    "less_than": "write less than {}",
+    "less_than_equal": "write {} or less",
+    "literal_error": "write {}",
+    "enum": "write {}",
+}
+
+
+def _fix(kind: str, error: dict[str, Any]) -> str:
+    sentence = _FIXES.get(kind) or _FIXES.get(kind.partition("_")[0])
+    if sentence is None:
+        return f"{error['msg'][0].lower()}{error['msg'][1:]}"
+    return sentence.format(*(error.get("ctx") or {}).values())
 
 
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:

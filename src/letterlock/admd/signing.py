@@ -11,6 +11,7 @@ import asyncio
 import datetime
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from letterlock.admd.settings import Settings
 from letterlock.errors import Malformed, SettingsFault, Unavailable
@@ -25,13 +26,14 @@ from letterlock.trust.dkim.signing import SigningKey, sign
 _LARGE_OCTETS = 256 * 1024  # hashing this much takes longer than other sessions should wait
 
 
-def make_keys(settings: Settings, now: datetime.datetime) -> None:
-    """Make the first keys; their selectors carry the month, so that the next ones differ. Raises OSError."""
+def first_keys(settings: Settings, now: datetime.datetime) -> dict[Path, bytes]:
+    """Return new keys in PEM by the files they belong into; their selectors carry the month, so that the next ones differ."""
     folder = settings.path(settings.dkim.folder)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for kind in ("rsa", "ed25519"):
-        selector = f"{kind[0]}{now:%Y%m}"
-        signing_keys.write_key(folder / f"{selector}.pem", signing_keys.generate(settings.domain, selector, kind))
+    selectors = {kind: f"{kind[0]}{now:%Y%m}" for kind in ("rsa", "ed25519")}
+    return {
+        folder / f"{selector}.pem": signing_keys.written(signing_keys.generate(settings.domain, selector, kind))
+        for kind, selector in selectors.items()
+    }
 
 
 def load_ring(settings: Settings) -> KeyRing:

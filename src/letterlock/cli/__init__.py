@@ -5,6 +5,9 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command named on the command line."""
-    from letterlock.cli.root import letterlock
+    try:
+        from letterlock.cli.root import letterlock
 
-    letterlock()
+        letterlock()
+    except KeyboardInterrupt:  # while it was still being imported
+        raise SystemExit(130) from None

@@ -10,7 +10,7 @@ import click
 from letterlock.admd.accounts import forget_mail, opened_accounts
 from letterlock.admd.settings import Settings
 from letterlock.admd.smime import forget_account
-from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
+from letterlock.cli.output import COUNT, Exit, answer, fail, json_option, safe, table
 from letterlock.cli.settings_option import load, settings_option
 from letterlock.errors import LetterlockError
 from letterlock.host.entropy import SystemEntropy
@@ -42,7 +42,9 @@ def account() -> None:
 @account.command()
 @click.argument("address")
 @click.option("--alias", "aliases", multiple=True, help="A further address that leads to the account.")
-@click.option("--quota", "quota_octets", type=click.IntRange(0), default=0, help="Octets it may hold; 0 is no limit.")
+@click.option(
+    "--quota", "quota_octets", type=click.IntRange(0, COUNT.max), default=0, help="Octets it may hold; 0 is no limit."
+)
 @click.option("--ask", is_flag=True, help="Ask for the password; otherwise one is made and printed.")
 @settings_option
 @json_option

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from letterlock.cli import smime_files as files
-from letterlock.cli.output import answer, json_option, safe, table
+from letterlock.cli.output import COUNT, answer, json_option, safe, table
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import Reason
@@ -20,7 +20,11 @@ from letterlock.trust.primitives import key_pairs
 from letterlock.trust.smime.sign import certs_only
 
 folder_option = click.option(
-    "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("ca"), help="Where the authority lives."
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("ca"),
+    show_default=True,
+    help="Where the authority lives.",
 )
 password_option = click.option(
     "--password-file", type=files.FILE, required=True, help="The first line encrypts the authority's key."
@@ -37,11 +41,12 @@ def ca() -> None:
 @click.argument("domains", nargs=-1, required=True)
 @click.option("--name", help="The authority's name; the first domain's by default.")
 @click.option("--kind", type=click.Choice([*key_pairs.KINDS[:6]]), default="p384", help="What kind of key.")
-@click.option("--days", default=3650, help="How long its own certificate lasts.")
+@click.option("--days", type=click.IntRange(1, 36500), default=3650, help="How long its own certificate lasts.")
 @click.option("--crl-uri", default="", help="Where its revocation list will be.")
 @click.option("--ocsp-uri", default="", help="Where its OCSP responder will be.")
 @folder_option
 @password_option
+@json_option
 @files.plain_errors
 def init(
     domains: tuple[str, ...],
@@ -52,6 +57,7 @@ def init(
     ocsp_uri: str,
     folder: Path,
     password_file: Path,
+    as_json: bool,
 ) -> None:
     """Found an authority for DOMAINS: its key (encrypted), its certificate, its registry."""
     made = authority_folder.found(
@@ -67,7 +73,11 @@ def init(
         ocsp_uri=ocsp_uri,
     )
     anchor = folder / authority_folder.CERTIFICATE
-    click.echo(f"{made.subject} is founded in {folder}; people need {anchor} as an anchor.")
+    answer(
+        {"subject": str(made.subject), "folder": str(folder), "anchor": str(anchor), "not_after": made.not_after},
+        as_json=as_json,
+        lines=[f"{made.subject} is founded in {folder}; people need {anchor} as an anchor."],
+    )
 
 
 def open_authority(folder: Path, password_file: Path) -> CertificationAuthority:
@@ -134,7 +144,7 @@ def list_all(folder: Path, password_file: Path, as_json: bool) -> None:
 
 
 @ca.command()
-@click.argument("number", type=int)
+@click.argument("number", type=COUNT)
 @folder_option
 @password_option
 @json_option
@@ -147,7 +157,7 @@ def approve(number: int, folder: Path, password_file: Path, as_json: bool) -> No
 
 
 @ca.command()
-@click.argument("number", type=int)
+@click.argument("number", type=COUNT)
 @click.argument("reason", default="")
 @folder_option
 @password_option
@@ -161,16 +171,19 @@ def refuse(number: int, reason: str, folder: Path, password_file: Path, as_json:
 
 
 @ca.command("issue")
-@click.argument("number", type=int)
+@click.argument("number", type=COUNT)
 @click.option("--p7c", is_flag=True, help="Write a certs-only object with the chain instead of PEM.")
 @click.option("--out", type=files.OUT)
 @folder_option
 @password_option
+@json_option
 @files.plain_errors
-def issue_certificate(number: int, p7c: bool, out: Path | None, folder: Path, password_file: Path) -> None:
-    """Issue the certificate of approved request NUMBER."""
+def issue_certificate(
+    number: int, p7c: bool, out: Path | None, folder: Path, password_file: Path, as_json: bool
+) -> None:
+    """Issue the certificate of approved request NUMBER; write it in PEM, or with --json tell of it."""
     authority = open_authority(folder, password_file)
-    _write(authority.issue(number, files.now()), authority, out, p7c=p7c)
+    _hand_out(authority.issue(number, files.now()), authority, out, p7c=p7c, as_json=as_json)
 
 
 @ca.command()
@@ -179,18 +192,29 @@ def issue_certificate(number: int, p7c: bool, out: Path | None, folder: Path, pa
 @click.option("--out", type=files.OUT)
 @folder_option
 @password_option
+@json_option
 @files.plain_errors
-def renew(serial: str, p7c: bool, out: Path | None, folder: Path, password_file: Path) -> None:
+def renew(serial: str, p7c: bool, out: Path | None, folder: Path, password_file: Path, as_json: bool) -> None:
     """Issue a new certificate for the key and addresses of SERIAL (hexadecimal)."""
     authority = open_authority(folder, password_file)
-    _write(authority.renew(files.hexadecimal(serial), files.now()), authority, out, p7c=p7c)
+    _hand_out(authority.renew(files.hexadecimal(serial), files.now()), authority, out, p7c=p7c, as_json=as_json)
 
 
-def _write(certificate: Certificate, authority: CertificationAuthority, out: Path | None, *, p7c: bool) -> None:
-    if p7c:
-        files.write(certs_only((certificate, authority.authority.certificate)), out)
-    else:
-        files.write(pem.encode("CERTIFICATE", certificate.octets), out)
+def _hand_out(
+    certificate: Certificate, authority: CertificationAuthority, out: Path | None, *, p7c: bool, as_json: bool
+) -> None:
+    """Write a certificate as it was asked for; in JSON it stands in PEM, and the file is written only if it has a name."""
+    as_pem = pem.encode("CERTIFICATE", certificate.octets)
+    if out is not None or not as_json:
+        files.write(certs_only((certificate, authority.authority.certificate)) if p7c else as_pem, out)
+    if as_json:
+        value = {
+            "serial": f"{certificate.serial:x}",
+            "addresses": certificate.addresses,
+            "not_after": certificate.not_after,
+            "certificate": as_pem.decode("ascii"),
+        }
+        answer(value, as_json=True, lines=())
 
 
 @ca.command()

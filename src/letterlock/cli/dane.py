@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from letterlock.admd.domain_facts import facts_of
-from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.cli.output import Exit, answer, fail, json_option, safe, sentence_of
 from letterlock.cli.resolver_options import ResolverOptions, opened, resolver_options
 from letterlock.cli.settings_option import load, settings_option
 from letterlock.errors import Malformed, PeerFault
@@ -187,7 +187,7 @@ def _read(path: Path, *, as_json: bool) -> tuple[bytes, bytes]:
     try:
         found = peer_chain.read(peer_chain.read_pem(path.read_bytes())[0])
     except (Malformed, OSError) as error:
-        fail(f"{path}: {error}", Exit.USAGE, as_json=as_json)
+        fail(sentence_of(error, path), Exit.USAGE, as_json=as_json)
     return found.der, found.public_key
 
 
@@ -214,7 +214,7 @@ def ready(settings_file: Path, as_json: bool, asking: ResolverOptions) -> None:
         facts = facts_of(settings)
         written = int(settings.path(settings.tls.next_key).stat().st_mtime)
     except (Malformed, OSError) as error:
-        fail(str(error), Exit.SETTINGS, as_json=as_json)
+        fail(sentence_of(error), Exit.SETTINGS, as_json=as_json)
     wanted = [record for record in wanted_records(facts) if record.type == "TLSA"]
 
     async def ask() -> tuple[Finding, ...]:

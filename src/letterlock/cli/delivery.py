@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from letterlock.admd import outward
-from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.cli.output import PORT, Exit, answer, fail, json_option, safe
 from letterlock.cli.resolver_options import ResolverOptions, opened, resolver_options
 from letterlock.cli.settings_option import load
 from letterlock.errors import Malformed, SettingsFault
@@ -39,7 +39,7 @@ def delivery() -> None:
 @click.argument("address")
 @click.option("--sender", default="", help="Who would be sending; without it the null sender <>.")
 @click.option("--name", default="", help="What to call ourselves in EHLO; without it this host's name.")
-@click.option("--smtp-port", default=25, show_default=True, help="The port of mail exchangers.")
+@click.option("--smtp-port", type=PORT, default=25, show_default=True, help="The port of mail exchangers.")
 @click.option("--exchanger-port", multiple=True, metavar="HOST=PORT", help="The port of one mail exchanger.")
 @click.option("--trusted", type=click.Path(path_type=Path), help="PEM file of authorities trusted beside the system's.")
 @click.option(

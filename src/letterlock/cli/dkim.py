@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from letterlock.cli.look_ups import at_option, moment, read_message, run, zone_option
-from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
+from letterlock.cli.output import Exit, answer, fail, json_option, safe, sentence_of, table
 from letterlock.cli.settings_option import load, settings_option
 from letterlock.cli.verdicts import dkim_json, dkim_lines, exit_code
 from letterlock.errors import Malformed, Unavailable
@@ -161,7 +161,7 @@ def keys(settings_file: Path, rotate: bool, at: int | None, as_json: bool) -> No
             ring = ring.begin(now)
         records = dict(ring.records(settings.domain))
     except (Malformed, OSError, Unavailable) as error:
-        fail(str(error), Exit.WRONG, as_json=as_json)
+        fail(sentence_of(error), Exit.WRONG, as_json=as_json)
     value = {
         "domain": settings.domain,
         "due": ring.is_due(now, schedule),

@@ -18,7 +18,7 @@ import click
 from letterlock.admd.domain_facts import facts_of
 from letterlock.admd.settings import FILE_NAME
 from letterlock.cli.dns_zone import zone
-from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.cli.output import Exit, answer, fail, json_option, safe, sentence_of
 from letterlock.cli.resolver_options import ResolverOptions, opened, resolver_options
 from letterlock.cli.settings_option import load, settings_option
 from letterlock.errors import Malformed, PeerFault, SettingsFault
@@ -204,7 +204,7 @@ def _update_target(
     try:
         return Server.parse(primary), TsigKey.parse(key_file.read_text(encoding="ascii").strip())
     except (Malformed, OSError, ValueError) as error:
-        fail(str(error), Exit.USAGE, as_json=as_json)
+        fail(sentence_of(error), Exit.USAGE, as_json=as_json)
 
 
 def _exit_code(findings: tuple[Finding, ...]) -> Exit:
@@ -238,7 +238,7 @@ def _facts(domain: str, settings_file: Path, given: dict[str, Any], *, as_json: 
     except SettingsFault as fault:
         fail("\n".join(fault.problems), Exit.SETTINGS, as_json=as_json)
     except (Malformed, OSError, ValueError) as error:
-        fail(str(error), Exit.USAGE, as_json=as_json)
+        fail(sentence_of(error), Exit.USAGE, as_json=as_json)
 
 
 def _wanted_value(record: WantedRecord) -> dict[str, object]:

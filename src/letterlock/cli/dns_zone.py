@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from letterlock.cli.output import Exit, answer, fail, json_option
+from letterlock.cli.output import Exit, answer, fail, json_option, sentence_of
 from letterlock.cli.resolver_options import ResolverOptions, opened, resolver_options
 from letterlock.errors import Malformed
 from letterlock.formats.dns import name as names
@@ -28,6 +28,7 @@ from letterlock.trust.primitives import zone_keys
 
 _ALGORITHMS = {name: number for number, name in zone_keys.NAMES.items()}
 _PATH = click.Path(path_type=Path)
+TTL = click.IntRange(0, 2**31 - 1)  # RFC 2181 section 8
 
 
 @click.group()
@@ -35,13 +36,13 @@ def zone() -> None:
     """Sign, show and serve zones."""
 
 
-def _read(file: Path, origin: str) -> Zone:
+def _read(file: Path, origin: str, *, as_json: bool = False) -> Zone:
     try:
         return Zone.parse(file.read_text(encoding="utf-8"), origin.removesuffix("."))
     except Malformed as error:
-        fail(f"{file}: {error.problem}", Exit.USAGE)
+        fail(f"{file}: {error.problem}", Exit.USAGE, as_json=as_json)
     except (OSError, UnicodeDecodeError) as error:
-        fail(f"{file}: {error}", Exit.USAGE)
+        fail(sentence_of(error, file), Exit.USAGE, as_json=as_json)
 
 
 @zone.command()
@@ -50,7 +51,7 @@ def _read(file: Path, origin: str) -> Zone:
 @json_option
 def show(file: Path, origin: str, as_json: bool) -> None:
     """Print the zone ORIGIN of FILE in canonical order, one record a line."""
-    read = _read(file, origin)
+    read = _read(file, origin, as_json=as_json)
     value = [
         {
             "name": names.to_text(record.owner),
@@ -70,7 +71,9 @@ def show(file: Path, origin: str, as_json: bool) -> None:
 @click.option("--algorithm", type=click.Choice(list(_ALGORITHMS)), default="ECDSAP256SHA256", show_default=True)
 @click.option("--nsec3", is_flag=True, help="Deny by NSEC3 without salt and extra iterations (RFC 9276).")
 @click.option("--opt-out", is_flag=True, help="Leave unsigned delegations out of NSEC3.")
-@click.option("--days", default=14, show_default=True, help="How long the signatures hold.")
+@click.option(
+    "--days", type=click.IntRange(1, 3650), default=14, show_default=True, help="How long the signatures hold."
+)
 @click.option("--out", type=_PATH, help="Where the signed zone is written; standard output if left out.")
 def sign(
     file: Path, origin: str, folder: Path, algorithm: str, nsec3: bool, opt_out: bool, days: int, out: Path | None
@@ -94,7 +97,7 @@ def _keys(folder: Path, origin: str, algorithm: int) -> KeySet:
     try:
         return KeyFolder(folder, origin).load_or_generate(algorithm)
     except (Malformed, OSError) as error:
-        fail(f"{folder}: {error}", Exit.USAGE)
+        fail(sentence_of(error, folder), Exit.USAGE)
 
 
 @zone.command()
@@ -107,7 +110,7 @@ def ds(origin: str, folder: Path, as_json: bool) -> None:
     try:
         keys = KeyFolder(folder, origin).load()
     except (Malformed, OSError) as error:
-        fail(f"{folder}: {error}", Exit.USAGE, as_json=as_json)
+        fail(sentence_of(error, folder), Exit.USAGE, as_json=as_json)
     if keys is None:
         fail(f"{folder}: holds no keys of {origin}", Exit.USAGE, as_json=as_json)
     data = [rdata_text.write_octets(DS, key.ds(origin)) for key in keys.entry.published()]
@@ -118,9 +121,12 @@ def ds(origin: str, folder: Path, as_json: bool) -> None:
 @click.argument("origin")
 @click.option("--keys", "folder", type=_PATH, required=True, help="Folder of the keys.")
 @click.option("--role", type=click.Choice(["zsk", "ksk"]), required=True)
-@click.option("--ttl", default=3600, show_default=True, help="TTL of the zone's keys.")
-@click.option("--longest-ttl", default=86400, show_default=True, help="Longest TTL in the zone; for ksk, of its DS.")
-def roll(origin: str, folder: Path, role: str, ttl: int, longest_ttl: int) -> None:
+@click.option("--ttl", type=TTL, default=3600, show_default=True, help="TTL of the zone's keys.")
+@click.option(
+    "--longest-ttl", type=TTL, default=86400, show_default=True, help="Longest TTL in it; for ksk, of its DS."
+)
+@json_option
+def roll(origin: str, folder: Path, role: str, ttl: int, longest_ttl: int, as_json: bool) -> None:
     """Begin to replace a key of the zone ORIGIN; `serve` does the rest when its time has come.
 
     For a KSK, give the parent the DS record that is printed; the old key stays until the parent shows it.
@@ -130,26 +136,29 @@ def roll(origin: str, folder: Path, role: str, ttl: int, longest_ttl: int) -> No
     try:
         keys = store.load()
         if keys is None:
-            fail(f"{folder}: holds no keys of {origin}", Exit.USAGE)
+            fail(f"{folder}: holds no keys of {origin}", Exit.USAGE, as_json=as_json)
         if (keys.entry if role == "ksk" else keys.zone).rolling is not None:
-            fail(f"{origin}: a roll-over of the {role} is under way", Exit.WRONG)
+            fail(f"{origin}: a roll-over of the {role} is under way", Exit.WRONG, as_json=as_json)
         now = int(time.time())
         if role == "ksk":
             keys = keys.roll_entry_key(ksk_waits(ttl, longest_ttl), now)
-            made = keys.entry.published()[-1]
-            click.echo(f"{origin}. {ttl} IN DS {rdata_text.write_octets(DS, made.ds(origin))}")
+            record = rdata_text.write_octets(DS, keys.entry.published()[-1].ds(origin))
         else:
             keys = keys.roll_zone_key(zsk_waits(ttl, longest_ttl), now)
+            record = None
         store.save(keys)
     except (Malformed, OSError) as error:
-        fail(f"{folder}: {error}", Exit.USAGE)
+        fail(sentence_of(error, folder), Exit.USAGE, as_json=as_json)
+    line = f"{origin}. {ttl} IN DS {record}" if record else f"{origin}: the roll-over of the zsk has begun"
+    answer({"origin": origin, "role": role, "ds": record}, as_json=as_json, lines=[line])
 
 
 @zone.command()
 @click.argument("origin")
 @click.option("--keys", "folder", type=_PATH, required=True, help="Folder of the keys.")
 @resolver_options
-def confirm(origin: str, folder: Path, asking: ResolverOptions) -> None:
+@json_option
+def confirm(origin: str, folder: Path, asking: ResolverOptions, as_json: bool) -> None:
     """Ask whether the parent shows the DS record of the new KSK, and let the roll-over go on if it does.
 
     Exit code: 0 it does, 1 it does not, 2 could not look up.
@@ -158,23 +167,24 @@ def confirm(origin: str, folder: Path, asking: ResolverOptions) -> None:
     store = KeyFolder(folder, origin)
 
     async def ask() -> Answer:
-        async with opened(asking) as resolver:
+        async with opened(asking, as_json=as_json) as resolver:
             return await resolver.ask(Question(origin, "DS"))
 
     try:
         keys = store.load()
         if keys is None or keys.entry.rolling is None:
-            fail(f"{origin}: no roll-over of the KSK is under way", Exit.USAGE)
+            fail(f"{origin}: no roll-over of the KSK is under way", Exit.USAGE, as_json=as_json)
         found = asyncio.run(ask())
         if found.outcome is Outcome.FAILED:
-            fail(found.reason, Exit.UNKNOWN)
+            fail(found.reason, Exit.UNKNOWN, as_json=as_json)
         confirmed = keys.confirmed({rdata_wire.write(data) for data in found.records}, origin)
         if confirmed is None:
-            fail(f"{origin}: its parent does not show the new DS record", Exit.WRONG)
+            fail(f"{origin}: its parent does not show the new DS record", Exit.WRONG, as_json=as_json)
         store.save(confirmed)
     except (Malformed, OSError) as error:
-        fail(f"{folder}: {error}", Exit.USAGE)
-    click.echo(f"{origin}: the parent shows the new DS record")
+        fail(sentence_of(error, folder), Exit.USAGE, as_json=as_json)
+    lines = [f"{origin}: the parent shows the new DS record"]
+    answer({"origin": origin, "confirmed": True}, as_json=as_json, lines=lines)
 
 
 @zone.command()
@@ -210,7 +220,7 @@ def serve(
     except Malformed as error:
         fail(error.problem, Exit.USAGE)
     except (OSError, ValueError) as error:
-        fail(str(error), Exit.USAGE)
+        fail(sentence_of(error), Exit.USAGE)
     try:
         asyncio.run(_serve(host, address.strip("[]"), int(port)))
     except OSError as error:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
-from letterlock.admd.accounts import opened_accounts
 from letterlock.admd.create import HIGH_PORTS, create
 from letterlock.admd.domain_facts import facts_of
-from letterlock.cli.output import Exit, answer, fail, json_option
-from letterlock.errors import SettingsFault
+from letterlock.cli.output import answer, json_option, safe
+from letterlock.errors import Malformed
+from letterlock.formats.address import Address
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.hostmaster.records import wanted_records, zone_text
@@ -31,17 +33,13 @@ from letterlock.hostmaster.records import wanted_records, zone_text
 @json_option
 def init(domain: str, folder: Path, account: str, high_ports: bool, addresses: tuple[str, ...], as_json: bool) -> None:
     """Write letterlock.toml, keys and a first account for DOMAIN, and print the DNS records to publish."""
+    _check(account, addresses)
     entropy = SystemEntropy()
     listen = {service: [f"0.0.0.0:{port}", f"[::]:{port}"] for service, port in HIGH_PORTS.items()}
     overrides: dict[str, Any] = {"listen": listen} if high_ports else {}
-    try:
-        found = create(folder, domain, overrides, clock=SystemClock(), entropy=entropy)
-    except SettingsFault as fault:
-        fail("\n".join(fault.problems), Exit.SETTINGS, as_json=as_json)
     password = entropy.octets(15).hex()
+    found = create(folder, domain, overrides, clock=SystemClock(), entropy=entropy, passwords={account: password})
     address = f"{account}@{found.settings.domain}"
-    with opened_accounts(found.settings) as accounts:
-        accounts.add(address, password)
     records = wanted_records(facts_of(found.settings, addresses=addresses))
     value = {
         "file": str(found.file),
@@ -53,4 +51,32 @@ def init(domain: str, folder: Path, account: str, high_ports: bool, addresses: t
     lines += zone_text(records).splitlines()
     if not addresses:
         lines.append(f"; and an A or AAAA record for {found.settings.host_name}: the server's public address")
-    answer(value, as_json=as_json, lines=lines)
+    answer(value, as_json=as_json, lines=[*lines, "", *_next(folder, found.settings.domain, high_ports=high_ports)])
+
+
+def _check(account: str, addresses: tuple[str, ...]) -> None:
+    """Refuse what could not be used later, before anything is written."""
+    for text in addresses:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise click.BadParameter(f"{safe(text)} is no IP address", param_hint="--address") from None
+    try:
+        Address.parse(f"{account}@domain.invalid")
+    except Malformed:
+        raise click.BadParameter(f"{safe(account)} is no local part of an address", param_hint="--account") from None
+
+
+def _next(folder: Path, domain: str, *, high_ports: bool) -> list[str]:
+    """Return what to do now, for people."""
+    config = "" if folder == Path() else f" --config {shlex.quote(str(folder))}"
+    lines = [
+        "Next:",
+        f"  letterlock serve{config}",
+        f"  letterlock dns check {domain}{config}     when the records are published",
+    ]
+    if high_ports:
+        lines.append(
+            "Other servers come to port 25: have it led to 2525, or write it into listen.smtp (docs/operations.md)."
+        )
+    return lines

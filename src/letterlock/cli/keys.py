@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from letterlock.cli import smime_files as files
-from letterlock.cli.output import answer, json_option, safe, table
+from letterlock.cli.output import COUNT, answer, json_option, safe, table
 from letterlock.errors import NotAuthentic, OurFault
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
+from letterlock.host.files import write_new
 from letterlock.registrar.key_store import KeyStore
 from letterlock.registrar.signature_log import SignatureLog
 from letterlock.trust.pkix.path import MAX_LENGTH
@@ -57,8 +58,7 @@ def generate(kind: str, legacy: bool, out: Path | None, store: Path, password_fi
     """Make a key pair of KIND."""
     key = key_pairs.generate(kind, legacy=legacy)
     if out is not None:
-        out.touch(mode=0o600)
-        out.write_bytes(key_pairs.dump(key, files.password_of(password_file)))
+        _write_key(out, key_pairs.dump(key, files.password_of(password_file)))
         key_id = public_keys.key_id(key.public).hex()
     else:
         key_id = _open(store, password_file, make=True).add_key(key, files.now())
@@ -150,8 +150,14 @@ def export(address: str, p12: Path | None, file_password: Path | None, store: Pa
     if own is None or not password:
         raise OurFault("PKCS#12 needs a key of one's own and --file-password")
     key = opened.key(public_keys.key_id(own.public_key).hex())
-    p12.touch(mode=0o600)
-    p12.write_bytes(key_pairs.dump_pkcs12(key, (own, *_issuers_of(own, opened)), password, address))
+    _write_key(p12, key_pairs.dump_pkcs12(key, (own, *_issuers_of(own, opened)), password, address))
+
+
+def _write_key(path: Path, octets: bytes) -> None:
+    try:
+        write_new(path, octets)
+    except FileExistsError:
+        raise OurFault(f"{path} is there already; a key is never overwritten") from None
 
 
 def _issuers_of(certificate: Certificate, store: KeyStore) -> list[Certificate]:
@@ -170,7 +176,7 @@ def _issuers_of(certificate: Certificate, store: KeyStore) -> list[Certificate]:
 @click.option("--on/--off", "switch", default=None, help="Switch the log on or off; what it holds stays.")
 @click.option("--address", default="", help="Only signatures of mail from this address.")
 @click.option("--message-id", default="", help="Only signatures of this message.")
-@click.option("--limit", default=100, show_default=True, help="So many at most, the newest first.")
+@click.option("--limit", type=COUNT, default=100, show_default=True, help="So many at most, the newest first.")
 @click.option(
     "--config",
     type=click.Path(exists=True, path_type=Path),

@@ -11,12 +11,13 @@ import signal
 import ssl
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from letterlock.cli.output import Exit, answer, fail, json_option, table
-from letterlock.errors import LetterlockError
+from letterlock.cli.output import Exit, answer, end, fail, json_option, safe, sentence_of, table
+from letterlock.errors import LetterlockError, Malformed
 from letterlock.host.clock import SystemClock
 from letterlock.host.entropy import SystemEntropy
 from letterlock.lab import plan as plans
@@ -33,7 +34,12 @@ _ARRIVAL_SECONDS = 30.0
 @click.option("--check", "only_check", is_flag=True, help="Exchange the letters, verify each, print a table, and stop.")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Work in this folder and keep it.")
 @click.option(
-    "--guest", "guests", multiple=True, metavar="DOMAIN", help="Keep a domain and an address for another server."
+    "--guest",
+    "guests",
+    multiple=True,
+    metavar="DOMAIN",
+    callback=lambda _context, _parameter, names: tuple(dict.fromkeys(map(_guest, names))),
+    help="Keep a domain below test and an address for another server.",
 )
 @json_option
 def lab(only_check: bool, folder: Path | None, guests: tuple[str, ...], as_json: bool) -> None:
@@ -50,8 +56,10 @@ def lab(only_check: bool, folder: Path | None, guests: tuple[str, ...], as_json:
                 lambda below: int.from_bytes(entropy.octets(4)) % below, lambda: entropy.octets(9).hex(), guests
             )
             good = asyncio.run(_run(plan, folder.resolve(), entropy, only_check=only_check, as_json=as_json))
+    except* BrokenPipeError as problems:
+        end(problems)
     except* (LetterlockError, OSError) as problems:
-        fail("; ".join(str(problem) for problem in _leaves(problems)), Exit.UNAVAILABLE, as_json=as_json)
+        fail(sentence_of(problems), Exit.UNAVAILABLE, as_json=as_json)
     if not good:
         raise SystemExit(Exit.WRONG)
 
@@ -80,25 +88,27 @@ async def _check(plan: plans.Plan, written: list[Letter], trusted: ssl.SSLContex
     findings = await asyncio.to_thread(lambda: verify(plan, written, trusted, within_seconds=_ARRIVAL_SECONDS))
     good = all(finding.is_good for finding in findings)
     rows = [
-        (
-            finding.title,
-            finding.sender,
-            finding.recipient,
-            f"{finding.octets}",
-            _word(finding.imap),
-            _word(finding.pop3),
-        )
-        for finding in findings
+        (one.title, one.sender, one.recipient, f"{one.octets}", _word(one.imap), _word(one.pop3)) for one in findings
     ]
     summary = (
         f"All {len(findings)} copies arrived octet for octet."
         if good
         else f"{sum(not finding.is_good for finding in findings)} of {len(findings)} copies are not what was sent."
     )
-    value = {"good": good, "letters": findings}
+    value = {
+        "good": good,
+        "letters": [asdict(one) | {"imap": _word(one.imap), "pop3": _word(one.pop3)} for one in findings],
+    }
     lines = [*table(("letter", "from", "to", "octets", "IMAP", "POP3"), rows), "", summary]
     answer(value, as_json=as_json, lines=lines)
     return good
+
+
+def _guest(name: str) -> str:
+    try:
+        return plans.guest_domain(name)
+    except Malformed as error:
+        raise click.BadParameter(f"{safe(name)}: {error.problem}") from None
 
 
 def _program() -> str:
@@ -116,10 +126,3 @@ def _stop_signal() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     return stopped
-
-
-def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
-    leaves: list[Exception] = []
-    for problem in group.exceptions:
-        leaves += _leaves(problem) if isinstance(problem, BaseExceptionGroup) else [problem]
-    return leaves

@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from letterlock.cli.output import Exit, fail
+from letterlock.cli.output import Exit, fail, sentence_of
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.formats.dns.question import Answer, Outcome, Question
 from letterlock.host.drive_decisions import drive
@@ -95,7 +95,7 @@ def run(decision: Decision[T], zone: Path | None, server: str | None, *, as_json
             return asyncio.run(drive(decision, _Patient(ZoneTable.load(zone), 5.0)))
         return asyncio.run(_run_with_network(decision, server))
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        fail(f"{zone or server}: {error}", Exit.USAGE, as_json=as_json)
+        fail(sentence_of(error, zone or server), Exit.USAGE, as_json=as_json)
     except Malformed as error:
         fail(f"{zone}: {error}", Exit.USAGE, as_json=as_json)
     except SettingsFault as fault:

@@ -16,28 +16,42 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn, ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeGuard, TypeVar
 
 import click
 import msgspec
+
+from letterlock.errors import SettingsFault, Unavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
+COUNT = click.IntRange(1, (1 << 63) - 1)  # what a database can count to
+PORT = click.IntRange(1, 65535)
+DAYS = click.IntRange(0, 36500)
+
+
 class Exit(enum.IntEnum):
-    """What a command's exit code means; docs/commands.md lists them."""
+    """What a command's exit code means; docs/commands.md lists them. `meaning` says it in a sentence."""
 
-    OK = 0  # done, or: checked and right
-    WRONG = 1  # checked and wrong; or the thing asked for could not be done
-    UNKNOWN = 2  # could not tell: a look-up failed for now
-    USAGE = 64  # the command line is wrong
-    UNAVAILABLE = 69  # the server or service is not there
-    SETTINGS = 78  # letterlock.toml is wrong
+    meaning: str
 
+    OK = 0, "done; or checked, and right"
+    WRONG = 1, "checked, and wrong; or what was asked for could not be done"
+    UNKNOWN = 2, "could not tell: a look-up failed for now"
+    USAGE = 64, "the command line is wrong"
+    UNAVAILABLE = 69, "a server, a service or a file is not there or cannot be used"
+    SETTINGS = 78, "letterlock.toml is wrong"
+    INTERRUPTED = 130, "stopped by Ctrl-C"
+    UNREAD = 141, "whoever read the output went away before its end"
 
-# click's own code for a wrong command line would say "could not tell" here.
-click.UsageError.exit_code = Exit.USAGE
+    def __new__(cls, code: int, meaning: str) -> Exit:
+        """Make the member of this code and meaning."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
 
 
 def json_option(command: Callable[P, R]) -> Callable[P, R]:
@@ -86,6 +100,57 @@ def fail(sentence: str, code: Exit, *, as_json: bool = False) -> NoReturn:
     else:
         click.echo(sentence, err=True)
     raise SystemExit(code)
+
+
+def sentence_of(error: BaseException, about: object = "") -> str:
+    """Return what an error says, for people, with what it is about in front where that is not named by itself.
+
+    Of a group, what each in it says, a line each.
+    """
+    sentence = _plain(error)
+    return sentence if sentence.startswith(f"{about}") else f"{about}: {sentence}"
+
+
+def _plain(error: BaseException) -> str:
+    match error:
+        case BaseExceptionGroup():
+            return "\n".join(sentence_of(one) for one in error.exceptions)
+        case OSError(strerror=str() as problem):
+            return f"{os.fsdecode(error.filename)}: {problem}" if _is_path(error.filename) else problem
+        case _:
+            return str(error) or type(error).__name__
+
+
+def code_of(error: BaseException) -> Exit:
+    """Return the exit code for an error that ended a command; of a group, that of its first."""
+    match error:
+        case BaseExceptionGroup():
+            return code_of(error.exceptions[0])
+        case BrokenPipeError():
+            return Exit.UNREAD
+        case SettingsFault():
+            return Exit.SETTINGS
+        case OSError() | Unavailable():
+            return Exit.UNAVAILABLE
+        case _:
+            return Exit.WRONG
+
+
+def _is_path(name: object) -> TypeGuard[str | bytes]:
+    return isinstance(name, str | bytes) and bool(name)
+
+
+def end(error: BaseException, *, as_json: bool = False) -> NoReturn:
+    """Say why an error ended the command, and exit with its code; whoever stopped reading hears nothing."""
+    code = code_of(error)
+    if code is Exit.UNREAD:
+        raise SystemExit(code)
+    fail(safe_lines(sentence_of(error)), code, as_json=as_json)
+
+
+def safe_lines(text: str) -> str:
+    """Return `safe` of each line."""
+    return "\n".join(safe(line) for line in text.splitlines())
 
 
 def safe(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 import msgspec
 
-from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
+from letterlock.cli.output import COUNT, Exit, answer, fail, json_option, safe, table
 from letterlock.cli.server import ask_server
 from letterlock.cli.settings_option import settings_option
 
@@ -71,7 +71,7 @@ def _filter(chosen: dict[str, Any]) -> dict[str, Any]:
 @settings_option
 @_choice
 @_STATE
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most so many messages.")
+@click.option("--limit", type=COUNT, default=1000, show_default=True, help="At most so many messages.")
 @json_option
 def list_entries(settings_file: Path, as_json: bool, limit: int, **chosen: Any) -> None:
     """List waiting messages with the reason and the next attempt, oldest queue id first."""

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from letterlock.cli.output import Exit, answer, fail, json_option, safe, table
+from letterlock.cli.output import COUNT, DAYS, Exit, answer, fail, json_option, safe, table
 from letterlock.cli.settings_option import load, settings_option
 from letterlock.errors import Malformed, Unavailable
 from letterlock.formats.reports import dmarc_aggregate, failure, tlsrpt
@@ -141,7 +141,7 @@ def _day(instant: int) -> str:
 
 
 @report.command()
-@click.argument("number", type=int)
+@click.argument("number", type=COUNT)
 @click.option("--raw", is_flag=True, help="Print the document as it came.")
 @database_option
 @json_option
@@ -257,7 +257,7 @@ def window_options(command: Callable[P, R]) -> Callable[P, R]:
     command = click.option(
         "--known-sender", "known", multiple=True, help="A provider's domain that sends on behalf of this one."
     )(command)
-    return click.option("--days", type=int, default=0, help="Only reports of the last days; 0 is all.")(command)
+    return click.option("--days", type=DAYS, default=0, help="Only reports of the last days; 0 is all.")(command)
 
 
 @report.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
-from letterlock.cli.output import Exit, fail
+from letterlock.cli.output import PORT, Exit, fail, sentence_of
 from letterlock.errors import Malformed, SettingsFault
 from letterlock.host.resolver.interface import Resolver
 
@@ -26,7 +26,9 @@ _OPTIONS = (
     click.option("--iterate", is_flag=True, help="Ask the authoritative servers, from the root down."),
     click.option("--trust-ad", is_flag=True, help="Believe the resolver's own validation (its AD bit)."),
     click.option("--root", "roots", multiple=True, metavar="ADDRESS[:PORT]", help="A root server (with --iterate)."),
-    click.option("--port", default=53, show_default=True, help="Port of all authoritative servers (with --iterate)."),
+    click.option(
+        "--port", type=PORT, default=53, show_default=True, help="Port of all authoritative servers (with --iterate)."
+    ),
     click.option("--zone", "zone_file", type=click.Path(path_type=Path), help="Answer from this zone text, offline."),
 )
 
@@ -71,7 +73,7 @@ async def opened(asking: ResolverOptions, *, as_json: bool = False) -> AsyncIter
             yield ZoneTable.load(asking.zone_file)
             return
     except (SettingsFault, Malformed, OSError) as error:
-        fail(str(error), Exit.USAGE, as_json=as_json)
+        fail(sentence_of(error), Exit.USAGE, as_json=as_json)
     mode = Mode.ITERATE if asking.iterate else Mode.TRUST_AD if asking.trust_ad else Mode.VALIDATE
     settings = ResolverSettings(mode, asking.servers, asking.anchor, asking.roots, asking.port)
     async with opened_by(settings, as_json=as_json) as resolver:
@@ -85,8 +87,8 @@ async def opened_by(settings: ResolverSettings, *, as_json: bool = False) -> Asy
 
     try:
         system = await open_resolver(settings)
-    except (SettingsFault, Malformed, OSError) as error:
-        fail(str(error), Exit.USAGE, as_json=as_json)
+    except (SettingsFault, Malformed, OSError, ValueError) as error:
+        fail(sentence_of(error), Exit.USAGE, as_json=as_json)
     for finding in system.findings:
         click.echo(f"note: {finding}; asking the authoritative servers instead", err=True)
     try:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+from pathlib import Path
 
 import click
 
 import letterlock as package
+from letterlock.errors import LetterlockError
 
 # command: (module below letterlock.cli that holds it under its own name, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -35,6 +39,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+# click's own code for a wrong command line means "could not tell" here: cli/output.py.
+click.UsageError.exit_code = 64
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands by name and help line, and imports one only to run it."""
 
@@ -51,22 +59,42 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, context: click.Context) -> object:
-        """Run the command; a wrong command line is answered in JSON where that was asked for."""
+        """Run the command; whatever ends it is told in a sentence (in JSON where that was asked for) and an exit code."""
         as_json = "--json" in context.args  # which click empties
         try:
-            result: object = super().invoke(context)
+            try:
+                return super().invoke(context)
+            finally:
+                _flush()
         except click.UsageError as error:
             if not as_json:
                 raise
-            from letterlock.cli.output import Exit, fail  # few command lines are wrong
+            from letterlock.cli.output import Exit, fail  # few commands end so
 
             fail(error.format_message(), Exit.USAGE, as_json=True)
-        return result
+        except KeyboardInterrupt:
+            from letterlock.cli.output import Exit
+
+            raise SystemExit(Exit.INTERRUPTED) from None
+        except (LetterlockError, OSError) as error:
+            from letterlock.cli.output import end
+
+            end(error, as_json=as_json)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command table without importing a command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_line) for name, (_, help_line) in sorted(COMMANDS.items())])
+
+
+def _flush() -> None:
+    """Write out what was printed while we still can tell that it cannot be; what cannot be is given up."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or the interpreter would try again and complain
+        raise
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from letterlock.cli.output import Exit, fail
+from letterlock.cli.output import Exit, fail, sentence_of
 from letterlock.cli.settings_option import load, settings_option
 from letterlock.errors import LetterlockError
 
@@ -25,4 +25,4 @@ def serve(settings_file: Path, until_stdin_closes: bool) -> None:
     try:
         serve_until_stopped(settings, until_stdin_closes=until_stdin_closes)
     except* (LetterlockError, OSError) as problems:
-        fail("\n".join(str(problem) for problem in problems.exceptions), Exit.UNAVAILABLE)
+        fail(sentence_of(problems), Exit.UNAVAILABLE)

@@ -10,14 +10,14 @@ import functools
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
 
-from letterlock.cli.output import Exit, fail, safe
-from letterlock.errors import LetterlockError, Malformed, NotAuthentic, OurFault, SettingsFault
+from letterlock.cli.output import Exit, end, fail, safe
+from letterlock.errors import LetterlockError, Malformed, NotAuthentic, OurFault, SettingsFault, Unavailable
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import content
 from letterlock.formats.cms.signed import SignedData
@@ -52,15 +52,15 @@ def token() -> str:
 
 
 def read(path: Path) -> bytes:
-    """Return a file's octets, or standard input's for `-`; ends the command if it cannot."""
-    if str(path) == "-":
-        return sys.stdin.buffer.read(MAX_FILE_OCTETS)
+    """Return a file's octets, or standard input's for `-`. Raises OSError; Unavailable for what is larger than we read."""
     try:
-        if path.stat().st_size > MAX_FILE_OCTETS:
-            fail(f"{path} is larger than {MAX_FILE_OCTETS >> 20} MiB", Exit.USAGE)
-        return path.read_bytes()
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
+            octets = file.read(MAX_FILE_OCTETS + 1)
     except OSError as error:
-        fail(f"{path} cannot be read: {error.strerror}", Exit.USAGE)
+        raise error if error.filename else OSError(error.errno, error.strerror, str(path)) from None
+    if len(octets) > MAX_FILE_OCTETS:
+        raise Unavailable(f"{path} is larger than {MAX_FILE_OCTETS >> 20} MiB")
+    return octets
 
 
 def write(octets: bytes, path: Path | None) -> None:
@@ -217,11 +217,11 @@ def password_of(path: Path | None) -> bytes | None:
     """Return the first line of a password file."""
     if path is None:
         return None
-    return read(path).splitlines()[0] if path.stat().st_size else b""
+    return read(path).partition(b"\n")[0].removesuffix(b"\r")
 
 
 def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn what a command could not do into a sentence and exit code 1."""
+    """Turn what a command could not do into a sentence and an exit code, 1 if nothing else is said of it."""
 
     @functools.wraps(command)  # click's options ride on the function's dict, which this copies
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -232,12 +232,10 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
             where = f" at octet {fault.offset}" if fault.offset else ""
             clause = f" ({fault.clause})" if fault.clause else ""
             fail(safe(f"{fault.problem}{where}{clause}"), Exit.WRONG, as_json=as_json)
+        except (Unavailable, OSError) as error:
+            end(error, as_json=as_json)
         except LetterlockError as error:
             fail(safe(str(error)), Exit.WRONG, as_json=as_json)
-        except BrokenPipeError:
-            raise  # whoever read the output has enough: click ends quietly
-        except OSError as error:  # of a file that was to be written; what is read is looked at before
-            fail(safe(f"{error.filename or 'a file'}: {error.strerror}"), Exit.WRONG, as_json=as_json)
 
     return run
 

@@ -30,7 +30,12 @@ def generate(domain: str, selector: str, kind: str = "rsa", bits: int = 2048) ->
 
 def write_key(path: Path, key: SigningKey) -> None:
     """Write a new file with mode 600, durable when this returns; raises FileExistsError, OSError."""
-    write_new(path, private_keys.write_pem(key.private_key))
+    write_new(path, written(key))
+
+
+def written(key: SigningKey) -> bytes:
+    """Return the private key in PEM."""
+    return private_keys.write_pem(key.private_key)
 
 
 def quoted_record(key: SigningKey) -> str:

@@ -22,7 +22,6 @@ from typing import Any
 
 import tomlkit
 
-from letterlock.admd.accounts import opened_accounts
 from letterlock.admd.create import create
 from letterlock.admd.domain_facts import facts_of
 from letterlock.errors import OurFault
@@ -102,11 +101,10 @@ class Internet:
             clock=clock,
             entropy=entropy,
             issuer=issuer,
+            passwords={person.local_part: person.password for person in organisation.people},
         )
-        with opened_accounts(found.settings) as accounts:
-            for person in organisation.people:
-                accounts.add(organisation.address_of(person), person.password)
-                self._write_profile(organisation, person)
+        for person in organisation.people:
+            self._write_profile(organisation, person)
         return wanted_records(facts_of(found.settings, addresses=(organisation.address,)))
 
     def _write_profile(self, organisation: Organisation, person: Person) -> None:

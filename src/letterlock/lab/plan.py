@@ -1,8 +1,8 @@
 """The lab on paper: two organisations, their people, and which address and port everything gets.
 
 Where a system has all of 127.0.0.0/8, every lab takes a /24 of its own (127.0.N.0), each host has its own address and
-services have the same ports everywhere, as in the real Internet. Elsewhere all share 127.0.0.1 and the system hands out
-the ports.
+services have the same ports everywhere, as in the real Internet. Elsewhere, and where another server has one of these
+ports on all addresses, all share 127.0.0.1 and the system hands out the ports.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from letterlock.errors import Malformed
+from letterlock.formats import domain as domains
+from letterlock.lab import dns_tree
 
 SERVICES = {
     "smtp": 2525,
@@ -79,14 +83,26 @@ class Plan:
     guests: tuple[Guest, ...] = ()
 
 
+_TOP = "test"
 _PEOPLE = {
     "rosewood.test": (("ada", "Ada Lindgren"), ("bruno", "Bruno Çelik")),
     "harbor.test": (("chiyo", "山田 千代"), ("dafydd", "Dafydd O'Connor")),
 }
 
 
+def guest_domain(name: str) -> str:
+    """Return the domain of a guest as A-labels. Raises Malformed where the lab has no room for that name."""
+    domain = domains.to_ascii(name)
+    label, _, parent = domain.partition(".")
+    if parent != _TOP:
+        raise Malformed(f"{domain} is not below {_TOP}; take a name such as quarry.{_TOP}")
+    if domain in _PEOPLE or label in {"ns", *dns_tree.NAMES}:
+        raise Malformed(f"the lab has a {domain} of its own; take another name")
+    return domain
+
+
 def draw(random_below: Callable[[int], int], password: Callable[[], str], guests: tuple[str, ...] = ()) -> Plan:
-    """Choose free addresses and ports; `guests` are domains. Raises OSError where nothing can be bound."""
+    """Choose free addresses and ports; `guests` are domains, as `guest_domain` returns them. Raises OSError."""
     people = {
         domain: tuple(Person(local_part, name, password()) for local_part, name in persons)
         for domain, persons in _PEOPLE.items()

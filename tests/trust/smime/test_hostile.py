@@ -315,7 +315,7 @@ def test_is_refused_with_its_reason(name: str) -> None:
 
 def _good(who: str, what: str = "the body of this message, not its header", role: str = "") -> str:
     return (
-        f"The holder of {who}@rosewood.test's certificate signed {what} on 2026-11-23 12:00 UTC, it says{role}; "
+        f"The holder of {who}@rosewood.test's certificate signed {what}, on 2026-11-23 12:00 UTC by their own clock{role}; "
         "the certificate leads to an anchor you trust and may have been revoked, which could not be told: "
         f"no current revocation list speaks about the certificate for CN={who.capitalize()}."
     )

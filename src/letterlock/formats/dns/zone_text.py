@@ -25,7 +25,10 @@ _CLAUSE = "RFC 1035 section 5"
 
 def read(text: str, origin: str = "", default_ttl: int = 3600) -> list[Record]:
     """Return the records of zone text, relative names below `origin`; raises Malformed naming the line."""
-    collector = _Collector(dns.name.from_text(origin.removesuffix(".") + "."))
+    try:
+        collector = _Collector(dns.name.from_text(origin.removesuffix(".") + "."))
+    except dns.exception.DNSException as error:
+        raise Malformed(f"{origin!r} is no name of a zone: {_describe(error)}", clause=_CLAUSE) from None
     tokens = dns.tokenizer.Tokenizer(f"$TTL {default_ttl}\n{text}", "<zone>")
     # The reader needs of its transaction only what the collector has.
     reader = dns.zonefile.Reader(

@@ -68,7 +68,11 @@ class ZoneTable:
     @classmethod
     def load(cls, path: Path, origin: str = "") -> ZoneTable:
         """Read a file of zone text; raises Malformed, OSError."""
-        return cls.parse(path.read_text(encoding="utf-8"), origin)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise Malformed("it is no text in UTF-8", offset=error.start, clause="RFC 1035 section 5") from None
+        return cls.parse(text, origin)
 
     def _direct(self, words: list[str]) -> None:
         if len(words) < 2:

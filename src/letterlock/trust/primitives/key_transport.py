@@ -79,7 +79,7 @@ def encrypt(key: PublicKeyInfo, content_key: bytes, oaep: Oaep | None = None) ->
     """Encrypt a content key; PKCS#1 v1.5 without `oaep`."""
     public = public_keys.load(key)
     if not isinstance(public, rsa.RSAPublicKey):
-        raise OurFault(f"a {public_keys.describe(key)} key does not transport keys")
+        raise OurFault(f"nothing can be encrypted to a key for {public_keys.describe(key)}: it only signs")
     if oaep is None:
         return _PKCS1, public.encrypt(content_key, _PKCS1V15)
     return oaep.encode(), public.encrypt(content_key, oaep.padding())

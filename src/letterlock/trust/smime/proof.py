@@ -376,7 +376,8 @@ def describe_layer(layer: Layer) -> str:
     """Return a layer in a few words."""
     match layer:
         case SignedLayer():
-            return f"signed ({'clear' if layer.clear else 'opaque'}), {len(layer.checks)} signatures"
+            count = len(layer.checks)
+            return f"signed ({'clear' if layer.clear else 'opaque'}), {count} signature{'s' * (count != 1)}"
         case EncryptedLayer(opened=None):
             return "encrypted, not opened"
         case EncryptedLayer(opened=opened):
@@ -402,7 +403,7 @@ def _sentence(
     header_covered: bool,
 ) -> str:
     if good and best is not None:
-        when = f" on {best.signing_time:%Y-%m-%d %H:%M} UTC, it says" if best.signing_time else ""
+        when = f", on {best.signing_time:%Y-%m-%d %H:%M} UTC by their own clock" if best.signing_time else ""
         what = (
             "all of this message, its header included" if header_covered else "the body of this message, not its header"
         )
@@ -412,7 +413,7 @@ def _sentence(
         among = f", as one of its {len(claimed.authors)} authors" if len(claimed.authors) > 1 else ""
         role = among if best.role is Role.FROM else ", as its Sender, not as its author"
         revoked = {
-            Status.GOOD: f"was not revoked, {best.revocation_reason}",
+            Status.GOOD: f"was not revoked ({best.revocation_reason})",
             Status.UNKNOWN: f"may have been revoked, which could not be told: {visible(best.revocation_reason)}",
             Status.REVOKED: "was revoked",
         }[best.revocation]
