@@ -9,6 +9,8 @@ CPU milliseconds, medians of alternating runs. What is verified are messages wit
 from __future__ import annotations
 
 import datetime
+import functools
+import gc
 import hashlib
 import itertools
 import os
@@ -28,22 +30,21 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.x509 import load_der_x509_certificate
 
 from bench._libcrypto import Libcrypto
 from letterlock.formats.asn1 import oids
 from letterlock.formats.asn1.stream import SEGMENT_OCTETS
-from letterlock.formats.cms import content, forms
+from letterlock.formats.cms import content
 from letterlock.formats.cms.enveloped import EnvelopedData
 from letterlock.formats.cms.signed import SignedData
 from letterlock.formats.mime import transfer
-from letterlock.formats.x509 import certificate as certificate_format
 from letterlock.formats.x509 import pem
-from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import Name
 from letterlock.trust.pkix import issue, path, remembered, revocation
 from letterlock.trust.pkix.path import Anchor, Pool
 from letterlock.trust.pkix.revocation import Evidence, Status
-from letterlock.trust.primitives import key_pairs
+from letterlock.trust.primitives import key_pairs, public_keys, signatures
 from letterlock.trust.smime import decrypt as opening
 from letterlock.trust.smime import encrypt as sealing
 from letterlock.trust.smime import protect, stream
@@ -97,17 +98,14 @@ class _World:
         self.crl = issue.revocation_list(authority, (), 1, NOW, NOW + datetime.timedelta(days=7))
         self.library = Libcrypto.load(key, self.certificate.octets, authority.certificate.octets, self.crl.octets)
 
-    def strangers(self) -> list[signing.Signer]:
-        """Return signers of whom nothing was read before; all have the one key, to save the making of others."""
-        addresses = [f"ada{number}@rosewood.test" for number in range(STRANGERS)]
-        certificates = [
-            issue.certify(
-                self.authority, self.key.public, Name.make(CN=address), (address,), issue.usages_of(self.key.public),
-                when=NOW, days=30, serial=10 + number,
-            ).octets
-            for number, address in enumerate(addresses)
-        ]  # fmt: skip
-        return [signing.Signer(self.key, Certificate.parse(octets)) for octets in certificates]
+    def stranger(self, number: int) -> signing.Signer:
+        """Return a signer of whom nothing was read before; all have the one key, to save the making of others."""
+        address = f"ada{number}@rosewood.test"
+        certificate = issue.certify(
+            self.authority, self.key.public, Name.make(CN=address), (address,), issue.usages_of(self.key.public),
+            when=NOW, days=30, serial=10 + number,
+        )  # fmt: skip
+        return signing.Signer(self.key, certificate)
 
 
 def _floors(world: _World, octets: bytes, cipher: str) -> dict[str, Action]:
@@ -208,49 +206,81 @@ class _Chain:
         self.verify(signed)
 
 
-def _chain_floor(world: _World) -> Action:
-    """Return the three RSA operations and the hashing under a signature with chain and list."""
+def _chain_floor(world: _World, floor: Action) -> Action:
+    """Return `floor` with the two RSA operations and the hashing under certificate and list."""
     authority = world.authority.key.key
     assert isinstance(authority, rsa.RSAPrivateKey)
-    public, verify_one = authority.public_key(), _floors(world, os.urandom(10_000), oids.AES256_GCM)["verify"]
+    public = authority.public_key()
     certificate, crl, pkcs1, sha256 = world.certificate, world.crl, padding.PKCS1v15(), hashes.SHA256()
 
-    def floor() -> None:
-        verify_one()
+    def with_chain() -> None:
+        floor()
         public.verify(certificate.signature, certificate.tbs, pkcs1, sha256)
         public.verify(crl.signature, crl.tbs, pkcs1, sha256)
+
+    return with_chain
+
+
+def _reading_floor(world: _World, octets: bytes) -> Action:
+    """Return what the floor of verifying is where the library must read certificate and key first."""
+    pkcs1, prehashed, encoded = padding.PKCS1v15(), Prehashed(hashes.SHA256()), world.certificate.octets
+    attributes = os.urandom(ATTRIBUTES_OCTETS)
+    signature = world.private.sign(hashlib.sha256(attributes).digest(), pkcs1, prehashed)
+
+    def floor() -> None:
+        hashlib.sha256(octets).digest()
+        public = load_der_x509_certificate(encoded).public_key()
+        assert isinstance(public, rsa.RSAPublicKey)
+        public.verify(signature, hashlib.sha256(attributes).digest(), pkcs1, prehashed)
 
     return floor
 
 
 def _chains(world: _World) -> None:
     """Verify 10 KB with chain and revocation list, of a known signer and of signers whose first message it is."""
-    octets, chain, floor = os.urandom(10_000), _Chain(world), _chain_floor(world)
+    octets, chain, library = os.urandom(10_000), _Chain(world), world.library
+    floor = _chain_floor(world, _floors(world, octets, oids.AES256_GCM)["verify"])
     messages = [signing.sign(octets[at:] + octets[:at], (world.signer,), NOW + at * SECOND) for at in range(MESSAGES)]
     _row("10 KB verify, chain and list, peer: primitives", *_pair(_in_turn(chain.verify, messages), floor, 300))
-    library = world.library
     if library is not None:
         peer = _in_turn(partial(library.verify, chain=True), messages)
         _row("10 KB verify, chain and list, peer: CMS_verify", *_pair(_in_turn(chain.verify, messages), peer, 300))
-    first = [signing.sign(octets, (signer,), NOW) for signer in world.strangers()]
+    reading = _reading_floor(world, octets)
     actions: dict[str, tuple[Callable[[bytes], None], Action, bool]] = {
-        "first message of a signer": (_verify, _floors(world, octets, oids.AES256_GCM)["verify"], False),
-        "first message, chain and list": (chain.verify_anew, floor, True),
+        "first message of a signer": (_verify, reading, False),
+        "first message, chain and list": (chain.verify_anew, _chain_floor(world, reading), True),
     }
-    for what, (ours, primitives, with_chain) in actions.items():
-        _forget()
-        _row(f"10 KB verify, {what}, peer: primitives", *_pair(_in_turn(ours, first), primitives, STRANGERS - 1))
+    for what, (action, primitives, with_chain) in actions.items():
+        ours = _of_strangers(action, world, octets)
+        _row(f"10 KB verify, {what}, peer: primitives, key read", *_pair(ours, primitives, STRANGERS - 1))
         if library is not None:
-            _forget()
-            peer = _in_turn(partial(library.verify, chain=with_chain), first)
-            _row(f"10 KB verify, {what}, peer: CMS_verify", *_pair(_in_turn(ours, first), peer, STRANGERS - 1))
+            ours = _of_strangers(action, world, octets)
+            peer = _in_turn(partial(library.verify, chain=with_chain), _first_messages(world, octets))
+            _row(f"10 KB verify, {what}, peer: CMS_verify", *_pair(ours, peer, STRANGERS - 1))
 
 
-def _forget() -> None:
-    """Forget the certificates and forms of all signers; what is the same for all of them stays."""
-    certificate_format.forget()
-    forms.forget()
-    remembered.forget()
+_numbers = itertools.count()
+
+
+def _first_messages(world: _World, octets: bytes) -> list[bytes]:
+    """Return a message each of signers never met before."""
+    return [signing.sign(octets, (world.stranger(next(_numbers)),), NOW) for _ in range(STRANGERS)]
+
+
+def _of_strangers(action: Callable[[bytes], object], world: _World, octets: bytes) -> Action:
+    """Return what takes a message of another stranger each time, of whom nothing is remembered, not the key either."""
+    messages = _in_turn(action, _first_messages(world, octets))
+    for each in gc.get_objects():
+        if isinstance(each, functools._lru_cache_wrapper):  # what was learnt in the making, in whatever memory
+            each.cache_clear()
+    action(signing.sign(octets, (world.signer,), NOW))  # what is the same for all is learnt again
+
+    def take_one() -> None:
+        for memory in (public_keys.load, public_keys.rsa_numbers, signatures.checker):
+            memory.cache_clear()  # all have the same key
+        messages()
+
+    return take_one
 
 
 def _streamed(octets: bytes, signers: tuple[signing.Signer, ...], when: datetime.datetime) -> bytes:

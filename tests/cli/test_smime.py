@@ -14,13 +14,18 @@ from click.testing import CliRunner, Result
 from letterlock.cli.root import letterlock
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import signed
+from letterlock.formats.cms.capabilities import Capability
+from letterlock.formats.cms.signed import SignedData
+from letterlock.formats.mime.canonical import has_canonical_lines
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import Name
 from letterlock.registrar.key_store import KeyStore
 from letterlock.trust.pkix import issue
 from letterlock.trust.primitives import key_pairs
+from letterlock.trust.smime.capabilities import OURS, Remembered, UsedCipher
 from letterlock.trust.smime.unwrap import SignedLayer, unwrap, unwrap_cms
+from letterlock.trust.smime.verify import verify
 
 MESSAGE = b"From: Ada <ada@rosewood.test>\nTo: bob@rosewood.test\nSubject: Plans\n\nTonight.\n"
 
@@ -70,6 +75,27 @@ def test_sign_and_verify(folder: Path) -> None:
     assert "is for ada@rosewood.test" in verdict["reasons"][0]
     _run("smime", "verify", signed, code=1)
     _run("smime", "verify", folder / "message.eml", *_anchor(folder), code=1)
+
+
+def test_another_author_is_not_talked_away(folder: Path, tmp_path: Path) -> None:
+    """--from asks for more than the From field, never for less: Ada's signature under Eve's name stays bad."""
+    signed = tmp_path / "signed"
+    _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--out", signed)
+    _run("smime", "verify", signed, *_anchor(folder), "--from", "ada@rosewood.test")
+    _run("smime", "verify", signed, *_anchor(folder), "--from", "bob@rosewood.test", code=1)
+    signed.write_bytes(signed.read_bytes().replace(b"ada@rosewood.test", b"eve@rosewood.test", 1))
+    _run("smime", "verify", signed, *_anchor(folder), "--from", "ada@rosewood.test", code=1)
+
+
+def test_a_key_that_stands_open_needs_no_password(folder: Path, tmp_path: Path) -> None:
+    """One password file may serve several keys, some of them without a password."""
+    key = key_pairs.load((folder / "ada.key").read_bytes(), b"tulip")
+    text = key_pairs.dump(key, None)
+    for name, octets in (("der", pem.decode(text, b"PRIVATE KEY")[0]), ("pem", text)):
+        (tmp_path / name).write_bytes(octets)
+        who = ("--key", tmp_path / name, "--cert", folder / "ada.pem", "--password-file", folder / "pw")
+        _run("smime", "sign", folder / "message.eml", *who, "--out", tmp_path / "signed")
+        _run("smime", "verify", tmp_path / "signed", *_anchor(folder))
 
 
 def test_a_detached_file(folder: Path) -> None:
@@ -397,6 +423,97 @@ def test_countersigned(folder: Path, tmp_path: Path, form: str) -> None:
         assert "message.eml is not signed" in _run(
             "smime", "countersign", folder / "message.eml", *_who(folder, "bob"), code=1
         ).output  # fmt: skip
+
+
+def test_countersigned_apart(folder: Path, tmp_path: Path) -> None:
+    """A signature that stands apart from what it covers stays apart; without that, or with another, it is not touched."""
+    plain, made, both = tmp_path / "plain", tmp_path / "made.p7s", tmp_path / "both.p7s"
+    plain.write_bytes(bytes(range(256)))
+    _run("smime", "sign", plain, *_who(folder, "ada"), "--cms", "--detached", "--out", made)
+    _run("smime", "countersign", made, *_who(folder, "bob"), "--content", plain, "--out", both)
+    verdict = json.loads(
+        _run(
+            "smime", "verify", both, *_anchor(folder), "--content", plain, "--from", "ada@rosewood.test", "--json"
+        ).output
+    )
+    assert [each["addresses"] for each in verdict["signers"]] == [["ada@rosewood.test"]]
+    assert SignedData.read(both.read_bytes()).content is None
+    ((counter,),) = [
+        check.counter_signatures for check in verify(SignedData.read(both.read_bytes()), plain.read_bytes())
+    ]
+    assert counter.good
+    said = _run("smime", "countersign", made, *_who(folder, "bob"), code=1).output
+    assert "made.p7s is not signed so that it could be read: a detached signature without its content" in said
+    assert "named with --content" in said
+    (tmp_path / "other").write_bytes(b"other")
+    said = _run("smime", "countersign", made, *_who(folder, "bob"), "--content", tmp_path / "other", code=1).output
+    assert "made.p7s has a signature that does not hold: the content was changed" in said
+
+
+def test_countersigned_in_a_file_of_this_machine(folder: Path, tmp_path: Path) -> None:
+    """A multipart/signed whose lines lost their CRLF in a file comes out with them, and proves what it did."""
+    made, both = tmp_path / "made", tmp_path / "both"
+    _run("smime", "sign", folder / "message.eml", *_who(folder, "ada"), "--out", made)
+    made.write_bytes(made.read_bytes().replace(b"\r\n", b"\n"))
+    _run("smime", "countersign", made, *_who(folder, "bob"), "--out", both)
+    assert has_canonical_lines(both.read_bytes())
+    _run("smime", "verify", both, *_anchor(folder))
+    assert "    countersigned by number" in _run("smime", "inspect", both).output
+
+
+def test_the_cipher_is_what_the_recipient_reads(folder: Path, tmp_path: Path) -> None:
+    """By what the key store remembers, else by the certificate, else by --for-unknown; named ones go before all rules."""
+    store, out = tmp_path / "keys.db", tmp_path / "out"
+    kept = KeyStore(store, b"tulip")
+    when = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+    encrypt = ("smime", "encrypt", folder / "message.eml", "--to", folder / "bob.pem", "--out", out, "--json")
+    knowing = ("--store", store, "--store-password-file", folder / "pw")
+
+    def chosen(*options: object) -> tuple[str, object, str]:
+        told = json.loads(_run(*encrypt, *options).output)
+        (one,) = told["recipients"] or [{"rule": None, "reason": "", "cipher": told["cipher"]}]
+        assert told["cipher"] == one["cipher"]
+        layers = json.loads(_run("smime", "inspect", out, "--json").output)["layers"]
+        assert layers[0]["cipher"] == told["cipher"]
+        return told["cipher"], one["rule"], one["reason"]
+
+    unknown = "nothing is known of what bob@rosewood.test reads: what RFC 8551 asks everybody to read"
+    assert chosen() == ("AES-256-GCM", 3, unknown)
+    assert chosen(*knowing) == ("AES-256-GCM", 3, unknown)
+    assert chosen("--for-unknown", "cbc")[:2] == ("AES-128-CBC", 3)
+    kept.remember_used(UsedCipher("bob@rosewood.test", oids.AES192_CBC, when))
+    assert chosen(*knowing)[:2] == ("AES-192-CBC", 2)
+    kept.remember(Remembered("bob@rosewood.test", (Capability(oids.AES128_CBC),), when))
+    said = "bob@rosewood.test announced it in mail signed on 2026-11-01"
+    assert chosen(*knowing) == ("AES-128-CBC", 1, said)
+    assert chosen()[1] == 3
+    assert chosen(*knowing, "--cipher", "aes256-gcm") == ("AES-256-GCM", None, "")
+    verbose = _run(*encrypt[:-1], *knowing, "--verbose")
+    assert verbose.stderr == f"bob@rosewood.test: AES-128-CBC by rule 1, {said}\n"
+    named = _run(*encrypt[:-1], "--cipher", "aes256-cbc", "--verbose")
+    assert named.stderr == "AES-256-CBC: named with --cipher\n"
+    kept.remember(Remembered("bob@rosewood.test", OURS, when + datetime.timedelta(days=1)))
+    assert json.loads(_run(*encrypt, *knowing).output)["bind_key"] is True
+    # who knows a password announced nothing
+    assert json.loads(_run(*encrypt, *knowing, "--to-password-file", folder / "pw").output)["bind_key"] is False
+
+
+def test_recipients_without_a_common_cipher(folder: Path, tmp_path: Path) -> None:
+    """One file has one cipher: where none serves all, the reason is said; weak ones are written with --legacy alone."""
+    store, out = tmp_path / "keys.db", tmp_path / "out"
+    kept = KeyStore(store, b"tulip")
+    when = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+    encrypt = ("smime", "encrypt", folder / "message.eml", "--out", out, "--store", store,
+               "--store-password-file", folder / "pw", "--to", folder / "bob.pem")  # fmt: skip
+    kept.remember(Remembered("bob@rosewood.test", (Capability(oids.DES3_CBC),), when))
+    said = _run(*encrypt, code=1).output
+    assert "bob@rosewood.test reads only Triple-DES-CBC, which is written only with the legacy setting" in said
+    told = json.loads(_run(*encrypt, "--legacy", "--json").output)
+    assert (told["cipher"], told["recipients"][0]["rule_name"]) == ("Triple-DES-CBC", "weak")
+    kept.remember(Remembered("ada@rosewood.test", (Capability(oids.AES256_GCM),), when))
+    said = _run(*encrypt, "--to", folder / "ada.pem", "--legacy", code=1).output
+    assert "ada@rosewood.test reads AES-256-GCM; bob@rosewood.test reads Triple-DES-CBC" in said
+    assert "--json needs --out" in _run(*encrypt[:3], "--to", folder / "bob.pem", "--json", code=64).output
 
 
 def test_a_label_and_what_it_is_called_elsewhere(folder: Path, tmp_path: Path) -> None:

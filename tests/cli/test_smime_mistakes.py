@@ -166,6 +166,28 @@ def test_an_authority_tells_what_it_issued(folder: Path, tmp_path: Path) -> None
     assert renewed["serial"] != issued["serial"]
 
 
+@pytest.mark.parametrize("line", ["", "\n"])
+def test_an_empty_password_protects_nothing(folder: Path, tmp_path: Path, line: str) -> None:
+    """Neither an authority nor a key nor a store is made with one; nothing is left behind."""
+    (tmp_path / "pw").write_text(line)
+    password = ("--password-file", tmp_path / "pw")
+    for words in (
+        ("ca", "init", "rosewood.test", "--folder", tmp_path / "ca"),
+        ("keys", "generate", "p256", "--out", tmp_path / "key"),
+        ("keys", "generate", "p256", "--store", tmp_path / "store"),
+        ("keys", "import", folder / "cert", "--store", tmp_path / "store"),
+    ):
+        assert "empty" in _run(*words, *password, code=1).output
+    assert [path.name for path in tmp_path.iterdir()] == ["pw"]
+
+
+def test_an_authority_is_for_domains(folder: Path, tmp_path: Path) -> None:
+    """What is no domain founds nothing."""
+    authority = ("--folder", tmp_path / "ca", "--password-file", folder / "pw")
+    assert "is no label of a domain name" in _run("ca", "init", "rose wood", *authority, code=1).output
+    assert not (tmp_path / "ca").exists()
+
+
 def test_mistakes_with_keys(folder: Path, tmp_path: Path) -> None:
     """A store that is not there is not made by looking; a wrong password adds nothing; what holds nothing is named."""
     store = ("--store", tmp_path / "a" / "store", "--password-file", folder / "pw")

@@ -81,7 +81,7 @@ async def test_asked_at_the_border_once(scene: Scene) -> None:
     """The ledger says by what revocation is known; the next message of the same signer asks nobody."""
     found, arrived = await scene.sent()
     assert b"smime=pass" in arrived
-    assert "was not revoked, says an OCSP answer of" in str(found)
+    assert "was not revoked (says an OCSP answer of" in str(found)
     asked = list(scene.site.asked)
     assert sorted(asked) == ["/ocsp", "/root.crl"]
     await scene.sent()

@@ -206,7 +206,7 @@ async def test_receipts_that_prove_nothing_or_are_not_due(lab: Lab) -> None:
     assert value["receipt"]["proved"] is False
     for arguments, reason in (
         (("--request-receipt",), "are part of a signature"),
-        (("--sign", "--request-receipt=nobody"), "a mailbox without a domain"),
+        (("--sign", "--request-receipt=nobody"), "has no domain"),
     ):
         wrong = await lab.run("mail", "send", "--text", "x", *arguments, *options(lab, ADA), CHIYO, succeeds=False)
         assert reason in wrong.output

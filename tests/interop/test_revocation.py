@@ -185,7 +185,7 @@ def test_the_whole_life_of_a_certificate(tmp_path: Path) -> None:
         (by_list, "the revocation list"),
     ):
         assert found["good"], found
-        assert f"was not revoked, says {what} of 20" in found["sentence"]
+        assert f"was not revoked (says {what} of 20" in found["sentence"]
         assert found["signers"][0]["chain"] == ["CN=Ada", "CN=middle", "CN=Root"]
     world.revoke()
     with world.served(responder=True):
@@ -213,8 +213,8 @@ def test_whether_the_responder_itself_was_revoked(tmp_path: Path) -> None:
         after = world.verified()
         (world.web / "middle.crl").unlink()
         unknown = world.verified()
-    assert "was not revoked, says an OCSP answer of 20" in before["sentence"]
-    assert "was not revoked, says the revocation list of 20" in after["sentence"]
+    assert "was not revoked (says an OCSP answer of 20" in before["sentence"]
+    assert "was not revoked (says the revocation list of 20" in after["sentence"]
     assert unknown["signers"][0]["revocation"] == "could not tell"
     assert "its own certificate may have been revoked" in unknown["sentence"]
 

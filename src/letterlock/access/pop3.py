@@ -8,7 +8,7 @@ Limits: AccessSettings; messages are sent one at a time, large ones in pieces of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 
 from letterlock.access.login import Gate, LoginFailed
 from letterlock.access.settings import AccessSettings
@@ -177,7 +177,7 @@ class Pop3Session:
         opened.close()
         self._log = self._log.bind(account=account)
         self._conversation.authenticated()
-        self._output += pop3.positive(f"{len(self._maildrop)} messages")
+        self._output += pop3.positive(_count(self._maildrop))
 
     async def _allow_utf8(self, _command: Received) -> None:
         self._output += pop3.positive("UTF-8 it is")  # RFC 6856 section 2.1: messages are sent as they are anyway
@@ -217,7 +217,7 @@ class Pop3Session:
             self._output += pop3.positive(f"{slot + 1} {told(slot).decode('ascii')}")
             return
         lines = [b"%d %b" % (slot + 1, told(slot)) for slot in self._kept()]
-        self._output += pop3.positive(f"{len(lines)} messages") + pop3.listing(lines)
+        self._output += pop3.positive(_count(lines)) + pop3.listing(lines)
 
     async def _retrieve(self, command: Received) -> None:
         slot = self._slot(command.numbers[0])
@@ -242,7 +242,7 @@ class Pop3Session:
 
     async def _reset(self, _command: Received) -> None:
         self._deleted.clear()
-        self._output += pop3.positive(f"{len(self._messages)} messages")
+        self._output += pop3.positive(_count(self._messages))
 
     async def _nothing(self, _command: Received) -> None:
         self._output += pop3.positive()
@@ -286,3 +286,7 @@ _HANDLERS: dict[Verb, Callable[[Pop3Session, Received], Awaitable[None]]] = {
     Verb.USER: Pop3Session._name_user,
     Verb.UTF8: Pop3Session._allow_utf8,
 }
+
+
+def _count(messages: Sized) -> str:
+    return "1 message" if len(messages) == 1 else f"{len(messages)} messages"

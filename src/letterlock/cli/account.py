@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -12,7 +13,8 @@ from letterlock.admd.settings import Settings
 from letterlock.admd.smime import forget_account
 from letterlock.cli.output import COUNT, Exit, answer, fail, json_option, safe, table
 from letterlock.cli.settings_option import load, settings_option
-from letterlock.errors import LetterlockError
+from letterlock.errors import LetterlockError, Malformed, OurFault
+from letterlock.formats.address import Address
 from letterlock.host.entropy import SystemEntropy
 
 _PASSWORD_OCTETS = 12
@@ -45,7 +47,9 @@ def account() -> None:
 @click.option(
     "--quota", "quota_octets", type=click.IntRange(0, COUNT.max), default=0, help="Octets it may hold; 0 is no limit."
 )
-@click.option("--ask", is_flag=True, help="Ask for the password; otherwise one is made and printed.")
+@click.option(
+    "--ask", is_flag=True, help="Ask for the password, or read it from standard input; else one is made and printed."
+)
 @settings_option
 @json_option
 def add(
@@ -56,8 +60,8 @@ def add(
     password = _password(ask=ask)
     try:
         with opened_accounts(settings) as accounts:
-            whole = [_whole(one, settings) for one in aliases]
-            added = accounts.add(_whole(address, settings), password, addresses=whole, quota_octets=quota_octets)
+            whole = [_local(one, settings) for one in aliases]
+            added = accounts.add(_local(address, settings), password, addresses=whole, quota_octets=quota_octets)
     except LetterlockError as error:
         fail(str(error), Exit.WRONG, as_json=as_json)
     value = {"account": added.name, "addresses": added.addresses}
@@ -91,7 +95,9 @@ def list_accounts(settings_file: Path, as_json: bool) -> None:
 
 @account.command()
 @click.argument("address")
-@click.option("--ask", is_flag=True, help="Ask for the password; otherwise one is made and printed.")
+@click.option(
+    "--ask", is_flag=True, help="Ask for the password, or read it from standard input; else one is made and printed."
+)
 @settings_option
 @json_option
 def passwd(address: str, ask: bool, settings_file: Path, as_json: bool) -> None:
@@ -134,7 +140,21 @@ def _whole(address: str, settings: Settings) -> str:
     return address if "@" in address else f"{address}@{settings.domain}"
 
 
+def _local(address: str, settings: Settings) -> str:
+    """Return the whole address if mail to it comes here. Raises OurFault."""
+    whole = _whole(address, settings)
+    try:
+        domain = Address.parse(whole).domain
+    except Malformed:
+        raise OurFault(f"{safe(address)} is no address of a mailbox") from None
+    if domain not in settings.local_domains:
+        raise OurFault(f"{safe(domain)} is no domain of this server; write it into more_domains first")
+    return whole
+
+
 def _password(*, ask: bool) -> str:
+    if ask and not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
     if ask:
         asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
         return asked

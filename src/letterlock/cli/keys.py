@@ -34,6 +34,8 @@ def _open(store: Path, password_file: Path, *, make: bool = False) -> KeyStore:
     if not store.exists():
         if not make:
             raise OurFault(f"there is no key store {store}: `letterlock keys generate` or `import` makes one")
+        if not files.password_of(password_file):
+            raise OurFault(f"the first line of {password_file} is empty; write the store's password there")
         store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         store.touch(mode=0o600)
     opened = KeyStore(store, files.password_of(password_file) or b"")

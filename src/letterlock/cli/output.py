@@ -27,6 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_MAX_COLUMN = 100
 COUNT = click.IntRange(1, (1 << 63) - 1)  # what a database can count to
 PORT = click.IntRange(1, 65535)
 DAYS = click.IntRange(0, 36500)
@@ -86,6 +87,11 @@ def _columns(text: str) -> int:
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
     )
+
+
+def shortened(text: str) -> str:
+    """Return text for a column at the end of a table, cut where it would fill lines; all of it stands elsewhere."""
+    return text if len(text) <= _MAX_COLUMN else f"{text[: _MAX_COLUMN - 1]}…"
 
 
 def uses_color() -> bool:

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 import msgspec
 
-from letterlock.cli.output import COUNT, Exit, answer, fail, json_option, safe, table
+from letterlock.cli.output import COUNT, Exit, answer, fail, json_option, safe, shortened, table
 from letterlock.cli.server import ask_server
 from letterlock.cli.settings_option import settings_option
 
@@ -88,7 +88,7 @@ def list_entries(settings_file: Path, as_json: bool, limit: int, **chosen: Any) 
             safe(entry["sender"] or "<>"),
             safe(owed["address"]),
             "held" if owed["held"] else _when(owed["next_attempt"]),
-            _reason(owed["last"]),
+            shortened(_reason(owed["last"])),
         )
         for entry in entries
         for owed in entry["recipients"]

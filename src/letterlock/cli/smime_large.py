@@ -114,7 +114,14 @@ def verify(
     verified = stream.verify(cms, sink, trust.certificates, detached)
     faults = () if verified.checks else ("nobody signed this signed message",)
     layer = SignedLayer(verified.checks, verified.signed, False, b"", faults)
-    if sender is not None or header is None:
-        header = read_header(f"From: {sender or ''}\r\n\r\n".encode())
     unwrapped = Unwrapped((layer,), b"", oids.DATA)
-    return prove(header, unwrapped, complete(unwrapped, trust))
+    return proof_of(header or read_header(b"\r\n"), sender, unwrapped, complete(unwrapped, trust))
+
+
+def proof_of(header: Header, sender: str | None, unwrapped: Unwrapped, trust: Trust) -> Proof:
+    """Hold the signers against who the message says it is from, and against `sender` where one is named: both must hold."""
+    if sender is None:
+        return prove(header, unwrapped, trust)
+    if "from" in header and not (proof := prove(header, unwrapped, trust)).good:
+        return proof
+    return prove(read_header(f"From: {sender}\r\n\r\n".encode()), unwrapped, trust)

@@ -11,6 +11,7 @@ from letterlock.cli import smime_files as files
 from letterlock.cli import smime_large
 from letterlock.cli.online import Online, online_options
 from letterlock.cli.output import Exit, answer, fail, json_option, safe
+from letterlock.cli.smime_choice import Wish, cipher_options
 from letterlock.cli.smime_recipients import Vetting, vetting_options
 from letterlock.cli.smime_secrets import (
     Secrets,
@@ -31,20 +32,8 @@ from letterlock.trust.smime.encrypt import Recipient, To, ToPassword, ToSharedKe
 from letterlock.trust.smime.encrypt import encrypt as encrypt_octets
 from letterlock.trust.smime.entities import split
 from letterlock.trust.smime.header_protection import restore
-from letterlock.trust.smime.proof import Proof, Trust, describe_layer, prove
+from letterlock.trust.smime.proof import Proof, Trust, describe_layer
 from letterlock.trust.smime.unwrap import CompressedLayer, EncryptedLayer
-
-CIPHERS = {
-    "aes256-gcm": oids.AES256_GCM,
-    "aes192-gcm": oids.AES192_GCM,
-    "aes128-gcm": oids.AES128_GCM,
-    "aes256-cbc": oids.AES256_CBC,
-    "aes192-cbc": oids.AES192_CBC,
-    "aes128-cbc": oids.AES128_CBC,
-    "chacha20-poly1305": oids.CHACHA20_POLY1305,
-    "3des": oids.DES3_CBC,
-    "rc2": oids.RC2_CBC,
-}
 
 out_option = click.option("--out", type=files.OUT, help="Write to this file instead of standard output.")
 password_option = click.option("--password-file", type=files.FILE, help="The first line opens the key.")
@@ -62,7 +51,7 @@ def smime() -> None:
 @click.option("--cert", "certs", type=files.FILE, multiple=True, help="More certificates to build chains with.")
 @click.option("--crl", "crls", type=files.FILE, multiple=True, help="Revocation lists.")
 @click.option("--content", type=files.FILE, help="What a detached signature covers.")
-@click.option("--from", "sender", help="The address to check against, where there is no From field.")
+@click.option("--from", "sender", help="Whose it must be; needed where there is no From field.")
 @click.option("--key", "keys", type=files.FILE, multiple=True, help="A key, to verify what is inside encryption.")
 @click.option("--at", type=click.DateTime(), help="Verify as of this time (UTC).")
 @click.option("--legacy", is_flag=True, help="Accept SHA-1, DSA and RSA under 2048 bits.")
@@ -88,7 +77,10 @@ def verify(
     password_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Say what the signatures of a message prove; exit 0 only when all of it is good."""
+    """Say what the signatures of a message prove.
+
+    Exit code: 0 only when a signature is good, its chain leads to an anchor, and its signer is the From or Sender.
+    """
     if at is not None and online.is_on:
         fail("--online tells what is now, not what was --at another time", Exit.USAGE, as_json=as_json)
     known = tuple(each for path in certs for each in files.certificates(path))
@@ -108,8 +100,7 @@ def verify(
     else:
         octets = files.read(file)
         unwrapped = files.unwrapped(file, octets, ring, known, None if content is None else files.read(content))
-        header = read_header(f"From: {sender}\r\n\r\n".encode() if sender is not None else octets)
-        proof = prove(header, unwrapped, online.complete(unwrapped, trust))
+        proof = smime_large.proof_of(read_header(octets), sender, unwrapped, online.complete(unwrapped, trust))
         if out is not None and proof.good:
             files.write(unwrapped.content, out)
     answer(proof_value(proof), as_json=as_json, lines=proof_lines(proof))
@@ -167,14 +158,15 @@ def proof_lines(proof: Proof) -> list[str]:
 @click.option("--to-password-file", type=files.FILE, help="Whoever knows the password in the first line.")
 @shared_key_option
 @shared_key_id_option
-@click.option("--cipher", type=click.Choice(list(CIPHERS)), default="aes256-gcm")
+@cipher_options
 @click.option("--oaep", is_flag=True, help="RSA-OAEP with SHA-256 instead of PKCS#1 v1.5.")
 @click.option("--protect-header", is_flag=True, help="Encrypt the subject, too (RFC 9788).")
 @click.option("--bind-key", is_flag=True, help="Bind the content key to its cipher (RFC 9709); few can read it yet.")
-@click.option("--legacy", is_flag=True, help="Allow Triple-DES and RC2.")
+@click.option("--verbose", is_flag=True, help="Say on standard error which cipher it is, and why.")
 @vetting_options
 @cms_option
 @out_option
+@json_option
 @files.plain_errors
 def encrypt(
     file: Path,
@@ -182,41 +174,69 @@ def encrypt(
     to_password_file: Path | None,
     shared_key_file: Path | None,
     shared_key_id: str,
-    cipher: str,
+    wish: Wish,
     oaep: bool,
     protect_header: bool,
     bind_key: bool,
-    legacy: bool,
+    verbose: bool,
     vetting: Vetting,
     cms: bool,
     out: Path | None,
+    as_json: bool,
 ) -> None:
     """Encrypt a message or file to certificates, and to who shares a key or a password."""
     if not (recipients or to_password_file or shared_key_file):
-        fail("say for whom: --to a certificate, --to-password-file or --shared-key-file", Exit.USAGE)
+        fail("say for whom: --to a certificate, --to-password-file or --shared-key-file", Exit.USAGE, as_json=as_json)
+    if as_json and out is None:
+        fail("--json needs --out: what is encrypted goes to standard output", Exit.USAGE, as_json=True)
     scheme = Oaep() if oaep else None
+    certificates = vetting.certificates(recipients)
     to: list[Recipient] = [
         To(certificate, scheme if certificate.public_key.algorithm.oid == oids.RSA else None)
-        for certificate in vetting.certificates(recipients)
+        for certificate in certificates
     ]
     password = files.password_of(to_password_file)
     if password is not None:
         to.append(ToPassword(password))
     if shared_key_file is not None:
         to.append(ToSharedKey(*shared_key(shared_key_file, shared_key_id)))
-    oid = CIPHERS[cipher]
+    chosen = wish.choose(certificates)
+    # RFC 9709 section 4: who shares a key or a password announced nothing
+    bind_key = bind_key or (chosen.bind_key and len(to) == len(certificates))
+    _write_encrypted(
+        file, tuple(to), chosen.cipher, out,
+        protect_header=protect_header, bind_key=bind_key, legacy=wish.legacy, cms=cms,
+    )  # fmt: skip
+    if verbose:
+        click.echo("\n".join(map(safe, chosen.sentences)), err=True)
+    if as_json:
+        answer(dict(chosen.value, bind_key=bind_key), as_json=True, lines=())
+
+
+def _write_encrypted(
+    file: Path,
+    to: tuple[Recipient, ...],
+    cipher: str,
+    out: Path | None,
+    *,
+    protect_header: bool,
+    bind_key: bool,
+    legacy: bool,
+    cms: bool,
+) -> None:
+    """Encrypt a file or message, in pieces where it is large."""
     if smime_large.is_large(file):
         if protect_header:
             fail("a file of this size is encrypted without --protect-header", Exit.USAGE)
-        smime_large.write(smime_large.encrypt(file, tuple(to), oid, cms=cms, bind_key=bind_key, legacy=legacy), out)
+        smime_large.write(smime_large.encrypt(file, to, cipher, cms=cms, bind_key=bind_key, legacy=legacy), out)
         return
     octets = files.read(file)
     if cms:
-        made = encrypt_octets(octets, tuple(to), cipher=oid, bind_key=bind_key, legacy=legacy)
+        made = encrypt_octets(octets, to, cipher=cipher, bind_key=bind_key, legacy=legacy)
     else:
         message = files.as_message(octets, file.name)
         made = protect.encrypt_message(
-            message, tuple(to), cipher=oid, protect_header=protect_header, bind_key=bind_key, legacy=legacy
+            message, to, cipher=cipher, protect_header=protect_header, bind_key=bind_key, legacy=legacy
         )
     files.write(made, out)
 

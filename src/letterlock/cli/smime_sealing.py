@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.cli import smime_files as files
+from letterlock.cli.smime_choice import sentence, told
 from letterlock.errors import NotAuthentic, OurFault
 from letterlock.formats.address import Address
 from letterlock.formats.x509.certificate import Certificate
@@ -66,12 +67,7 @@ class Sealed:
         """What is told of each recipient, for programs."""
         return [
             {
-                "address": member.address,
-                "certificate": f"{self.found[member.address].recipient.certificate.serial:x}",
-                "cipher": label(group.cipher),
-                "rule": member.rule.value,
-                "rule_name": member.rule.name.lower().replace("_", "-"),
-                "reason": member.reason,
+                **told(member, group.cipher, self.found[member.address].recipient.certificate),
                 "revocation": self.found[member.address].revocation.status.value,
                 "revocation_reason": self.found[member.address].revocation.reason,
                 "copy": number,
@@ -83,11 +79,7 @@ class Sealed:
     @property
     def sentences(self) -> list[str]:
         """What is told of each recipient, for people who want to know more."""
-        return [
-            f"{member.address}: {label(group.cipher)} by rule {member.rule.value}, {member.reason}"
-            for group in self.groups
-            for member in group.members
-        ]
+        return [sentence(member, group.cipher) for group in self.groups for member in group.members]
 
     @property
     def unknown(self) -> list[str]:

@@ -15,6 +15,7 @@ from letterlock.errors import OurFault
 from letterlock.formats.asn1 import oids
 from letterlock.formats.cms import signed
 from letterlock.formats.cms.attributes import Attribute
+from letterlock.formats.mime.canonical import canonical_lines
 from letterlock.trust.smime import labels, protect
 from letterlock.trust.smime import sign as signing
 from letterlock.trust.smime.decrypt import KeyRing
@@ -124,19 +125,27 @@ def _label_attributes(label: str, equivalents: tuple[str, ...]) -> tuple[Attribu
 @click.argument("file", type=files.FILE)
 @click.option("--key", "key_file", type=files.FILE, required=True)
 @click.option("--cert", type=files.FILE, required=True)
+@click.option("--content", type=files.FILE, help="What a detached signature in a file covers.")
 @password_option
 @out_option
 @files.plain_errors
-def countersign_message(file: Path, key_file: Path, cert: Path, password_file: Path | None, out: Path | None) -> None:
+def countersign_message(
+    file: Path, key_file: Path, cert: Path, content: Path | None, password_file: Path | None, out: Path | None
+) -> None:
     """Sign the signatures of a signed message or CMS file: that they were there (RFC 5652 section 11.4).
 
-    What was signed stays as it is; only signatures that hold are countersigned.
+    What was signed stays as it is, and apart if it was apart; only signatures that hold are countersigned.
     """
     octets = files.read(file)
-    unwrapped = files.unwrapped(file, octets, KeyRing())
+    covered = None if content is None else files.read(content)
+    unwrapped = files.unwrapped(file, octets, KeyRing(), content=covered)
     layer = next(iter(unwrapped.layers), None)
     if not isinstance(layer, SignedLayer) or not layer.checks:
-        raise OurFault(f"{file} is not signed")
+        apart = "" if covered is not None else "; what a detached signature covers is named with --content"
+        raise OurFault(
+            f"{file} is not signed"
+            + (f" so that it could be read: {unwrapped.fault}{apart}" if unwrapped.fault else "")
+        )
     bad = next((check.fault for check in layer.checks if not check.good), "")
     if bad:
         raise OurFault(f"{file} has a signature that does not hold: {bad}")
@@ -148,8 +157,10 @@ def countersign_message(file: Path, key_file: Path, cert: Path, password_file: P
     cms = signed.encode(found.content_type, body, infos, certificates, found.crls)
     if files.is_cms(octets):
         files.write(cms, out)
-    elif layer.clear:
+        return
+    outer = canonical_lines(split(octets).outer)  # those of a file may have lost their CRLF
+    if layer.clear:
         digests = [info.digest_algorithm.oid for info in infos]
-        files.write(protect.clear_signed(split(octets).outer, (layer.content,), cms, digests, files.token()), out)
+        files.write(protect.clear_signed(outer, (layer.content,), cms, digests, files.token()), out)
     else:
-        files.write(wrap(split(octets).outer, cms, "signed-data"), out)
+        files.write(wrap(outer, cms, "signed-data"), out)

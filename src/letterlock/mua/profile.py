@@ -53,7 +53,7 @@ def load_profile(file: Path | None, given: dict[str, str | None]) -> UserAgentSe
         try:
             password = Path(password_file).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            problems.append(f"user-agent.password-file = {password_file}: cannot be read ({error})")
+            problems.append(f"user-agent.password-file = {password_file}: cannot be read ({_reason(error)})")
     servers = _servers(values, problems)
     files = {key: Path(values[key]) for key in _FILE_KEYS if values.get(key)}
     problems += [
@@ -134,11 +134,15 @@ def _resolver(values: dict[str, str], problems: list[str]) -> ResolverSettings |
     return ResolverSettings(modes[chosen], addresses["dns-servers"], anchors, addresses["root-servers"], int(port))
 
 
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def _read(file: Path) -> dict[str, str]:
     try:
         section = tomllib.loads(file.read_text(encoding="utf-8")).get("user-agent")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsFault((f"{file}: cannot be read ({error})",)) from None
+        raise SettingsFault((f"{file}: cannot be read ({_reason(error)})",)) from None
     if not isinstance(section, dict):
         raise SettingsFault((f"{file}: there is no section [user-agent]",))
     problems = [f"{file}: user-agent.{key} is not known; known are {', '.join(KEYS)}" for key in section

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from letterlock.errors import Malformed, OurFault, SettingsFault
 from letterlock.formats.address import Address
+from letterlock.formats.domain import to_ascii
 from letterlock.formats.x509 import pem
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.name import Name
@@ -40,7 +41,12 @@ def found(
     crl_uri: str = "",
     ocsp_uri: str = "",
 ) -> Certificate:
-    """Found an authority for `domains` in a folder that holds none, and return its certificate. Raises OurFault."""
+    """Found an authority for `domains` in a folder that holds none, and return its certificate.
+
+    Raises OurFault, Malformed for what is no domain, OSError.
+    """
+    domains = tuple(to_ascii(each) for each in domains)
+    sealed = key_pairs.dump(key, password)
     make_directory(folder, mode=0o700)
     if (folder / KEY).exists():
         raise OurFault(f"{folder} holds an authority already")
@@ -54,7 +60,7 @@ def found(
         (folder / file).unlink(missing_ok=True)  # the left-over of a founding that was cut off
         write_new(folder / file, octets, mode=0o644)
     Registry(folder / REGISTRY).close()
-    write_new(folder / KEY, key_pairs.dump(key, password))  # last: with it the authority is founded
+    write_new(folder / KEY, sealed)  # last: with it the authority is founded
     return made.certificate
 
 

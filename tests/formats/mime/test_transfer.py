@@ -1,7 +1,9 @@
 """Transfer encodings, whole and streaming."""
 
+import base64
 import binascii
 import quopri
+import random
 
 import pytest
 from hypothesis import given
@@ -77,6 +79,14 @@ def test_base64_round_trip(octets: bytes) -> None:
     defects: list[Defect] = []
     assert decode(encoded, "base64", defects) == octets == binascii.a2b_base64(encoded)
     assert defects == []
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2, 1023, 1024, 1025, 2048])
+@pytest.mark.parametrize("more", [0, 1, 2, 3, 56])
+def test_base64_lines_are_those_of_others(lines: int, more: int) -> None:
+    """Blocks of lines join without a seam: the standard library writes the same, but for its line ends."""
+    octets = random.Random(lines + more).randbytes(57 * lines + more)
+    assert encode_base64(octets, after=b"head") == b"head" + base64.encodebytes(octets).replace(b"\n", b"\r\n")
 
 
 @given(st.binary(max_size=300), st.integers(0, 500), st.sampled_from([b"", b"=", b"A", b"*", b"\r", b"\r\n", b"===="]))

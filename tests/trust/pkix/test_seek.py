@@ -97,7 +97,7 @@ def test_the_responder_for_a_person_and_the_list_for_an_authority() -> None:
     proof = _proved(world, web)
     assert proof.good
     assert proof.signers[0].revocation is Status.GOOD
-    assert proof.sentence.endswith("was not revoked, says an OCSP answer of 2026-11-23 12:00 UTC.")
+    assert proof.sentence.endswith("was not revoked (says an OCSP answer of 2026-11-23 12:00 UTC).")
     assert _asked(web) == ["LIST /root.cr", "OCSP /ocsp/ME"]
     assert proof.warnings == ()
 

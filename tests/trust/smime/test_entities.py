@@ -12,18 +12,31 @@ STRETCH = 1 << 16
 
 
 @pytest.mark.parametrize(
-    "trouble", [b"end \r\n", b"end\t\r\n", b"\r\nFrom here\r\n", b"x" * 999 + b"\r\n", b"\xc3\xbc", b"\n"]
+    "trouble",
+    [
+        b"end \r\n",
+        b"end\t\r\n",
+        b"\r\nFrom here\r\n",
+        b"x" * 999 + b"\r\n",
+        b"x" * 999,
+        b"\xc3\xbc",
+        b"\n",
+        b"\r",
+        b"\0",
+    ],
 )
 @pytest.mark.parametrize("before", [0, 1, STRETCH - 34, STRETCH - 31, STRETCH - 29, STRETCH, 3 * STRETCH])
 def test_what_transports_touch_is_found(trouble: bytes, before: int) -> None:
     """Wherever it stands, at the seams of what is looked at in one go too; the rest stays octet for octet."""
     filling = (b"a line of text\r\n" * (before // 16 + 1))[: before // 16 * 16] + b"y" * (before % 16)
-    safe = HEAD + filling + b"the end\r\n"
-    assert prepare(safe) is safe
-    prepared = prepare(HEAD + filling + trouble + b"the end\r\n")
-    assert prepared != HEAD + filling + trouble + b"the end\r\n"
-    assert prepared.isascii()
-    assert has_canonical_lines(prepared)
+    longest = b"\r\n" + b"x" * 998
+    for safe in (HEAD + filling + b"the end\r\n", HEAD + filling + longest, HEAD + filling + longest + b"\r\n"):
+        assert prepare(safe) is safe
+    for end in (b"the end\r\n", b""):
+        prepared = prepare(HEAD + filling + trouble + end)
+        assert prepared != HEAD + filling + trouble + end
+        assert prepared.isascii()
+        assert has_canonical_lines(prepared)
 
 
 def test_binary_text_gets_lines() -> None:

@@ -196,8 +196,8 @@ def test_what_a_certificate_says_its_holder_reads(people) -> None:
     bob = people.named("bob", "rsa2048").certificate
 
     def saying(encoded: bytes) -> Recipient:
-        extensions = dataclasses.replace(bob.extensions, smime_capabilities=encoded)
-        return Recipient("bob@rosewood.test", dataclasses.replace(bob, extensions=extensions))
+        extensions = msgspec.structs.replace(bob.extensions, smime_capabilities=encoded)
+        return Recipient("bob@rosewood.test", msgspec.structs.replace(bob, extensions=extensions))
 
     says = saying(encode_capabilities((Capability(oids.AES256_GCM), Capability(oids.AES128_CBC))))
     (group,) = choose([says]).groups

@@ -209,6 +209,9 @@ class Element(msgspec.Struct, eq=False, gc=False):
 
     def bit_octets(self) -> bytes:
         """Return the octets of a BIT STRING that holds whole octets (keys, signatures)."""
+        at = self.content
+        if self.tag == tags.BIT_STRING and not self.constructed and self.content_end > at and not self.octets[at]:
+            return self.octets[at + 1 : self.content_end]
         octets, unused = self.bit_string()
         if unused:
             raise self.fault("a BIT STRING that is not whole octets")
@@ -354,6 +357,10 @@ def _read(octets: bytes, start: int, limit: int, depth: int, ends: dict[int, int
     tag, content = identifier & 0xDF, start + 2
     if length == 0x82 and identifier & 0x1F != 0x1F and start + 4 <= limit:  # nearly all that are not short
         length, content = octets[start + 2] << 8 | octets[start + 3], start + 4
+    elif length == 0x81 and identifier & 0x1F != 0x1F and start + 3 <= limit:
+        length, content = octets[start + 2], start + 3
+    elif length == 0x83 and identifier & 0x1F != 0x1F and start + 5 <= limit:  # large segments
+        length, content = int.from_bytes(octets[start + 2 : start + 5], "big"), start + 5
     elif length >= 0x80 or identifier & 0x1F == 0x1F:
         tag, content, length = read_header(octets, start, limit)
     constructed = identifier & 0x20 != 0

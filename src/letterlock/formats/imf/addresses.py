@@ -58,7 +58,7 @@ class Mailbox:
     def to_address(self) -> Address:
         """Return the transport's form of this mailbox. Raises Malformed where SMTP could not carry it."""
         if not self.domain:
-            raise Malformed("a mailbox without a domain", clause="RFC 5322 section 3.4.1")
+            raise Malformed(f"{self.address!r} has no domain", clause="RFC 5322 section 3.4.1")
         return Address.parse(self.address)
 
     def __str__(self) -> str:

@@ -13,7 +13,6 @@ import binascii
 import contextlib
 import io
 import re
-import struct
 from collections.abc import Iterable, Iterator
 
 import pybase64
@@ -175,17 +174,21 @@ def encode_base64(*pieces: bytes | memoryview, after: bytes = b"") -> bytes:
     """Return `after` and then the pieces as base64 in lines of 76 characters ended by CRLF (RFC 2045 section 6.8)."""
     octets = sum(map(len, pieces))
     if octets <= _LINE_OCTETS * _BLOCK_LINES:
-        return after + b"".join(encode_base64_stream(pieces))
+        return after + b"".join(_encode_base64(pieces))
     size = len(after) + (octets + 2) // 3 * 4 + 2 * -(-octets // _LINE_OCTETS)
     memory = io.BytesIO(bytes(size))  # gives away the octets it was written into, uncopied
     memory.write(after)
-    for block in encode_base64_stream(pieces):
+    for block in _encode_base64(pieces):
         memory.write(block)
     return memory.getvalue()
 
 
 def encode_base64_stream(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
     """Encode pieces as they come into lines of 76 characters; large pieces are not copied."""
+    return map(bytes, _encode_base64(pieces))
+
+
+def _encode_base64(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | bytearray]:
     held = b""
     for piece in pieces:
         view = memoryview(piece)
@@ -205,18 +208,22 @@ def encode_base64_stream(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes
 
 _LINE_OCTETS = 57  # of which base64 makes 76 characters
 _BLOCK_LINES = 1024  # a block of lines is encoded and cut while it lies in the processor's cache
-_BLOCK = struct.Struct("76s" * _BLOCK_LINES)
 
 
-def _base64_lines(octets: memoryview) -> Iterator[bytes]:
-    """Encode whole lines, `octets` being a multiple of 57, in blocks."""
+def _base64_lines(octets: memoryview) -> Iterator[bytearray]:
+    """Encode whole lines, `octets` being a multiple of 57, in blocks.
+
+    The last character of each line steps aside for a mark that base64 does not have, the marks grow to the size of a
+    character and a line end, all by one replacement, and the characters return.
+    """
     size = _LINE_OCTETS * _BLOCK_LINES
-    whole = len(octets) - len(octets) % size
-    for at in range(0, whole, size):
-        yield b"\r\n".join((*_BLOCK.unpack(pybase64.b64encode(octets[at : at + size])), b""))
-    rest = pybase64.b64encode(octets[whole:])
-    if rest:
-        yield b"\r\n".join([*(rest[at : at + 76] for at in range(0, len(rest), 76)), b""])
+    for at in range(0, len(octets), size):
+        block = bytearray(pybase64.b64encode(octets[at : at + size]))
+        last = block[75::76]
+        block[75::76] = b"\n" * len(last)
+        block = block.replace(b"\n", b"=\r\n")
+        block[75::78] = last
+        yield block
 
 
 def encode_quoted_printable(text: bytes) -> bytes:

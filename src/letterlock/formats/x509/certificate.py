@@ -9,7 +9,9 @@ from __future__ import annotations
 import datetime
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids, reader, tags, writer
@@ -23,22 +25,30 @@ MAX_CERTIFICATE_OCTETS = 1 << 16
 MAX_REMEMBERED_OCTETS = 1 << 13
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(msgspec.Struct, frozen=True, eq=False):
     """A certificate. Two are equal when their octets are; `tbs` is what is signed."""
 
     octets: bytes
-    tbs: bytes = field(compare=False, repr=False)
-    version: int = field(compare=False)
-    serial: int = field(compare=False)
-    issuer: Name = field(compare=False)
-    not_before: datetime.datetime = field(compare=False)
-    not_after: datetime.datetime = field(compare=False)
-    subject: Name = field(compare=False)
-    public_key: PublicKeyInfo = field(compare=False, repr=False)
-    extensions: Extensions = field(compare=False, repr=False)
-    signature_algorithm: AlgorithmIdentifier = field(compare=False)
-    signature: bytes = field(compare=False, repr=False)
+    tbs: bytes
+    version: int
+    serial: int
+    issuer: Name
+    not_before: datetime.datetime
+    not_after: datetime.datetime
+    subject: Name
+    public_key: PublicKeyInfo
+    extensions: Extensions
+    signature_algorithm: AlgorithmIdentifier
+    signature: bytes
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Certificate and self.octets == other.octets
+
+    def __hash__(self) -> int:
+        return hash(self.octets)
+
+    def __repr__(self) -> str:
+        return f"<Certificate {self.serial:x} of {self.issuer} for {self.subject}>"
 
     @staticmethod
     def parse(octets: bytes) -> Certificate:

@@ -11,9 +11,12 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from letterlock.errors import Malformed
 from letterlock.formats.asn1 import oids, reader, tags, writer
 from letterlock.formats.asn1.reader import Element, Fields
 from letterlock.formats.x509.name import GeneralName, Name, parse_general_names
@@ -84,8 +87,7 @@ class Access:
     location: GeneralName
 
 
-@dataclass(frozen=True, slots=True)
-class Extensions:
+class Extensions(msgspec.Struct, frozen=True):
     """The extensions of a certificate; None or empty where one is absent."""
 
     basic_constraints: BasicConstraints | None = None
@@ -107,48 +109,75 @@ class Extensions:
     ocsp_no_check: bool = False
     critical: frozenset[str] = frozenset()
     unknown_critical: tuple[str, ...] = ()
-    values: dict[str, bytes] = field(default_factory=dict)
+    values: dict[str, bytes] = msgspec.field(default_factory=dict)
 
 
 def split(element: Element) -> list[tuple[str, bool, Element]]:
     """Return identifier, critical and the OCTET STRING of each extension; Malformed if one stands twice."""
     found, seen = [], set()
     for child in element.expect(tags.SEQUENCE).children():
-        fields = Fields(child)
-        oid = fields.oid()
-        critical = fields.optional(tags.BOOLEAN)
-        value = fields.take(tags.OCTET_STRING)
-        fields.finish()
+        oid, critical, value = _part(child)
         if oid in seen:
-            raise child.fault(f"the extension {oid} stands twice", "RFC 5280 section 4.2")
+            raise _twice(child, oid)
         seen.add(oid)
-        found.append((oid, critical is not None and critical.boolean(), value))
+        found.append((oid, critical, value))
     return found
+
+
+def _part(element: Element) -> tuple[str, bool, Element]:
+    """Return identifier, critical and the OCTET STRING of one extension."""
+    fields = Fields(element)
+    oid = fields.oid()
+    critical = fields.optional(tags.BOOLEAN)
+    value = fields.take(tags.OCTET_STRING)
+    fields.finish()
+    return oid, critical is not None and critical.boolean(), value
+
+
+def _twice(element: Element, oid: str) -> Malformed:
+    return element.fault(f"the extension {oid} stands twice", "RFC 5280 section 4.2")
 
 
 def parse(element: Element) -> Extensions:
     """Read the Extensions of a certificate; raises Malformed."""
-    known: dict[str, Any] = {}  # keyword arguments of one dataclass, whose types the parsers below give
+    known: dict[str, Any] = {}  # keyword arguments of one struct, whose types the parsers below give
     critical, unknown, values = set(), [], {}
-    for oid, is_critical, value in split(element):
-        values[oid] = value.octet_string()
-        if is_critical:
-            critical.add(oid)
-        if oid in _PARSERS:
-            known[_PARSERS[oid][0]] = (_read_once if len(values[oid]) <= _REMEMBERED_OCTETS else _read_value)(
-                oid, values[oid]
-            )
-        elif is_critical:
-            unknown.append(oid)
+    for child in element.expect(tags.SEQUENCE).children():
+        encoded = child.encoded
+        found = (_read_once if len(encoded) <= _REMEMBERED_OCTETS else _read)(encoded)
+        if found.oid in values:
+            raise _twice(child, found.oid)
+        values[found.oid] = found.value
+        if found.critical:
+            critical.add(found.oid)
+        if found.field:
+            known[found.field] = found.meaning
+        elif found.critical:
+            unknown.append(found.oid)
     return Extensions(**known, critical=frozenset(critical), unknown_critical=tuple(unknown), values=values)
 
 
-def _read_value(oid: str, value: bytes) -> object:
-    return _PARSERS[oid][1](reader.parse(value))
+class _Read(msgspec.Struct, frozen=True):
+    """One extension, and the field of `Extensions` that has its meaning; none for one not known here."""
+
+    oid: str
+    critical: bool
+    value: bytes
+    field: str = ""
+    meaning: object = None
+
+
+def _read(encoded: bytes) -> _Read:
+    oid, critical, element = _part(reader.parse(encoded))
+    value = element.octet_string()
+    if oid not in _PARSERS:
+        return _Read(oid, critical, value)
+    field, read = _PARSERS[oid]
+    return _Read(oid, critical, value, field, read(reader.parse(value)))
 
 
 _REMEMBERED_OCTETS = 256
-_read_once = functools.lru_cache(maxsize=1024)(_read_value)  # most are the same in all certificates of an authority
+_read_once = functools.lru_cache(maxsize=1024)(_read)  # most are the same in all certificates of an authority
 
 
 def _basic_constraints(element: Element) -> BasicConstraints:

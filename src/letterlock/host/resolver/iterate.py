@@ -26,6 +26,7 @@ from letterlock.protocols.dns import client
 
 A, AAAA, NS, SOA, DS = (types.NUMBERS[mnemonic] for mnemonic in ("A", "AAAA", "NS", "SOA", "DS"))
 _MAX_QUERIES = 64
+_MAX_TOLD = 3  # servers that failed, in a reason that people read
 _MAX_MINIMISED = 10  # RFC 9156 section 2.3, MAX_MINIMISE_COUNT
 _MAX_SERVERS = 13
 _MAX_GLUELESS = 3
@@ -134,7 +135,10 @@ class IterativeSource:
                 return response
             problems.append(f"{server} answered {types.rcode_text(response.rcode)} without authority")
         zone = names.to_text(delegation.zone) or "the root"
-        raise PeerFault(f"no server of {zone} answers: " + ("; ".join(problems) or "none has an address"))
+        told = problems[:_MAX_TOLD]
+        if len(problems) > _MAX_TOLD:
+            told.append(f"{len(problems) - _MAX_TOLD} more like these")
+        raise PeerFault(f"no server of {zone} answers: " + ("; ".join(told) or "none has an address"))
 
     def _referral(
         self, response: Message, delegation: _Delegation, owner: bytes, number: int

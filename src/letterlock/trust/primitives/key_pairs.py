@@ -140,8 +140,9 @@ def load(octets: bytes, password: bytes | None = None) -> PrivateKey:
     except UnsupportedAlgorithm as error:
         raise Malformed(f"a private key of a kind not used here: {error}", clause=_CLAUSE) from None
     except TypeError:
-        reason = "this key is encrypted and needs its password" if password is None else "this key has no password"
-        raise NotAuthentic(reason) from None
+        if password is not None:  # one that the key does not need: it stands open
+            return load(octets)
+        raise NotAuthentic("this key is encrypted and needs its password") from None
     except ValueError as error:
         if password is not None:
             raise NotAuthentic("the password does not open this key") from None
@@ -158,8 +159,6 @@ def _load_der(octets: bytes, password: bytes | None) -> PrivateKey:
         algorithm = AlgorithmIdentifier.parse(second)
         inner = root.take(tags.OCTET_STRING).octet_string()
         if algorithm.oid in (oids.DSA, oids.DH_PUBLIC_NUMBER) and algorithm.parameters:
-            if password is not None:
-                raise NotAuthentic("this key has no password")
             return _from_numbers(algorithm.oid, algorithm.parameters, reader.parse(inner).integer())
         # attributes behind the key (RFC 5958 section 2) do not concern the crypto library
         octets = writer.sequence(writer.integer(0), algorithm.encode(), writer.octet_string(inner))
@@ -186,13 +185,20 @@ def _accept(key: object) -> PrivateKey:
 
 
 def dump(key: PrivateKey, password: bytes | None) -> bytes:
-    """Write a key as PKCS#8 in PEM, encrypted with AES-256 under `password`; None leaves it open."""
+    """Write a key as PKCS#8 in PEM, encrypted with AES-256 under `password`; None leaves it open. Raises OurFault."""
+    if password is not None:
+        _demand_password(password)
     if isinstance(key.key, DhKey):
         return _dump_dh(key.key, key.public.algorithm, password)
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if password is not None:
         encryption = serialization.BestAvailableEncryption(password)
     return key.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def _demand_password(password: bytes) -> None:
+    if not password:
+        raise OurFault("an empty password protects no key; write one into the first line of the password file")
 
 
 def _dump_dh(key: DhKey, algorithm: AlgorithmIdentifier, password: bytes | None) -> bytes:
@@ -218,6 +224,7 @@ def dump_pkcs12(key: PrivateKey, certificates: tuple[Certificate, ...], password
     """Write a PKCS#12 store, AES-256 under `password`: the key, its certificate (the first) and the rest."""
     if isinstance(key.key, DhKey | x25519.X25519PrivateKey | x448.X448PrivateKey):
         raise OurFault(f"a {key.kind} key does not go into a PKCS#12 file")
+    _demand_password(password)
     own, *others = [x509.load_der_x509_certificate(each.octets) for each in certificates]
     encryption = serialization.BestAvailableEncryption(password)
     with contextlib.suppress(ValueError):

@@ -297,6 +297,8 @@ _remembered_algorithms = functools.lru_cache(maxsize=128)(_protected_algorithms)
 
 def _names(value: bytes, version: int, certificate: Certificate) -> bool:
     """Tell whether a signing-certificate attribute names `certificate`."""
+    if value == signing_certificate.usual(certificate, digests.digest(oids.SHA256, certificate.octets)):
+        return version == 2
     first = signing_certificate.parse(reader.parse(value), version=version)[0]
     return first.may_name(certificate) and digests.digest(first.digest_algorithm, certificate.octets) == first.digest
 

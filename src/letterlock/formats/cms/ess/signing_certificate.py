@@ -5,6 +5,8 @@ Standards: RFC 5035 sections 3 and 5.4, RFC 2634 section 5.4.
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 
 from letterlock.formats.asn1 import oids, tags, writer
@@ -61,6 +63,18 @@ def parse(element: Element, *, version: int) -> tuple[CertificateHash, ...]:
     if not found:
         raise element.fault("a signing certificate attribute that names none", "RFC 5035 section 3")
     return found
+
+
+def usual(certificate: Certificate, digest: bytes) -> bytes:
+    """Return the DER of the SigningCertificateV2 nearly all write: one SHA-256 digest, with issuer and serial number."""
+    where = writer.sequence(_issuer(certificate.issuer.encoded), writer.integer(certificate.serial))
+    return writer.sequence(writer.sequence(writer.sequence(writer.octet_string(digest), where)))
+
+
+@functools.lru_cache(maxsize=256)
+def _issuer(encoded: bytes) -> bytes:
+    """Write the GeneralNames of an issuer once: most certificates are of the same few."""
+    return writer.sequence(writer.explicit(4, encoded))
 
 
 def encode_v2(hashes: tuple[CertificateHash, ...]) -> bytes:
