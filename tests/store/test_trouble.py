@@ -155,6 +155,29 @@ async def test_a_record_that_cannot_be_applied_blocks_no_start(tmp_path: Path) -
     assert check_store(tmp_path).faults == ()
 
 
+async def test_a_record_with_a_value_that_no_column_holds_blocks_no_start(tmp_path: Path) -> None:
+    """Which one it is among those that are written together is found out, and the others are applied."""
+    store = await opened(tmp_path, lanes=1)
+    await store.commit(letter("first"))
+    inbox = await store.mailbox(ANNA, "INBOX")
+    assert inbox is not None
+    await store.close()
+    with closing(apsw.Connection(str(tmp_path / INDEX_NAME))) as connection:
+        number, end, checksum = connection.execute("SELECT id, end, checksum FROM segments").fetchone()
+        (sequence,) = connection.execute("SELECT value FROM meta WHERE key = 'sequence'").fetchone()
+    segment = Segment.resume(tmp_path / "log", number, end, checksum)
+    good, odd = (pack(Appended(inbox.id, NOW, ((4, (), date),))) for date in (NOW, 1e30))
+    records = [Record(sequence + 1 + at, odd if at == 3 else good, (b"text",)) for at in range(6)]
+    segment.append(records)
+    segment.close()
+    store = await opened(tmp_path)
+    assert len(store.report.strange) == 1
+    assert await messages(store) == 6
+    assert (tmp_path / "strange" / str(sequence + 4)).exists()
+    await store.close()
+    assert check_store(tmp_path).faults == ()
+
+
 # a start
 
 
