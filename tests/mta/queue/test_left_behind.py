@@ -8,16 +8,20 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import apsw
 import pytest
 
 from fakes.queue_site import BEN, SETTINGS, Site, opened_site, outcomes, relayed, to
 from letterlock.errors import Unavailable
+from letterlock.formats.envelope import Envelope
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.logs import send_to
+from letterlock.mta.outbound import Outbound
 from letterlock.mta.queue.lanes import Errand
 from letterlock.mta.queue.runner import RunnerSettings
+from letterlock.mta.transfer import transfer_over
 from letterlock.store import queue_rows
 from letterlock.store.index import INDEX_NAME
 from letterlock.store.interface import QueueFilter, Refusal, Refused
@@ -269,3 +273,43 @@ async def test_a_few_destinations_that_hang_leave_room_for_all_others(tmp_path: 
         await site.runner.stop()
         await task
         assert len(site.errands) == 161
+
+
+class Takes:
+    """A way out that takes everything."""
+
+    async def deliver(self, envelope: Envelope, _content: bytes, **_more: object) -> Sequence[Outcome]:
+        return [Outcome(one.forward_path, Result.RELAYED, "2.0.0") for one in envelope.recipients]
+
+
+async def test_a_message_dropped_before_its_turn_is_no_trouble_and_one_whose_octets_are_gone_is(
+    site: Site, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads the log is not alarmed by what an operator wished."""
+    transfer = transfer_over(cast(Outbound, Takes()), site.store)
+    is_dropping = True
+
+    async def late(errand: Errand) -> Sequence[Outcome]:
+        if is_dropping:
+            await site.store.drop(QueueFilter(queue_id=errand.entry.queue_id))
+            await site.store.queue_size()
+        return await transfer(errand)
+
+    site.runner._transfer = late
+    await site.queue("dropped", to("a@harbor.test"))
+    await site.turn()
+    assert await site.store.queue_size() == (0, 0)
+    assert [json.loads(line)["event"] for line in lines] == ["dropped under way"]
+    assert site.store._state.taken == {}
+
+    is_dropping = False
+    await site.queue("gone", to("a@harbor.test"))
+
+    async def gone(*_anything: object) -> bytes:
+        raise Refused(Refusal.EXPUNGEISSUED)
+
+    monkeypatch.setattr(site.store, "read", gone)
+    await site.turn()
+    assert await left(site) == ["a@harbor.test"]
+    (event,) = (event for event in map(json.loads, lines) if event["severity"] == "error")
+    assert (event["event"], event["queue_id"]) == ("attempt abandoned", "gone")
