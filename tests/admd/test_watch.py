@@ -99,6 +99,36 @@ async def test_each_client_gets_a_certificate_it_can_verify(tmp_path: Path) -> N
         assert await shown(port, "ECDHE-RSA-AES128-GCM-SHA256") == der(other)
 
 
+async def test_a_fault_in_taking_files_up_does_not_end_the_watching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next files are taken up."""
+    lines: list[str] = []
+    before = logs.send_to(lines.append)
+    pair = rsa_pair(tmp_path)
+    tls, reloaded, again = ServerTls([pair]), 0, asyncio.Event()
+
+    def broken_first() -> None:
+        nonlocal reloaded
+        reloaded += 1
+        if reloaded == 1:
+            raise ZeroDivisionError
+        again.set()
+
+    monkeypatch.setattr(tls, "reload", broken_first)
+    files = (pair.chain, pair.key)
+    keeping = asyncio.create_task(keep_certificates_current(tls, files, Log("admd"), look_seconds=0.001))
+    async with asyncio.timeout(30):
+        while not again.is_set():
+            pair.chain.write_bytes(pair.chain.read_bytes() + b"\n")
+            await asyncio.sleep(0.005)
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    logs.send_to(before)
+    assert json.loads(lines[0])["event"] == "certificates not reloaded"
+    assert "ZeroDivisionError" in lines[0]
+
+
 async def test_renewed_files_are_taken_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A certificate without its key changes nothing; with it, the next client sees it, and old sessions stand."""
     seen: asyncio.Queue[str] = asyncio.Queue()

@@ -6,6 +6,7 @@ import asyncio
 import collections
 import contextlib
 import imaplib
+import json
 import os
 import pwd
 import random
@@ -19,13 +20,17 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.admd.test_serve import SERVICES, Server, unverified
 
 from letterlock.admd.settings import parse
+from letterlock.admd.workers import Workers
 from letterlock.errors import SettingsFault
 from letterlock.formats.dns.zone import Zone
+from letterlock.host.clock import SystemClock
+from letterlock.host.logs import send_to
 from letterlock.host.shared_port import bind_shared
 from letterlock.hostmaster.name_server import NameServer
 
@@ -230,3 +235,26 @@ def test_a_network_is_always_at_the_same_socket(host: str) -> None:
         assert set.union(*seen.values()) == {0, 1, 2}
     for one in sockets:
         one.close()
+
+
+async def test_a_worker_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that it takes mail, and then nothing more."""
+    lines: list[str] = []
+    before = send_to(lines.append)
+    program, begun = tmp_path / "hangs", tmp_path / "begun"
+    program.write_text(f"#!/bin/sh\necho $$ >> {begun}\necho '{{}}'\nexec sleep 600\n")
+    program.chmod(0o700)
+    monkeypatch.setattr("letterlock.admd.workers.sys.executable", str(program))
+    monkeypatch.setattr("letterlock.admd.workers._SILENT_SECONDS", 0.2)
+    sockets = SimpleNamespace(of_worker=lambda _number, _count: [])
+    workers = Workers(SimpleNamespace(workers=1, file=tmp_path / "letterlock.toml"), sockets, SystemClock())  # type: ignore[arg-type]
+    await workers.start()
+    async with asyncio.timeout(30):
+        while len(begun.read_text().split()) < 2:  # noqa: ASYNC110 - the second begins when the first was killed
+            await asyncio.sleep(0.01)
+    first = int(begun.read_text().split()[0])
+    assert not Path(f"/proc/{first}").exists()
+    await workers.stop(grace_seconds=0)
+    events = [json.loads(line)["event"] for line in lines]
+    assert events[:2] == ["worker hangs", "worker died"]
+    send_to(before)

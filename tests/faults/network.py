@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 import random
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+_NUMBERS = itertools.count()
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 _FILTER = "table inet fault {{ chain arriving {{ type filter hook input priority 0; {rule}; }}; {more} }}"
 
@@ -82,7 +84,7 @@ def other_host() -> Iterator[OtherHost]:
     # RFC 2544 appendix C.2.2: addresses for tests of networks, four for each host.
     block, quarter = random.randrange(256), random.randrange(64) * 4
     here, there = f"198.18.{block}.{quarter + 1}", f"198.18.{block}.{quarter + 2}"
-    ours = f"ll{os.getpid() % 100_000}-{random.randrange(1000)}"
+    ours = f"ll{os.getpid() % 100_000}-{next(_NUMBERS)}"  # none twice: the system takes its time to remove one
     _run("ip", "netns", "add", name)
     try:
         _run("ip", "link", "add", ours, "type", "veth", "peer", "name", "there", "netns", name)

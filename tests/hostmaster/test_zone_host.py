@@ -1,5 +1,6 @@
 """Zones of files kept signed: restarts, changes, roll-overs that survive both."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,37 @@ async def test_a_changed_file_is_served_and_a_wrong_one_is_not(site: _Site) -> N
     await server.look(site.said.append)
     assert site.zone(server).serial == 8
     assert ["serial 8" in site.said[0], "not read again" in site.said[1]] == [True, True]
+
+
+async def test_a_fault_does_not_end_the_looking(site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with one zone, and not with all of them: what is signed no more ends one day."""
+    monkeypatch.setattr("letterlock.hostmaster.zone_host._LOOK_SECONDS", 0.001)
+    server = site.start()
+    look, look_at, turns, again = server.look, server._look_at, 0, asyncio.Event()
+
+    def broken(_source: object) -> None:
+        raise ZeroDivisionError
+
+    async def broken_first(say: object) -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 1:
+            raise ZeroDivisionError
+        monkeypatch.setattr(server, "_look_at", broken if turns == 2 else look_at)
+        await look(say)  # type: ignore[arg-type]
+        if turns == 3:
+            again.set()
+
+    monkeypatch.setattr(server, "look", broken_first)
+    keeping = asyncio.create_task(server.keep(site.said.append))
+    async with asyncio.timeout(30):
+        await again.wait()
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    assert [("not looked at" in one, "not read again" in one) for one in site.said[:2]] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 async def test_a_roll_over_begun_outside_is_carried_through(site: _Site) -> None:

@@ -84,9 +84,14 @@ class Becomes:
 
 @contextlib.asynccontextmanager
 async def inbound(
-    settings: InboundSettings = SETTINGS, *, tls: ServerTls | None = None, grace_seconds: float = 5, **options: Any
+    settings: InboundSettings = SETTINGS,
+    *,
+    tls: ServerTls | None = None,
+    grace_seconds: float = 5,
+    failing: int = 0,
+    **options: Any,
 ) -> AsyncIterator[tuple[Endpoint, Ledger, list[dict[str, Any]]]]:
-    """A running server, the ledger of what it committed, and its log."""
+    """A running server, the ledger of what it committed, and its log; `failing` sessions meet a fault of the program."""
     lines: list[str] = []
     before = send_to(lines.append)
     ledger = Ledger()
@@ -102,7 +107,7 @@ async def inbound(
         await listener.stop(grace_seconds=grace_seconds)
         send_to(before)
         log.extend(json.loads(line) for line in lines)
-        assert not [line for line in log if line["event"] == "session failed"], log
+        assert len([line for line in log if line["event"] == "session failed"]) == failing, log
 
 
 async def converse(endpoint: Endpoint, octets: bytes) -> bytes:
@@ -187,6 +192,29 @@ async def test_a_local_fault_defers(fault: Exception, code: bytes) -> None:
     assert code in answer
     assert codes(answer)[-2:] == ["250", "221"]
     assert "accepted" not in [line["event"] for line in log]
+
+
+@pytest.mark.parametrize("step", ["recipient", "message"])
+async def test_a_fault_of_the_program_tells_the_client_to_come_again(step: str) -> None:
+    """It ends this session, with a last word (RFC 5321 section 3.8), and the log has it."""
+
+    class Broken(People):
+        async def accept(self, reverse_path: Address | None, recipient: Recipient) -> Destination | Outcome:
+            if step == "recipient":
+                raise ZeroDivisionError
+            return await super().accept(reverse_path, recipient)
+
+    async def assess(_arrival: Arrival) -> Assessment:
+        raise ZeroDivisionError
+
+    octets = OPENING + b"RCPT TO:<ada@rosewood.test>\r\nDATA\r\n" + MESSAGE + b".\r\nQUIT\r\n"
+    async with inbound(assess=assess, recipients=Broken(), failing=1) as (endpoint, ledger, log):
+        answer = await converse(endpoint, octets)
+    assert ledger.transactions == []
+    assert answer.splitlines()[-1].startswith(b"421 4.3.0 ")
+    assert codes(answer)[-2] == {"recipient": "250", "message": "354"}[step]
+    (event,) = (event for event in log if event["severity"] == "error")
+    assert (event["event"], event["problem"]) == ("session failed", "ZeroDivisionError()")
 
 
 async def test_an_assessment_adds_fields_refuses_or_chooses_a_mailbox() -> None:

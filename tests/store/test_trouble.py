@@ -16,11 +16,11 @@ from fakes.script_writer import ANNA, NOW, picture
 from letterlock.errors import Unavailable
 from letterlock.host.clock import SetClock
 from letterlock.host.logs import send_to
-from letterlock.store import core
+from letterlock.store import core, index
 from letterlock.store.check import check_store
 from letterlock.store.engine import LogStore, StoreSettings, open_store
 from letterlock.store.entries import Appended, pack
-from letterlock.store.index import INDEX_NAME, Batch, Indexer, connect, prepare
+from letterlock.store.index import INDEX_NAME, SUSPECT_NAME, Batch, Indexer, connect, prepare
 from letterlock.store.interface import Delivery, Transaction
 from letterlock.store.segments import Record, Segment
 from letterlock.store.snapshot import to_ranges
@@ -155,14 +155,37 @@ async def test_a_record_that_cannot_be_applied_blocks_no_start(tmp_path: Path) -
     assert check_store(tmp_path).faults == ()
 
 
+async def test_a_record_with_a_value_that_no_column_holds_blocks_no_start(tmp_path: Path) -> None:
+    """Which one it is among those that are written together is found out, and the others are applied."""
+    store = await opened(tmp_path, lanes=1)
+    await store.commit(letter("first"))
+    inbox = await store.mailbox(ANNA, "INBOX")
+    assert inbox is not None
+    await store.close()
+    with closing(apsw.Connection(str(tmp_path / INDEX_NAME))) as connection:
+        number, end, checksum = connection.execute("SELECT id, end, checksum FROM segments").fetchone()
+        (sequence,) = connection.execute("SELECT value FROM meta WHERE key = 'sequence'").fetchone()
+    segment = Segment.resume(tmp_path / "log", number, end, checksum)
+    good, odd = (pack(Appended(inbox.id, NOW, ((4, (), date),))) for date in (NOW, 1e30))
+    records = [Record(sequence + 1 + at, odd if at == 3 else good, (b"text",)) for at in range(6)]
+    segment.append(records)
+    segment.close()
+    store = await opened(tmp_path)
+    assert len(store.report.strange) == 1
+    assert await messages(store) == 6
+    assert (tmp_path / "strange" / str(sequence + 4)).exists()
+    await store.close()
+    assert check_store(tmp_path).faults == ()
+
+
 # a start
 
 
 DAMAGE: dict[str, Callable[[apsw.Connection, int], object]] = {
-    "a transaction": lambda index, _: index.execute("UPDATE transactions SET placed = '['"),
-    "a keyword": lambda index, _: index.execute("UPDATE mailboxes SET keywords = '['"),
-    "a counter": lambda index, _: index.execute("DELETE FROM meta WHERE key = 'next_mailbox'"),
-    "a row in the way": lambda index, last: index.execute(
+    "a transaction": lambda there, _: there.execute("UPDATE transactions SET placed = '['"),
+    "a keyword": lambda there, _: there.execute("UPDATE mailboxes SET keywords = '['"),
+    "a counter": lambda there, _: there.execute("DELETE FROM meta WHERE key = 'next_mailbox'"),
+    "a row in the way": lambda there, last: there.execute(
         "INSERT INTO contents VALUES (?, 1, 0, 0, 0, 0, 1)", (last * 4096,)
     ),
 }
@@ -269,3 +292,25 @@ async def test_a_copy_of_the_index_that_cannot_be_made_is_made_later(
             await asyncio.sleep(0.001)
     await store.close()
     assert turns >= 3
+
+
+async def test_an_index_that_cannot_even_be_marked_as_suspect_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Its disk is gone, for instance."""
+    connection = connect(tmp_path / INDEX_NAME)
+    prepare(connection)
+    (tmp_path / SUSPECT_NAME).symlink_to(tmp_path / "nowhere" / "at" / "all")
+    troubles: list[Unavailable] = []
+    indexer = Indexer(connection, lambda _batches: None, troubles.append)
+
+    def damaged(_connection: object, _batches: object) -> None:
+        raise apsw.CorruptError("database disk image is malformed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "write_batches", damaged)
+        indexer.write(Batch(1))
+        async with asyncio.timeout(60):
+            with pytest.raises(Unavailable, match="malformed"):
+                await indexer.ask(lambda _connection: None)
+            await asyncio.sleep(0)
+            await indexer.close()
+    assert troubles

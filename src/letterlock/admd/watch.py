@@ -26,6 +26,7 @@ from letterlock.admd.workers import Workers
 from letterlock.errors import Malformed, SettingsFault, Unavailable
 from letterlock.host import logs
 from letterlock.host.clock import Clock
+from letterlock.host.drive_work import contain_now
 from letterlock.host.ledger import Ledger
 from letterlock.host.listen import Listener
 from letterlock.host.logs import Log
@@ -198,10 +199,12 @@ async def keep_certificates_current(
 def reload_certificates(tls: ServerTls, log: Log) -> None:
     """Read the certificates again and say what came of it."""
     try:
-        tls.reload()
+        contain_now(tls.reload, SettingsFault)
         log.event("certificates reloaded")
     except SettingsFault as fault:
         log.error("certificates not reloaded", problems=list(fault.problems))
+    except Unavailable as trouble:  # the next files may be better
+        log.error("certificates not reloaded", problems=[trouble.problem])
 
 
 def _signature(files: tuple[Path, ...]) -> tuple[tuple[int, int, int] | None, ...]:

@@ -7,7 +7,8 @@
 
 Each worker (admd/worker.py) is a program of its own, started with its sockets. Orders go to its standard input, a line
 each, and it ends where that ends, so none outlives us; news come from its standard output, a JSON object a line. One that
-dies is replaced, with a pause that grows; its clients wait meanwhile, for the sockets are ours. What it had taken on is
+dies is replaced, with a pause that grows; its clients wait meanwhile, for the sockets are ours. One that says nothing for a
+minute hangs, with all clients whose connections are its: it is killed, and replaced. What it had taken on is
 in the store; what it had not was never answered 250.
 """
 
@@ -35,6 +36,7 @@ DOOR_NAME = "store.socket"
 RELOAD, STOP = b"reload", b"stop"
 
 _READY_SECONDS = 60.0
+_SILENT_SECONDS = 60.0  # it has news every second
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
 _CONTENT_SECONDS = 30.0  # one that lived so long did not die of its start
 # What belongs to the process that the supervisor started, and to no other.
@@ -188,7 +190,7 @@ class Workers:
         )
         assert process.stdout is not None
         try:
-            while line := await process.stdout.readline():
+            while line := await self._line(worker, process.stdout):
                 try:
                     worker.news = msgspec.json.decode(line, type=News)
                 except msgspec.DecodeError as error:
@@ -200,3 +202,14 @@ class Workers:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+    async def _line(self, worker: _Worker, stream: asyncio.StreamReader) -> bytes:
+        """Return the next line a worker says, b"" where it says no more, or nothing for so long that it hangs."""
+        try:
+            async with asyncio.timeout(_SILENT_SECONDS):
+                return await stream.readline()
+        except TimeoutError:
+            self._log.error("worker hangs", worker=worker.number, problem=f"no word in {_SILENT_SECONDS:g} seconds")
+            if worker.process is not None:
+                worker.process.kill()
+            return b""

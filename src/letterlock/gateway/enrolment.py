@@ -27,6 +27,7 @@ from letterlock.formats.x509 import ocsp
 from letterlock.formats.x509.certificate import Certificate
 from letterlock.formats.x509.crl import RevocationList
 from letterlock.host.clock import Clock
+from letterlock.host.drive_work import contain
 from letterlock.host.logs import Log
 from letterlock.host.pages import Asked, Page, Pages
 from letterlock.mta.inbound import queue_entries
@@ -83,7 +84,7 @@ class Enrolment:
         """Tell what administrators decide, and have what is new published, until cancelled."""
         while True:
             try:
-                await self._look()
+                await contain(self._look(), LetterlockError)
             except LetterlockError as fault:
                 self.log.error("enrolment", problem=str(fault))
             await asyncio.sleep(_LOOK_SECONDS)

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from letterlock.errors import Malformed, SettingsFault
+from letterlock.errors import Malformed, SettingsFault, Unavailable
 from letterlock.formats.dns.zone import Zone
+from letterlock.host.drive_work import contain, contain_now
 from letterlock.host.resolver.exchange import Exchange, Server
 from letterlock.hostmaster.key_folder import KeyFolder
 from letterlock.hostmaster.name_server import NameServer
@@ -119,8 +121,8 @@ class ZoneHost:
         exchange = Exchange()
         for source in self._sources:
             try:
-                changed = self._look_at(source)
-            except (Malformed, SettingsFault, OSError) as error:
+                changed = contain_now(partial(self._look_at, source), Malformed, SettingsFault, OSError)
+            except (Malformed, SettingsFault, OSError, Unavailable) as error:
                 problem = error.problem if isinstance(error, Malformed) else str(error)
                 say(f"{source.origin}: not read again: {problem}")
                 continue
@@ -139,14 +141,24 @@ class ZoneHost:
         await self.server.serve(stream, datagrams)
 
     async def keep(self, say: Callable[[str], object]) -> None:
-        """Tell the secondaries what is served, and look again and again, for ever; run it as a task."""
+        """Tell the secondaries what is served, and look again and again, for ever; run it as a task.
+
+        Whatever goes wrong is said and ends nothing: a zone that is signed no more ends one day.
+        """
+        work: Callable[[], Awaitable[None]] = self._tell_all
+        while True:
+            try:
+                await contain(work())
+            except Unavailable as trouble:
+                say(f"zones not looked at: {trouble.problem}")
+            work = partial(self.look, say)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _tell_all(self) -> None:
         exchange = Exchange()
         for zone in self.server.catalog.zones.values():
             await notify(zone, self._secondaries, exchange)
         await exchange.aclose()
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            await self.look(say)
 
     async def aclose(self) -> None:
         """Stop serving."""

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from letterlock.errors import Unavailable
+from letterlock.errors import PeerFault, Unavailable
 from letterlock.formats.envelope import Envelope, Recipient
 from letterlock.host.logs import Log
 from letterlock.host.stream import DeadlinePassed, Endpoint, Stopping, Stream
@@ -156,6 +157,13 @@ class Session:
         except asyncio.CancelledError:  # the grace is over: what was begun may come again
             self.conversation.end(self._stopping())
             self.stream.write(self.conversation.take_output())
+            raise
+        except PeerFault:
+            raise
+        except Exception:  # ours: the border logs it (host/drive_sessions.py), and the client is to come again
+            self.conversation.end(reply(421, "4.3.0", f"{self.settings.host_name} has met a fault: come back later"))
+            with suppress(PeerFault):
+                await self._take_leave()
             raise
         finally:
             self._forget_content()

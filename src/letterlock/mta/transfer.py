@@ -22,7 +22,10 @@ def transfer_over(outbound: Outbound, store: Store) -> Transfer:
         entry = errand.entry
         try:
             content = await store.read(entry.content)
-        except Refused as refused:  # what is owed must be there; where it is not, a person has to look
+        except Refused as refused:
+            if await store.queue_entry(entry.queue_id) is None:  # dropped before its turn came
+                raise
+            # What is owed must be there; where it is not, a person has to look.
             raise Unavailable(f"the octets of {entry.queue_id} cannot be read: {refused}") from refused
         return await outbound.deliver(entry.envelope, content, route=entry.route, priority=entry.priority)
 

@@ -21,6 +21,7 @@ import operator
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -430,7 +431,8 @@ class Indexer:
             return
         except Exception as error:  # the border: a thread that ended would keep everybody waiting who asks
             if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-                (self._path.parent / SUSPECT_NAME).touch()  # the next start makes the index anew
+                with suppress(OSError):  # then that start sees it by itself
+                    (self._path.parent / SUSPECT_NAME).touch()  # the next start makes the index anew
             self.trouble = Unavailable(f"writing the index failed: {error}")
             self._tell(partial(self._failed, self.trouble))
             return

@@ -232,6 +232,7 @@ def _take(connection: apsw.Connection, rows: list[Row], now: Instant) -> Taken:
             _set_aside(connection, tuple(columns), entry, due.get(columns[0], []))
             taken.unreadable.append((entry.queue_id, problem))
         if not entry.recipients:
+            connection.execute(_AGAIN, (0, columns[1]))
             continue
         taken.entries.append(entry)
         if segment is not None:
@@ -241,13 +242,11 @@ def _take(connection: apsw.Connection, rows: list[Row], now: Instant) -> Taken:
 
 
 def _set_aside(connection: apsw.Connection, row: Row, entry: QueueEntry, due: list[Row]) -> None:
-    """Hold those recipients of an entry that could not be read, and give it back where none could be."""
+    """Hold those recipients of an entry that could not be read."""
     read = {one.number for one in entry.recipients}
     for number, *_ in due:
         if number not in read:
             connection.execute("UPDATE queue_recipients SET held = 2 WHERE entry = ? AND number = ?", (row[0], number))
-    if not entry.recipients:
-        connection.execute(_AGAIN, (0, row[1]))
 
 
 def next_due(connection: apsw.Connection) -> Instant | None:

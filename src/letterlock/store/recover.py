@@ -142,10 +142,14 @@ def _open_as_found(folder: Path, segment_octets: int, ballast_octets: int, lock:
 
 def _open_past(folder: Path, segment_octets: int, lock: int, report: Report, passed_over: set[int]) -> Recovered:
     """Open a store, past records that cannot be applied; each time anew, for the state may be half changed."""
+    is_careful = False
     while True:
         try:
-            return _open(folder, segment_octets, lock, report, passed_over)
+            return _open(folder, segment_octets, lock, report, passed_over, is_careful)
         except _NotApplied as problem:
+            if not problem.is_certain:
+                is_careful = True
+                continue
             if len(passed_over) >= _MOST_SET_ASIDE:
                 raise Unavailable(f"{len(passed_over)} records cannot be applied, the last one: {problem}") from None
             passed_over.add(problem.record.sequence)
@@ -165,11 +169,12 @@ def _set_aside(folder: Path, record: Found) -> None:
 
 
 class _NotApplied(Exception):
-    """A record that cannot be applied."""
+    """A record that cannot be applied; where that is not certain it was one of those before it, and care will tell."""
 
-    def __init__(self, record: Found, fault: Faulty) -> None:
-        super().__init__(fault.problem)
+    def __init__(self, record: Found, problem: str, *, is_certain: bool = True) -> None:
+        super().__init__(problem)
         self.record = record
+        self.is_certain = is_certain
 
 
 def _drop_ballast(folder: Path, report: Report) -> bool:
@@ -200,7 +205,9 @@ def _take_ballast(folder: Path, octets: int) -> None:
             os.close(descriptor)
 
 
-def _open(folder: Path, segment_octets: int, lock: int, report: Report, passed_over: set[int]) -> Recovered:
+def _open(
+    folder: Path, segment_octets: int, lock: int, report: Report, passed_over: set[int], is_careful: bool
+) -> Recovered:
     log = folder / "log"
     lost = not (folder / INDEX_NAME).exists() and (folder / BACKUP_NAME).exists()
     if lost or (folder / SUSPECT_NAME).exists():
@@ -214,7 +221,8 @@ def _open(folder: Path, segment_octets: int, lock: int, report: Report, passed_o
     except (TypeError, ValueError, LookupError) as error:
         raise apsw.CorruptError(f"a row makes no sense: {error!r}") from error
     found, ends = _read_ends(folder, connection, report)
-    _replay(connection, state, [one for one in found if one.sequence not in passed_over], ends)
+    wanted = [one for one in found if one.sequence not in passed_over]
+    _replay(connection, state, wanted, ends, 1 if is_careful else _REPLAYED_A_BATCH)
     _forget_removed(connection, segments_in(log))
     report.replayed = len(found)
     numbers = segments_in(log)
@@ -333,13 +341,21 @@ def _write_again(descriptor: int, start: int, end: int) -> None:
     os.fsync(descriptor)
 
 
-def _replay(connection: apsw.Connection, state: State, found: list[Found], ends: dict[int, tuple[int, int]]) -> None:
-    """Apply records to the state and the index."""
+def _replay(
+    connection: apsw.Connection, state: State, found: list[Found], ends: dict[int, tuple[int, int]], together: int
+) -> None:
+    """Apply records to the state and, so many together, to the index."""
+    latest: Found | None = None
 
     def flush() -> None:
         state.directory.save(state.batch)
-        with connection:
-            write_batches(connection, [state.batch])
+        try:
+            with connection:
+                write_batches(connection, [state.batch])
+        except (TypeError, ValueError, OverflowError) as error:  # a value that no column holds
+            if latest is None:
+                raise
+            raise _NotApplied(latest, repr(error), is_certain=together == 1) from error
         state.contents.forget(state.batch.places)
         state.batch = Batch(state.batch.sequence)
 
@@ -361,14 +377,15 @@ def _replay(connection: apsw.Connection, state: State, found: list[Found], ends:
             continue
         entry = unpack(record.description)
         try:
-            contain_now(partial(state.apply, record.sequence, entry, record.octets), Refused, apsw.Error)
+            contain_now(partial(state.apply, record.sequence, entry, record.octets), Refused, apsw.Error, _NotApplied)
         except Refused:  # it was refused the first time too
             pass
         except Faulty as fault:
-            raise _NotApplied(record, fault) from fault
+            raise _NotApplied(record, fault.problem) from fault
+        latest = record
         state.batch.sequence = record.sequence
         state.batch.ends[record.octets.segment] = (record.end, record.checksum, record.sequence)
-        if count % _REPLAYED_A_BATCH == 0:
+        if count % together == 0:
             flush()
     for number, (end, checksum) in ends.items():
         if number not in state.batch.ends:

@@ -8,16 +8,20 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import apsw
 import pytest
 
 from fakes.queue_site import BEN, SETTINGS, Site, opened_site, outcomes, relayed, to
 from letterlock.errors import Unavailable
+from letterlock.formats.envelope import Envelope
 from letterlock.formats.outcome import Outcome, Result
 from letterlock.host.logs import send_to
+from letterlock.mta.outbound import Outbound
 from letterlock.mta.queue.lanes import Errand
 from letterlock.mta.queue.runner import RunnerSettings
+from letterlock.mta.transfer import transfer_over
 from letterlock.store import queue_rows
 from letterlock.store.index import INDEX_NAME
 from letterlock.store.interface import QueueFilter, Refusal, Refused
@@ -240,3 +244,72 @@ async def test_a_past_answer_that_cannot_be_read_hinders_nothing(tmp_path: Path,
     site.clock.move(SETTINGS.retry_longest_seconds)
     await site.turn()
     assert await site.store.queue_size() == (0, 0)
+
+
+async def test_a_few_destinations_that_hang_leave_room_for_all_others(tmp_path: Path) -> None:
+    """However many messages wait for them; and all of these go when they are back."""
+    async with opened_site(tmp_path, RunnerSettings(most_taken=100, most_waiting=10)) as site:
+        stay, other = asyncio.Event(), asyncio.Event()
+
+        async def transfer(errand: Errand) -> Sequence[Outcome]:
+            site.errands.append(errand)
+            if errand.destination == "example.test":
+                other.set()
+            else:
+                await stay.wait()
+            return relayed(errand)
+
+        site.runner._transfer = transfer
+        for number in range(20):
+            for slow in range(8):
+                await site.queue(f"q{number}-{slow}", to(f"a@hangs{slow}.test"))
+        await site.queue("z", to("a@example.test"))
+        task = asyncio.create_task(site.runner.run())
+        async with asyncio.timeout(60):
+            await other.wait()
+            stay.set()
+            while await site.store.queue_size() != (0, 0):  # noqa: ASYNC110 - a task works
+                await asyncio.sleep(0.001)
+        await site.runner.stop()
+        await task
+        assert len(site.errands) == 161
+
+
+class Takes:
+    """A way out that takes everything."""
+
+    async def deliver(self, envelope: Envelope, _content: bytes, **_more: object) -> Sequence[Outcome]:
+        return [Outcome(one.forward_path, Result.RELAYED, "2.0.0") for one in envelope.recipients]
+
+
+async def test_a_message_dropped_before_its_turn_is_no_trouble_and_one_whose_octets_are_gone_is(
+    site: Site, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads the log is not alarmed by what an operator wished."""
+    transfer = transfer_over(cast(Outbound, Takes()), site.store)
+    is_dropping = True
+
+    async def late(errand: Errand) -> Sequence[Outcome]:
+        if is_dropping:
+            await site.store.drop(QueueFilter(queue_id=errand.entry.queue_id))
+            await site.store.queue_size()
+        return await transfer(errand)
+
+    site.runner._transfer = late
+    await site.queue("dropped", to("a@harbor.test"))
+    await site.turn()
+    assert await site.store.queue_size() == (0, 0)
+    assert [json.loads(line)["event"] for line in lines] == ["dropped under way"]
+    assert site.store._state.taken == {}
+
+    is_dropping = False
+    await site.queue("gone", to("a@harbor.test"))
+
+    async def gone(*_anything: object) -> bytes:
+        raise Refused(Refusal.EXPUNGEISSUED)
+
+    monkeypatch.setattr(site.store, "read", gone)
+    await site.turn()
+    assert await left(site) == ["a@harbor.test"]
+    (event,) = (event for event in map(json.loads, lines) if event["severity"] == "error")
+    assert (event["event"], event["queue_id"]) == ("attempt abandoned", "gone")

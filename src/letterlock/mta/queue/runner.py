@@ -12,9 +12,9 @@ Promises:
   is logged with its trace, comes back on the usual schedule, and costs nobody else anything.
 - What cannot be recorded for lack of room is tried again until it can.
 
-Limits: `most_taken` entries are taken at once; of one destination at most `most_waiting` wait here, further ones are
-parked in the store and fetched by their lane as it empties, so that a crowd for one domain costs the others nothing. Mail
-more urgent than what waits is not parked.
+Limits: `most_taken` entries are taken at once; of one destination at most `most_waiting` wait here, and no more than half of
+what may be taken yet. Further ones are parked in the store and fetched by their lane as it empties, so that a crowd for
+one domain, or a few that hang, cost the others nothing. Mail more urgent than what waits is not parked.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ class Runner:
             groups.setdefault(entry.route or recipient.recipient.forward_path.domain, []).append(recipient)
         for destination in groups:
             lane = self._lane(destination)
-            if lane.is_full(entry.priority, self._limits.most_waiting):
+            if lane.is_full(entry.priority, self._most_waiting):
                 await self._store.park(entry.queue_id, destination)
                 self._lane(destination).has_parked = True
                 self._fetch_if_room(destination)  # nothing may be left in the lane that would, later
@@ -245,6 +245,12 @@ class Runner:
                 part = replace(entry, recipients=tuple(recipients), envelope=envelope)
             self._lane(destination).add(Errand(destination, part))
             self._pump(destination)
+
+    @property
+    def _most_waiting(self) -> int:
+        """How many may wait for one destination: half of the room that is left, so that slow ones never take all of it."""
+        room = self._limits.most_taken - len(self._open)
+        return min(self._limits.most_waiting, max(room // 2, 1))
 
     def _lane(self, destination: str) -> Lane:
         limits = self._limits
@@ -305,15 +311,14 @@ class Runner:
 
     def _fetch_if_room(self, destination: str) -> None:
         lane = self._lanes[destination]
-        if lane.has_parked and not lane.is_fetching and len(lane.waiting) <= self._limits.most_waiting // 2:
+        if lane.has_parked and not lane.is_fetching and len(lane.waiting) <= self._most_waiting // 2:
             lane.is_fetching = True
             self._spawn(self._fetch(destination, lane))
 
     async def _fetch(self, destination: str, lane: Lane) -> None:
         """Fetch what was parked for a lane that has room again."""
-        enough = self._limits.most_waiting // 2
-        limit = max(enough, 1)
-        while lane.has_parked and len(lane.waiting) <= enough and not self._stopping.is_set():
+        while lane.has_parked and len(lane.waiting) <= self._most_waiting // 2 and not self._stopping.is_set():
+            limit = max(self._most_waiting // 2, 1)
             lane.has_parked = False  # unless it is found, or more is parked meanwhile
             try:
                 entries = await contain(self._store.take_parked(destination, self._clock.now(), limit))
