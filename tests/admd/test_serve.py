@@ -78,7 +78,8 @@ class Server:
     @property
     def log(self) -> list[dict[str, Any]]:
         """The events so far."""
-        return [json.loads(line) for line in (self.folder / "log.jsonl").read_text().splitlines()]
+        whole, _, _being_written = (self.folder / "log.jsonl").read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def port(self, service: str) -> int:
         """Where a service is."""

@@ -55,6 +55,9 @@ class Exit(enum.IntEnum):
         return member
 
 
+click.UsageError.exit_code = Exit.USAGE  # click's own code for it means "could not tell" here
+
+
 def json_option(command: Callable[P, R]) -> Callable[P, R]:
     """Give a command the option `--json`, as its parameter `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)

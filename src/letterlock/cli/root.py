@@ -39,10 +39,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-# click's own code for a wrong command line means "could not tell" here: cli/output.py.
-click.UsageError.exit_code = 64
-
-
 class LazyGroup(click.Group):
     """A group that knows its commands by name and help line, and imports one only to run it."""
 
