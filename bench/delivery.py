@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bench._load import send
 from bench._postfix import free_port, postfix, wait_for
 from letterlock.trust import dkim
 from letterlock.trust.primitives import rsa
@@ -80,10 +81,7 @@ def rate(port: int, letter: Path, sessions: int, count: int, arrived: Callable[[
     """Return the messages a second that are in the mailbox; where `arrived` counts them, until it has counted all."""
     before = arrived() if arrived is not None else 0
     started = time.perf_counter()
-    subprocess.run(
-        ["/usr/sbin/smtp-source", "-d", "-s", str(sessions), "-m", str(count), "-F", letter, "-f", "rose@harbor.test",
-         "-t", "ada@rosewood.test", f"127.0.0.1:{port}"], check=True, timeout=120,
-    )  # fmt: skip
+    send(port, sessions, count, "-F", letter, "-f", "rose@harbor.test", "-t", "ada@rosewood.test")
     deadline = time.monotonic() + 120
     while arrived is not None and arrived() - before < count:
         if time.monotonic() > deadline:

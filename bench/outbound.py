@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench._load import send
 from bench._postfix import postfix
 from bench.relay import Sink, sink
 
@@ -101,10 +102,7 @@ def theirs(folder: Path) -> tuple[float, float]:
             reload = ["/usr/sbin/postfix", "-c", str(folder / "etc"), "reload"]
             master.write_text(whole.replace(_QMGR, ""))
             subprocess.run(reload, check=True, capture_output=True)
-            subprocess.run(
-                ["/usr/sbin/smtp-source", "-d", "-s", "20", "-m", str(MESSAGES), "-l", str(KILOBYTES * 1024), "-f",
-                 "x@client.test", "-t", "ada@harbor.test", f"127.0.0.1:{port}"], check=True, timeout=120,
-            )  # fmt: skip
+            send(port, 20, MESSAGES, "-l", str(KILOBYTES * 1024), "-f", "x@client.test", "-t", "ada@harbor.test")
             master.write_text(whole)
             if target.count():
                 raise RuntimeError("Postfix sent before it was let go")

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench._load import send
 from bench._postfix import free_port, postfix, wait_for
 from bench.smtp import ours
 
@@ -62,10 +63,7 @@ def rate(port: int, target: Sink) -> float:
     """Return the messages a second, from the first to the sink's last."""
     before = target.count()
     started = time.perf_counter()
-    subprocess.run(
-        ["/usr/sbin/smtp-source", "-d", "-s", str(SESSIONS), "-m", str(COUNT), "-l", str(KILOBYTES * 1024), "-f",
-         "x@client.test", "-t", "ada@rosewood.test", f"127.0.0.1:{port}"], check=True, timeout=120,
-    )  # fmt: skip
+    send(port, SESSIONS, COUNT, "-l", str(KILOBYTES * 1024), "-f", "x@client.test", "-t", "ada@rosewood.test")
     deadline = time.monotonic() + 60
     while target.count() - before < COUNT:
         if time.monotonic() > deadline:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench._load import send
 from bench._postfix import DISCARDING, HOLDING, free_port, postfix, wait_for
 
 CASES = [(1, 1, 300), (1, 10, 300), (10, 1, 1500), (10, 10, 1500), (50, 1, 2500), (50, 10, 2500), (50, 100, 500)]
@@ -61,19 +62,30 @@ def ours(folder: Path, sink: int = 0, *, worker: bool = False) -> Iterator[Ours]
 
 def rate(port: int, sessions: int, kilobytes: int, count: int) -> float:
     """Return the messages a second that `smtp-source` gets rid of."""
-    command = ["/usr/sbin/smtp-source", "-d", "-s", str(sessions), "-m", str(count), "-l", str(kilobytes * 1024)]
-    started = time.perf_counter()
-    subprocess.run(
-        [*command, "-f", "x@harbor.test", "-t", "ada@rosewood.test", f"127.0.0.1:{port}"], check=True, timeout=120
-    )
-    return count / (time.perf_counter() - started)
+    size = str(kilobytes * 1024)
+    return count / send(port, sessions, count, "-l", size, "-f", "x@harbor.test", "-t", "ada@rosewood.test")
 
 
-def compare(mine: dict[str, Ours], peers: dict[str, int], sessions: int, kilobytes: int, count: int) -> str:
+class Theirs:
+    """A Postfix with its files below `folder`."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
+        self._queue = folder / "queue"
+
+    def settle(self) -> None:
+        """Wait until its queue manager has dealt with everything: what it does later, others would wait for."""
+        while any(any((self._queue / name).iterdir()) for name in ("incoming", "active")):
+            time.sleep(0.01)
+
+
+def compare(mine: dict[str, Ours], peers: dict[str, Theirs], sessions: int, kilobytes: int, count: int) -> str:
     """Return a row: each of ours with its rate, CPU time a message and how many times each peer's rate; the peers' rates."""
     few = max(count // 5, 100)
-    for port in (*(server.port for server in mine.values()), *peers.values()):
-        rate(port, sessions, kilobytes, count // 10)
+    for server in (*mine.values(), *peers.values()):
+        rate(server.port, sessions, kilobytes, count // 10)
+    for peer in peers.values():
+        peer.settle()
     rates: dict[str, list[float]] = {name: [] for name in (*mine, *peers)}
     used: dict[str, list[float]] = {name: [] for name in mine}
     for _ in range(ROUNDS):
@@ -81,8 +93,9 @@ def compare(mine: dict[str, Ours], peers: dict[str, int], sessions: int, kilobyt
             before = server.cpu_seconds()
             rates[name].append(rate(server.port, sessions, kilobytes, count))
             used[name].append((server.cpu_seconds() - before) / count * 1e6)
-        for name, port in peers.items():
-            rates[name].append(rate(port, sessions, kilobytes, few))
+        for name, peer in peers.items():
+            rates[name].append(rate(peer.port, sessions, kilobytes, few))
+            peer.settle()
     row = f"{sessions:>5} x {kilobytes:>3} KB"
     for name in mine:
         times = (statistics.median(map(operator.truediv, rates[name], rates[peer])) for peer in peers)
@@ -103,7 +116,7 @@ def main() -> None:
             postfix(folder / "working", DISCARDING) as working,
         ):
             mine = {"one process": alone, "worker and store": worker}
-            peers = {"Postfix holds": holding, "works": working}
+            peers = {"Postfix holds": Theirs(folder / "holding", holding), "works": Theirs(folder / "working", working)}
             print(" " * 14 + "".join(f" | {name:<29}" for name in mine) + " | " + ", ".join(peers))
             for case in CASES:
                 print(compare(mine, peers, *case), flush=True)
