@@ -372,7 +372,7 @@ def main() -> None:
     world = _World()
     print(f"{'what (CPU ms)':<62} | {'ours':>9} | {'peer':>9} | ratio")
     _operations(world, "10 KB", 10_000, 300)
-    _operations(world, "10 MB", 10_000_000, 7)
+    _operations(world, "10 MB", 10_000_000, 15)
     _chains(world)
     if shutil.which("openssl"):
         _beside_the_program(world)
