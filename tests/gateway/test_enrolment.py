@@ -206,6 +206,20 @@ async def test_an_administrator_decides(lab: Lab) -> None:
 
 
 @SHARED
+async def test_who_must_sign_may_ask_for_the_key(lab: Lab) -> None:
+    """What is to be signed and cannot be goes to the authority, and to nobody beside it."""
+    folder = str(lab.folder("rosewood.test"))
+    await lab.run("account", "smime", BRUNO, "--sign", "always", "--config", folder)
+    assert (await lab.submit(BRUNO, asking(BRUNO, CA, BRUNO), CA.upper()))[0] == 250
+    await lab.arrived(BRUNO, b"Confirm your")
+    for recipients in ((ADA,), (CA, ADA)):
+        code, text = await lab.submit(BRUNO, asking(BRUNO, CA, BRUNO), *recipients)
+        assert (code, text[:5]) == (550, b"5.7.5")
+    await lab.run("account", "smime", BRUNO, "--sign", "never", "--config", folder)
+    await lab.settled()
+
+
+@SHARED
 async def test_garbage_at_the_authority(lab: Lab) -> None:
     """Whatever comes is answered once or not at all, and nothing stays in the queue."""
     for made in (

@@ -147,7 +147,9 @@ def open_gateway(base: Foundation, stack: contextlib.AsyncExitStack) -> Gateway:
     judges = keys is not None or record.is_on or bool(anchors)
     return Gateway(
         BorderJudge(keys, anchors, record, log, inquiry) if judges else None,
-        SubmissionSigner(keys, workshop, record, base.clock, base.entropy, log),
+        SubmissionSigner(
+            keys, workshop, record, base.clock, base.entropy, log, fold(registrar.address) if registrar.address else ""
+        ),
         Admission(keys, labels, workshop, is_ours, log) if keys is not None or labels.rules is not None else None,
         GatewayPrograms(programs, treatment),
         enrolment.pages() if enrolment is not None else None,

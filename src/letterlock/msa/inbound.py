@@ -47,8 +47,9 @@ from letterlock.store.proofs import Proofs
 _LONGEST_HOLD_SECONDS = 30 * 24 * 3600
 
 Sign = Callable[[str, tuple[bytes, ...]], Awaitable[bytes]]
-# Given the account and the message in pieces: the message as it goes out (with its author's signature), or a refusal.
-Protect = Callable[[str, tuple[bytes, ...]], Awaitable[tuple[bytes, ...] | Reply]]
+# Given the account, the envelope and the message in pieces: the message as it goes out (with its author's signature), or a
+# refusal.
+Protect = Callable[[str, Envelope, tuple[bytes, ...]], Awaitable[tuple[bytes, ...] | Reply]]
 
 
 # Given the sender and a recipient elsewhere: why nothing is sent there from here, or None.
@@ -304,12 +305,12 @@ class SubmissionPolicy:
         return message if opinion.content is None else (opinion.content,)
 
     async def _protected(
-        self, session: Session, _envelope: Envelope, _identifier: str, message: tuple[bytes, ...]
+        self, session: Session, envelope: Envelope, _identifier: str, message: tuple[bytes, ...]
     ) -> tuple[bytes, ...] | Reply:
         """Return the message as it goes out, its recipients here looked at, or the reply that refuses it."""
         service = self._service
         if service.protect is not None:
-            protected = await service.protect(session.conversation.user, message)
+            protected = await service.protect(session.conversation.user, envelope, message)
             if isinstance(protected, Reply):
                 return protected
             message = protected
