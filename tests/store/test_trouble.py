@@ -127,19 +127,24 @@ async def test_what_is_half_applied_never_reaches_the_index(tmp_path: Path, monk
     assert check_store(tmp_path).faults == ()
 
 
-async def test_a_record_that_cannot_be_applied_blocks_no_start(tmp_path: Path) -> None:
-    """It is set aside, what comes behind it is applied, and later starts hear no more of it."""
-    store = await opened(tmp_path, lanes=1)
+async def log_to_add_to(folder: Path) -> tuple[int, int, Segment]:
+    """Make a store with a message; return its mailbox, the last sequence number, and the log, open behind its end."""
+    store = await opened(folder, lanes=1)
     await store.commit(letter("first"))
     inbox = await store.mailbox(ANNA, "INBOX")
     assert inbox is not None
     await store.close()
-    with closing(apsw.Connection(str(tmp_path / INDEX_NAME))) as connection:
+    with closing(apsw.Connection(str(folder / INDEX_NAME))) as connection:
         number, end, checksum = connection.execute("SELECT id, end, checksum FROM segments").fetchone()
         (sequence,) = connection.execute("SELECT value FROM meta WHERE key = 'sequence'").fetchone()
-    segment = Segment.resume(tmp_path / "log", number, end, checksum)
-    counts_more_than_it_has = pack(Appended(inbox.id, NOW, ((5, (), NOW),)))
-    good = pack(Appended(inbox.id, NOW, ((4, (), NOW),)))
+    return inbox.id, sequence, Segment.resume(folder / "log", number, end, checksum)
+
+
+async def test_a_record_that_cannot_be_applied_blocks_no_start(tmp_path: Path) -> None:
+    """It is set aside, what comes behind it is applied, and later starts hear no more of it."""
+    inbox, sequence, segment = await log_to_add_to(tmp_path)
+    counts_more_than_it_has = pack(Appended(inbox, NOW, ((5, (), NOW),)))
+    good = pack(Appended(inbox, NOW, ((4, (), NOW),)))
     segment.append([Record(sequence + 1, counts_more_than_it_has, (b"odd",)), Record(sequence + 2, good, (b"good",))])
     segment.close()
     store = await opened(tmp_path)
@@ -157,16 +162,8 @@ async def test_a_record_that_cannot_be_applied_blocks_no_start(tmp_path: Path) -
 
 async def test_a_record_with_a_value_that_no_column_holds_blocks_no_start(tmp_path: Path) -> None:
     """Which one it is among those that are written together is found out, and the others are applied."""
-    store = await opened(tmp_path, lanes=1)
-    await store.commit(letter("first"))
-    inbox = await store.mailbox(ANNA, "INBOX")
-    assert inbox is not None
-    await store.close()
-    with closing(apsw.Connection(str(tmp_path / INDEX_NAME))) as connection:
-        number, end, checksum = connection.execute("SELECT id, end, checksum FROM segments").fetchone()
-        (sequence,) = connection.execute("SELECT value FROM meta WHERE key = 'sequence'").fetchone()
-    segment = Segment.resume(tmp_path / "log", number, end, checksum)
-    good, odd = (pack(Appended(inbox.id, NOW, ((4, (), date),))) for date in (NOW, 1e30))
+    inbox, sequence, segment = await log_to_add_to(tmp_path)
+    good, odd = (pack(Appended(inbox, NOW, ((4, (), date),))) for date in (NOW, 1e30))
     records = [Record(sequence + 1 + at, odd if at == 3 else good, (b"text",)) for at in range(6)]
     segment.append(records)
     segment.close()

@@ -367,33 +367,28 @@ def _read(row: Row, recipients: Sequence[Row]) -> tuple[QueueEntry, str]:
         except _UNREADABLE as error:
             problem = f"recipient {recipient[0]!r} of {recipient[2]!r} cannot be read: {error}"
     try:
-        return _entry(row, tuple(found)), problem
+        envelope, details = _envelope_and_details(row, found)
     except _UNREADABLE as error:
-        _number, queue_id, content, octets, _envelope, arrived, expires, priority, source, route, _details = row
-        entry = QueueEntry(
-            str(queue_id),
-            Envelope(None, ()),
-            content,  # type: ignore[arg-type]  # columns have the types of the schema
-            octets,  # type: ignore[arg-type]
-            arrived,  # type: ignore[arg-type]
-            expires,  # type: ignore[arg-type]
-            priority,  # type: ignore[arg-type]
-            str(source),
-            str(route),
-            {},
-            (),
-        )
-        return entry, f"it cannot be read: {error}"
+        return _entry(row, Envelope(None, ()), {}, ()), f"it cannot be read: {error}"
+    return _entry(row, envelope, details, tuple(found)), problem
 
 
-def _entry(row: Row, recipients: tuple[QueuedRecipient, ...]) -> QueueEntry:
-    _number, queue_id, content, octets, envelope, arrived, expires, priority, source, route, details = row
+def _envelope_and_details(row: Row, recipients: Sequence[QueuedRecipient]) -> tuple[Envelope, dict[str, str]]:
+    """Decode what an entry keeps encoded. Raises what is in `_UNREADABLE`."""
+    _number, _queue_id, _content, _octets, envelope, *_, details = row
     known = json.loads(str(details))
     if not isinstance(known, dict):
         raise Malformed("its details are none")
+    return decode_envelope(envelope, [recipient.recipient for recipient in recipients]), known  # type: ignore[arg-type]
+
+
+def _entry(
+    row: Row, envelope: Envelope, details: dict[str, str], recipients: tuple[QueuedRecipient, ...]
+) -> QueueEntry:
+    _number, queue_id, content, octets, _envelope, arrived, expires, priority, source, route, _details = row
     return QueueEntry(
         str(queue_id),
-        decode_envelope(envelope, [recipient.recipient for recipient in recipients]),  # type: ignore[arg-type]
+        envelope,
         content,  # type: ignore[arg-type]  # columns have the types of the schema
         octets,  # type: ignore[arg-type]
         arrived,  # type: ignore[arg-type]
@@ -401,7 +396,7 @@ def _entry(row: Row, recipients: tuple[QueuedRecipient, ...]) -> QueueEntry:
         priority,  # type: ignore[arg-type]
         str(source),
         str(route),
-        known,
+        details,
         recipients,
     )
 
