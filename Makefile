@@ -42,7 +42,7 @@ format: $(READY)
 
 $(READY): requirements.lock
 	@echo "Making $(VENV) and installing into it what requirements.lock names: once, for half a minute or so."
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)  # what an interrupted run left behind would stay broken
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
