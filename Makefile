@@ -40,9 +40,10 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# --clear: what an interrupted run left behind would stay broken.
 $(READY): requirements.lock
 	@echo "Making $(VENV) and installing into it what requirements.lock names: once, for half a minute or so."
-	$(PYTHON) -m venv --clear $(VENV)  # what an interrupted run left behind would stay broken
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
